@@ -1,0 +1,94 @@
+"""Checkpoints of a training stage: weights, optimizer state and step in one safetensors file.
+
+Everything a stage draws at random is a function of (seed, step), so weights, optimizer and step are
+all there is to resume from.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.files import write_bytes
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, carried: dict[str, Tensor] | None = None
+) -> None:
+    """Write a checkpoint, whole or not at all; refuses weights that are not finite.
+
+    `carried` are further tensors to resume with, such as the state of a recurrent network.
+    """
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise Diverged("weights", "not finite", "finite weights", "lower the learning rate and resume")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            tensors[f"optimizer/{slot}/{names[id(parameter)]}"] = torch.as_tensor(value)
+    tensors |= {f"carried/{name}": value for name, value in (carried or {}).items()}
+    tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, save(tensors, {"step": str(step)}))
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> tuple[int, dict[str, Tensor]]:
+    """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        step = int(header["step"])
+        model.load_state_dict(_below("model/", tensors))
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise BrokenStore(
+            "checkpoint", f"{path} ({error})", "a checkpoint of this model", "remove it to start this stage again"
+        ) from error
+    if optimizer is not None:
+        parameters = dict(model.named_parameters())
+        for name, value in _below("optimizer/", tensors).items():
+            slot, parameter = name.split("/", 1)
+            optimizer.state[parameters[parameter]][slot] = value
+    return step, _below("carried/", tensors)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """The generator of one training step, so that a resumed run draws what it would have drawn."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def one_cycle(progress: float, peak: float, warm: float = 0.1, last: float = 0.01) -> float:
+    """Learning rate at `progress` in [0, 1]: up in the first `warm`, then by cosine to `last` * peak."""
+    if progress < warm:
+        return peak * (0.04 + 0.96 * progress / warm)
+    down = (progress - warm) / (1 - warm)
+    return peak * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(down, 1.0))))
+
+
+def clip_gradients(model: nn.Module, limit: float) -> float:
+    """Clip the gradient's norm in place and return it; raises `Diverged` when it is not finite."""
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), limit))
+    if not math.isfinite(norm):
+        raise Diverged(
+            "gradient", norm, "a finite gradient", "resume from the last checkpoint with a lower --learning-rate"
+        )
+    return norm
+
+
+def total_loss(value: Tensor) -> Tensor:
+    """`value`, or `Diverged` when it is not finite."""
+    if not bool(torch.isfinite(value)):
+        raise Diverged("loss", float(value), "a finite loss", "lower --learning-rate and resume")
+    return value

@@ -1,0 +1,188 @@
+"""Stage 1, collect: play the real game at random, or with bred controllers, into the store.
+
+The paper holds a random action for 1-10 ticks. A player that does so hardly moves, and an M that
+saw only this knows nothing of what long moves do; so every episode here is held at one of several
+scales (`Task.hold_scales`), and half of the episodes never idle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.options import count, stage_option
+from training.pool import available_cores, run_jobs
+from training.progress import Progress
+from training.rollouts import Episode, part_path, write_part
+from wm_envs.controller import act
+from wm_envs.latent_games import LatentGames
+from wm_envs.tasks import Array, Game, Task, Tick, get_task
+from wm_envs.worlds import load_controller, load_world
+
+SEEDS_FROM = 1_000_000  # training episodes; validation is 100,000 and up, test 200,000 and up
+SEEDS_A_PART = 1_000
+PARTS_A_ROUND = 10_000
+TILE = 8  # games of own play that share a batch of V
+STRAY = (0.0, 0.0, 0.02, 0.05)  # chance a step that a lane of own play sets out on a random hold
+
+
+@dataclass
+class CollectOptions:
+    """Record episodes into RUN/rollouts: random play, or with --controller a bred one's own play."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    task: str = stage_option("takecover", "which game")
+    frames: int = stage_option(2_000_000, "frames to record in this round")
+    round: int = stage_option(0, "number of the round; each has parts of its own")
+    controller: str = stage_option("", "controllers of RUN/world to play, comma separated (none: random play)")
+    part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
+    workers: int = stage_option(0, "processes (0: one a core)")
+    seed: int = stage_option(0, "names the whole collection")
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """All that one part depends on."""
+
+    folder: Path
+    task: str
+    index: int
+    frames: int
+    seed: int
+    round: int
+    world: str = ""
+    controllers: tuple[str, ...] = ()  # played in turns; none means random play
+
+
+class HeldActions:
+    """Random play: discrete actions held for lengths of one scale, a scale an episode."""
+
+    def __init__(self, task: Task, rng: np.random.Generator) -> None:
+        self.task, self.rng = task, rng
+        self.low, self.high = task.hold_scales[rng.integers(len(task.hold_scales))]
+        everything = range(len(task.discrete_actions))
+        idle = task.idle_actions if rng.random() < 0.5 else ()
+        self.choices = [index for index in everything if index not in idle]
+        self.left = 0
+        self.action = np.zeros(task.action_size, np.float32)
+
+    def __call__(self) -> Array:
+        """The action for the next tick, (A,) float32."""
+        if self.left == 0:
+            choice = self.choices[self.rng.integers(len(self.choices))]
+            self.action = np.array(self.task.discrete_actions[choice], np.float32)
+            self.left = int(self.rng.integers(self.low, self.high + 1))
+        self.left -= 1
+        return self.action
+
+
+def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) -> Episode:
+    """Play one episode at random, tick by tick."""
+    act = HeldActions(task, rng)
+    frames, actions = [game.reset(seed)], []
+    while True:
+        actions.append(task.executed(act()))
+        tick = game.advance(actions[-1], 1)
+        if tick.terminated or len(actions) == task.tick_limit:
+            return Episode(np.stack(frames), np.stack(actions), tick.terminated)
+        assert tick.frame is not None
+        frames.append(tick.frame)
+
+
+def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episode]:
+    """Play a controller on a tile of seeds. Lane by lane it strays more: now and then, lanes but the
+    first two hold a random action for a while, so that M sees what comes of mistakes."""
+    world = load_world(job.world)
+    config, parameters = load_controller(job.world, controller)
+    rngs = [np.random.default_rng((job.seed, seed)) for seed in seeds]
+    stray = [STRAY[lane % len(STRAY)] for lane in range(len(seeds))]
+    episodes = [Episode([], [], False) for _ in seeds]  # type: ignore[arg-type]
+
+    def record(lane: int, action: Array, tick: Tick) -> None:
+        episode = episodes[lane]
+        episode.actions.append(action)  # type: ignore[attr-defined]
+        episode.died = tick.terminated
+        if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
+            episode.frames.append(tick.frame)  # type: ignore[attr-defined]
+
+    games = LatentGames(world, len(seeds), record)
+    detours: list[tuple[int, Array]] = [(0, np.zeros(world.task.action_size, np.float32)) for _ in seeds]
+    choices = np.array(world.task.discrete_actions, np.float32)
+    try:
+        games.reset(range(len(seeds)), seeds)
+        for lane, episode in enumerate(episodes):
+            episode.frames.append(games.frames[lane].copy())  # type: ignore[attr-defined]
+        while games.running.any() and int(games.state.ticks[0]) < world.task.tick_limit:
+            executed = world.task.executed(act(config, parameters, world.observe(games.state, config.observation)).numpy())
+            for lane, rng in enumerate(rngs):
+                left, action = detours[lane]
+                if left == 0 and rng.random() < stray[lane]:
+                    left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
+                if left > 0:
+                    executed[lane] = action
+                detours[lane] = (max(0, left - 1), action)
+            games.step(executed)
+    finally:
+        games.close()
+    return [Episode(np.stack(e.frames), np.stack(e.actions), e.died) for e in episodes]
+
+
+def record_part(job: PartJob) -> int:
+    """Play until the part is full, write it, return its frames."""
+    task = get_task(job.task)
+    episodes: list[Episode] = []
+
+    def recorded() -> int:
+        return sum(len(episode.actions) for episode in episodes)
+
+    first = SEEDS_FROM + job.index * SEEDS_A_PART
+    if job.controllers:
+        tile = 0
+        while recorded() < job.frames:
+            controller = job.controllers[(job.index + tile) % len(job.controllers)]
+            episodes += own_episodes(job, controller, [first + len(episodes) + lane for lane in range(TILE)])
+            tile += 1
+    else:
+        game = task.open()
+        try:
+            while recorded() < job.frames:
+                seed = first + len(episodes)
+                episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed))))
+        finally:
+            game.close()
+    behaviour = ",".join(job.controllers) or "random"
+    attributes = {"task": job.task, "seed": job.seed, "round": job.round, "behaviour": behaviour}
+    write_part(job.folder, job.index, episodes, attributes)
+    return recorded()
+
+
+def main(options: CollectOptions) -> dict[str, Any]:
+    """Record the parts of this round that are not there yet."""
+    count("frames", options.frames)
+    count("part_frames", options.part_frames)
+    count("round", options.round, 0)
+    get_task(options.task)
+    run = Path(options.run)
+    controllers = tuple(name for name in options.controller.split(",") if name)
+    for name in controllers:
+        load_controller(run / "world", name)  # says what is wrong before any work
+    parts = -(-options.frames // options.part_frames)
+    size = min(options.frames, options.part_frames)
+    jobs = [
+        PartJob(
+            run / "rollouts", options.task, index, size, options.seed, options.round,
+            str(run / "world") if controllers else "", controllers,
+        )
+        for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
+        if not part_path(run / "rollouts", index).exists()
+    ]  # fmt: skip
+    recorded = 0
+    with Progress("collect", parts * size, run, "frames") as progress:
+        progress.skip((parts - len(jobs)) * size)
+        for _, frames in run_jobs(record_part, jobs, options.workers or available_cores()):
+            recorded += frames
+            progress.update(size)
+    return {"parts": parts, "recorded": recorded, "folder": str(run / "rollouts")}

@@ -1,0 +1,103 @@
+"""Whole episodes of a policy, many at once: in dreams, and in the real game."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.policies import Act, Policy, actor
+from training.pool import run_jobs
+from wm_envs.latent_games import LatentGames
+from wm_envs.world_model import Noise, WorldModel
+from wm_envs.worlds import load_world
+
+TILE = 8  # real games that share a batch of V; fixed, so that results do not depend on the workers
+COMPACT_BELOW = 0.8  # lanes that ended are dropped when fewer than this share goes on
+
+
+def dream_episodes(
+    world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | torch.Tensor, seed: int
+) -> NDArray[np.float32]:
+    """Returns (groups, rollouts) of dreams in one batch; rollout r dreams alike in every group.
+
+    All groups share the starts and the random numbers of rollout r, so that candidates of a
+    population are compared on the same dreams. `temperature` is one number or (rollouts, 1).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    lanes = torch.arange(groups * rollouts)
+    state = world.start(rollouts, generator).select(lanes % rollouts)
+    returns = torch.zeros(groups * rollouts)
+    warmth = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
+    alive = torch.ones(len(lanes), dtype=torch.bool)
+    for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
+        which = lanes % rollouts
+        actions = act(world.observe(state, observation), lanes, step)
+        executed = torch.from_numpy(world.task.executed(actions.numpy()))
+        noise = Noise(*(value[which] for value in world.draw_noise(rollouts, generator)))
+        state, outcome = world.step(state, executed, noise, warmth[which])
+        returns[lanes] += outcome.reward * alive
+        alive &= ~outcome.end
+        going = int(alive.sum())
+        if going == 0:
+            break
+        if going < COMPACT_BELOW * len(lanes):
+            state, lanes, alive = state.select(alive), lanes[alive], alive[alive]
+    return returns.clamp_max(world.task.tick_limit).view(groups, rollouts).numpy()
+
+
+@dataclass(frozen=True)
+class RealJob:
+    """One tile of real episodes; a job is all that its result depends on."""
+
+    world: str
+    policy: Policy
+    seeds: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=4)
+def _world(path: str) -> WorldModel:
+    return load_world(path)
+
+
+def play_real(job: RealJob) -> list[float]:
+    """The returns of a tile of episodes in the real game."""
+    world = _world(job.world)
+    games = LatentGames(world, len(job.seeds))
+    act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
+    returns = np.zeros(len(job.seeds))
+    lanes = torch.arange(len(job.seeds))
+    try:
+        games.reset(range(len(job.seeds)), job.seeds)
+        for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
+            actions = act(world.observe(games.state, observation), lanes, step)
+            rewards, _ = games.step(world.task.executed(actions.numpy()))
+            returns += rewards
+            if not games.running.any():
+                break
+    finally:
+        games.close()
+    return [float(value) for value in np.minimum(returns, world.task.tick_limit)]
+
+
+def real_episodes(
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: int
+) -> Iterator[tuple[Policy, tuple[int, ...], list[float]]]:
+    """Play every policy on every seed in the real game; yields (policy, seeds, returns) tile by tile."""
+    tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
+    jobs = [RealJob(str(world), policy, tile) for policy in policies for tile in tiles]
+    for job, returns in run_jobs(play_real, jobs, workers):
+        yield job.policy, job.seeds, returns
+
+
+def real_returns(world: str | Path, policies: list[Policy], seeds: list[int], workers: int) -> dict[str, NDArray[np.float64]]:
+    """Returns of every policy by its name, in the order of `seeds`."""
+    found: dict[str, dict[int, float]] = {policy.name: {} for policy in policies}
+    for policy, tile, returns in real_episodes(world, policies, seeds, workers):
+        found[policy.name].update(zip(tile, returns, strict=True))
+    return {name: np.array([scores[seed] for seed in seeds]) for name, scores in found.items()}

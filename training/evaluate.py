@@ -1,0 +1,58 @@
+"""Stage 5, evaluate: a controller in the real game, on seeds that nothing was chosen by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.episodes import real_returns
+from training.evolve import summary
+from training.options import count, stage_option
+from training.policies import Bred, Policy, Script
+from training.pool import available_cores
+from wm_envs.files import write_text
+from wm_envs.tasks import get_task
+from wm_envs.worlds import load_controller, read_config, resolve
+
+TEST_SEEDS = 200_000
+
+
+@dataclass
+class EvaluateOptions:
+    """Play a world's controller in the real game and report its score."""
+
+    world: str = stage_option("takecover", "a shipped world's name or a folder")
+    controller: str = stage_option("", "which of its controllers (default: the first), or 'random'")
+    episodes: int = stage_option(100, "episodes to play")
+    first_seed: int = stage_option(TEST_SEEDS, "seed of the first (validation: 100,000 up, test: 200,000 up)")
+    workers: int = stage_option(0, "processes (0: one a core)")
+    scores: str = stage_option("", "file for every episode's score, as JSON (none: not written)")
+
+
+def bred(world: str | Path, name: str = "") -> Bred:
+    """A controller of a bundle as a policy."""
+    config, parameters = load_controller(world, name)
+    return Bred(name or "controller", config, tuple(parameters.tolist()))
+
+
+def main(options: EvaluateOptions) -> dict[str, Any]:
+    """Mean, standard deviation, 95% interval and 10th percentile over the episodes."""
+    count("episodes", options.episodes)
+    count("first_seed", options.first_seed, 0)
+    count("workers", options.workers, 0)
+    folder = resolve(options.world)
+    task = get_task(read_config(folder)["world"]["task"])
+    policy: Policy
+    if options.controller == "random":
+        policy = Script("random", "hold", *task.hold_scales[0])
+    else:
+        policy = bred(folder, options.controller)
+    seeds = list(range(options.first_seed, options.first_seed + options.episodes))
+    returns = real_returns(folder, [policy], seeds, options.workers or available_cores())[policy.name]
+    result = {"world": str(options.world), "controller": policy.name} | summary(returns)
+    if options.scores:
+        each = {str(seed): score for seed, score in zip(seeds, returns.tolist(), strict=True)}
+        write_text(Path(options.scores), json.dumps(result | {"scores": each}, indent=1) + "\n")
+    return result

@@ -1,0 +1,210 @@
+"""Stage 4, evolve: CMA-ES breeds linear controllers, a whole generation in one batch of dreams.
+
+The run is resumed by replaying its history: every generation's scores are on disk, and CMA-ES draws
+from a generator of ours, so asking and telling again gives the same distribution to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cma
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.episodes import dream_episodes, real_returns
+from training.options import count, positive, remember, stage_option
+from training.policies import Act, Bred
+from training.pool import available_cores
+from training.progress import Progress
+from wm_envs.controller import ControllerConfig
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption
+from wm_envs.files import write_text
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_controller, load_world, save_controller
+
+VALIDATION_SEEDS = 100_000
+UNSEEN_DREAMS = 1 << 40  # seeds of the dreams in which the mean is judged
+
+
+@dataclass
+class EvolveOptions:
+    """Breed a controller in RUN/world; the result joins the bundle's controllers under its name."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    name: str = stage_option("controller", "name of the controller, and of RUN/evolve/NAME", True)
+    env: str = stage_option("dream", "where to breed: dream or real", True)
+    generations: int = stage_option(60, "generations in all")
+    population: int = stage_option(64, "candidates a generation", True)
+    rollouts: int = stage_option(16, "episodes each", True)
+    temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
+    temperature_high: float = stage_option(0.0, "highest temperature, spread over the rollouts (0: all the same)", True)
+    observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
+    sigma: float = stage_option(0.1, "initial standard deviation", True)
+    decay: float = stage_option(0.01, "L2 penalty on the parameters", True)
+    start: str = stage_option("", "name of a controller in the world to start from", True)
+    validate_every: int = stage_option(10, "generations between validations of the mean in the real game")
+    validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
+    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    seed: int = stage_option(0, "of the search and of the dreams", True)
+
+
+class Search:
+    """CMA-ES that maximises, owns its random numbers and can be replayed."""
+
+    def __init__(self, mean: NDArray[np.float64], sigma: float, population: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        options = {
+            "popsize": population, "seed": math.nan, "randn": lambda *shape: self.rng.standard_normal(shape),
+            "verbose": -9, "verb_log": 0, "signals_filename": None, "maxiter": math.inf,
+        }  # fmt: skip
+        self.strategy = cma.CMAEvolutionStrategy(mean, sigma, options)
+        self.candidates: list[NDArray[np.float64]] = []
+
+    def ask(self) -> NDArray[np.float64]:
+        """The next candidates, (N, P)."""
+        self.candidates = self.strategy.ask()
+        return np.stack(self.candidates)
+
+    def tell(self, fitness: NDArray[np.float64]) -> None:
+        """Fitness (N,) of the candidates asked for; higher is better. Refuses what is not finite."""
+        if not np.isfinite(fitness).all():
+            raise Diverged("fitness", "not finite", "finite scores", "check the world with `python -m training fidelity`")
+        self.strategy.tell(self.candidates, list(-fitness))
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of the distribution, (P,)."""
+        return np.asarray(self.strategy.mean)
+
+
+def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:
+    """Lane l is played by candidate l // rollouts; lanes may have been dropped."""
+    parameters = torch.from_numpy(candidates.astype(np.float32))
+    size = config.features * config.action
+    weights = parameters[:, :size].unflatten(1, (config.features, config.action))
+    bias = parameters[:, size:] if config.bias else torch.zeros(len(parameters), config.action)
+
+    def act(features: torch.Tensor, lanes: torch.Tensor, step: int) -> torch.Tensor:
+        who = lanes // rollouts
+        return torch.tanh(torch.einsum("bf,bfa->ba", features, weights[who]) + bias[who])
+
+    return act
+
+
+def main(options: EvolveOptions) -> dict[str, Any]:
+    """Breed to `generations`, keep every validated mean, save the one that validates best."""
+    for name in ("generations", "population", "rollouts", "validate_every"):
+        count(name, getattr(options, name), 2 if name == "population" else 1)
+    count("validate_episodes", options.validate_episodes, 0)
+    positive("temperature", options.temperature)
+    if options.env not in ("dream", "real"):
+        raise InvalidOption("env", options.env, "dream or real", "give --env dream")
+    run = Path(options.run)
+    folder = run / "evolve" / options.name
+    remember(folder / "options.json", options)
+    world = load_world(run / "world")
+    memory = world.config.memory
+    config = ControllerConfig(memory.latent, memory.hidden, memory.action, options.observation)
+    mean = np.zeros(config.parameters)
+    if options.start:
+        config, parameters = load_controller(run / "world", options.start)
+        mean = parameters.numpy().astype(np.float64)
+    search = Search(mean, options.sigma, options.population, options.seed)
+    history = _replay(search, folder / "history.json")
+    best = max((entry for entry in history if "validation" in entry), key=_merit, default=None)
+    with Progress(f"evolve-{options.name}", options.generations, run, "generations") as progress:
+        progress.skip(len(history))
+        while len(history) < options.generations:
+            generation = len(history)
+            candidates = search.ask()
+            scores = _play(options, world, config, candidates, generation)
+            search.tell(scores - options.decay * (candidates**2).mean(axis=1))
+            entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": None}
+            entry["fitness"] = [float(value) for value in scores - options.decay * (candidates**2).mean(axis=1)]
+            last = generation + 1 == options.generations
+            if (generation + 1) % options.validate_every == 0 or last:
+                entry |= _validate(options, world, config, search.mean)
+                if best is None or _merit(entry) > _merit(best):
+                    best = entry
+            history.append(entry)
+            write_text(folder / "history.json", json.dumps(history))
+            progress.update(1)
+            shown = {"mean": float(scores.mean()), "best": float(scores.max())}
+            progress.log(generation, shown | {k: entry[k]["mean"] for k in ("dream", "validation") if k in entry})
+    assert best is not None
+    card = {key: best[key] for key in ("dream", "validation") if key in best} | {"temperature": options.temperature}
+    save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), card)
+    return {"generations": len(history), **card}
+
+
+def _merit(entry: dict[str, Any]) -> float:
+    return float(entry.get("validation", entry["dream"])["mean"])
+
+
+def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
+    """Ask and tell again what is on disk."""
+    if not path.exists():
+        return []
+    try:
+        history = json.loads(path.read_text())
+        for entry in history:
+            search.ask()
+            search.tell(np.array(entry["fitness"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenStore("history", f"{path} ({error})", "the scores of every generation", "remove it to start again") from error
+    return history
+
+
+def _play(
+    options: EvolveOptions, world: WorldModel, config: ControllerConfig, candidates: NDArray[np.float64], generation: int
+) -> NDArray[np.float64]:
+    """Mean return of every candidate, (N,), all on the same episodes."""
+    seed = options.seed * 1_000_003 + generation
+    if options.env == "real":
+        policies = [Bred(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)]
+        seeds = [10_000_000 + seed * options.rollouts + r for r in range(options.rollouts)]
+        returns = real_returns(Path(options.run) / "world", policies, seeds, options.workers or available_cores())  # type: ignore[arg-type]
+        return np.array([returns[str(i)].mean() for i in range(len(candidates))])
+    return dream_episodes(
+        world, population_actor(config, candidates, options.rollouts), config.observation,
+        len(candidates), options.rollouts, temperatures(options, options.rollouts), seed,
+    ).mean(axis=1, dtype=np.float64)  # fmt: skip
+
+
+def temperatures(options: EvolveOptions, rollouts: int) -> torch.Tensor:
+    """The temperature of each rollout, (R, 1), spread evenly from the lowest to the highest."""
+    high = options.temperature_high or options.temperature
+    return torch.linspace(options.temperature, high, rollouts)[:, None]
+
+
+def _validate(
+    options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The distribution's mean on unseen dreams, and in the real game on validation seeds."""
+    parameters = mean.astype(np.float32)
+    dreams = dream_episodes(
+        world, population_actor(config, parameters[None], 256), config.observation, 1, 256,
+        temperatures(options, 256), UNSEEN_DREAMS,
+    )[0]  # fmt: skip
+    result: dict[str, Any] = {"parameters": [float(value) for value in parameters], "dream": summary(dreams)}
+    if options.validate_episodes:
+        policy = Bred("mean", config, tuple(result["parameters"]))
+        seeds = [VALIDATION_SEEDS + i for i in range(options.validate_episodes)]
+        returns = real_returns(Path(options.run) / "world", [policy], seeds, options.workers or available_cores())
+        result["validation"] = summary(returns["mean"])
+    return result
+
+
+def summary(returns: NDArray[Any]) -> dict[str, float]:
+    """Mean, standard deviation, half width of the 95% interval of the mean, 10th percentile, count."""
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    return {
+        "mean": float(returns.mean()), "std": deviation, "interval": 1.96 * deviation / math.sqrt(len(returns)),
+        "p10": float(np.percentile(returns, 10)), "episodes": len(returns),
+    }  # fmt: skip

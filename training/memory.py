@@ -1,0 +1,202 @@
+"""Stage 3, memory: encode the store with V, train M on it, and write the world bundle."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.checkpoint import (
+    clip_gradients, generator, load_checkpoint, one_cycle, save_checkpoint, total_loss,
+)  # fmt: skip
+from training.options import count, positive, remember, stage_option
+from training.progress import Progress
+from training.rollouts import RolloutStore
+from training.sequences import Latents, Streams, Window, encode_store, join
+from wm_envs.files import write_text
+from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.memory import MDNRNN, LSTMState, MemoryConfig, memory_loss
+from wm_envs.tasks import get_task
+from wm_envs.vision import ConvVAE, VisionConfig
+from wm_envs.world_model import WorldConfig, WorldModel
+from wm_envs.worlds import save_world
+
+
+@dataclass
+class MemoryOptions:
+    """Train M on V's latents of RUN/rollouts; the result is RUN/memory.safetensors and RUN/world."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    task: str = stage_option("takecover", "which game")
+    frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
+    hidden: int = stage_option(512, "H (the paper: 512 for Doom, 256 for CarRacing)", True)
+    mixtures: int = stage_option(5, "K", True)
+    steps: int = stage_option(30_000_000, "steps to train on", True)
+    lanes: int = stage_option(256, "sequences in a batch", True)
+    window: int = stage_option(48, "steps back-propagated through", True)
+    learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
+    start: str = stage_option("", "weights to continue from (a memory.safetensors)", True)
+    seed: int = stage_option(0, "of the weights, the order and the noise", True)
+    checkpoint_every: int = stage_option(200, "batches between checkpoints")
+
+
+def main(options: MemoryOptions) -> dict[str, Any]:
+    """Train, or go on training, M, measure it on held-out episodes, and write the bundle."""
+    for name in ("frame_skip", "hidden", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
+        count(name, getattr(options, name))
+    positive("learning_rate", options.learning_rate)
+    run, task = Path(options.run), get_task(options.task)
+    store = RolloutStore(run / "rollouts", options.task)
+    remember(run / "memory.json", options)
+    vision = load_vision(run)
+    encoded = encode_store(vision, store.parts, run / "latents", run)
+    by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
+    training, held_out = (
+        join(parts, [by_index[part.index] for part in parts], options.frame_skip) for parts in store.split()
+    )
+    del encoded, by_index
+    torch.manual_seed(options.seed)
+    config = MemoryConfig(vision.config.latent, task.action_size, options.hidden, options.mixtures)
+    memory = MDNRNN(config).to(best_device())
+    metrics = train(memory, training, held_out, options)
+    world = WorldModel(
+        WorldConfig(task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip),
+        vision, memory, *first_latents(training),
+    )  # fmt: skip
+    save_world(run / "world", world, {"memory": metrics})
+    write_text(run / "memory_metrics.json", json.dumps(metrics))
+    return metrics
+
+
+def load_vision(run: Path) -> ConvVAE:
+    """The V trained in `run`."""
+    path = run / "vision.safetensors"
+    latent = json.loads((run / "vision.json").read_text())["latent"] if path.exists() else 1
+    vision = ConvVAE(VisionConfig(latent)).to(best_device(), memory_format=torch.channels_last)
+    load_checkpoint(path, vision)
+    return vision.eval()
+
+
+def first_latents(latents: Latents) -> tuple[Tensor, Tensor]:
+    """(mean, logvar) of the first frames of at most 1,024 episodes: where dreams start."""
+    at = torch.from_numpy(latents.starts[:1024])
+    return latents.means[at].float(), latents.logvars[at].float()
+
+
+def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryOptions) -> dict[str, float]:
+    """Train to `options.steps`, with checkpoints; returns the held-out metrics at the end."""
+    run = Path(options.run)
+    path = run / "memory.safetensors"
+    optimizer = torch.optim.Adam(memory.parameters(), options.learning_rate, fused=True)
+    streams = Streams(training, options.lanes, options.window, options.seed)
+    batches = max(1, options.steps // (options.lanes * options.window))
+    state, step = memory.initial_state(options.lanes), 0
+    if path.exists():
+        step, carried = load_checkpoint(path, memory, optimizer)
+        state = carried["h"], carried["c"]
+    elif options.start:
+        load_checkpoint(Path(options.start), memory)
+    metrics: dict[str, float] = {}
+    with Progress("memory", batches, run, "batches") as progress:
+        progress.skip(step)
+        while step < batches:
+            for group in optimizer.param_groups:
+                group["lr"] = one_cycle(step / batches, options.learning_rate, warm=0.03, last=0.03)
+            state = train_batch(memory, optimizer, streams.window(step, generator(options.seed, step)), state)
+            step += 1
+            progress.update(1)
+            if step % options.checkpoint_every == 0 or step == batches:
+                save_checkpoint(path, memory, optimizer, step, {"h": state[0], "c": state[1]})
+                metrics = measure(memory, held_out)
+                progress.log(step, metrics)
+    return metrics or measure(memory, held_out)
+
+
+def train_batch(memory: MDNRNN, optimizer: Any, window: Window, state: LSTMState) -> LSTMState:
+    """One step of back-propagation through a window; returns the carried state."""
+    device = memory.head.weight.device
+    prediction, state = predict(memory, window, state)
+    _, _, loss = memory_loss(
+        memory.config, prediction, window.targets.to(device), window.ends.to(device), window.goes_on.to(device),
+        (window.goes_on + window.ends).to(device),
+    )  # fmt: skip
+    total_loss(loss)
+    optimizer.zero_grad()
+    loss.backward()
+    clip_gradients(memory, 1.0)
+    optimizer.step()
+    return state[0].detach(), state[1].detach()
+
+
+def predict(memory: MDNRNN, window: Window, state: LSTMState) -> tuple[Any, LSTMState]:
+    """M's prediction for a window. A lane that starts an episode with the window starts from zeros;
+    within the window the restart flag tells M to forget, as in the paper."""
+    device = memory.head.weight.device
+    keep = (1 - window.restart[0])[:, None].to(device)
+    state = (state[0].to(device) * keep, state[1].to(device) * keep)
+    inputs = memory.assemble(window.latents, window.actions, window.restart).to(device)
+    dtype = compute_dtype(device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        outputs, after = memory(inputs, state)
+    return memory.split(outputs.float()), (after[0].float(), after[1].float())
+
+
+@torch.no_grad()
+def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -> dict[str, float]:
+    """Held-out figures, per latent dimension in nats.
+
+    nll beside its two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise);
+    `shuffled` is the nll with the actions of other lanes; death's precision and recall at
+    probability 1/2, and `calibration`, the deaths foretold over those that came.
+    """
+    streams = Streams(latents, lanes, 48, seed=7)
+    order = torch.randperm(lanes, generator=generator(7, 0))
+    states = [memory.initial_state(lanes) for _ in range(2)]
+    nlls: list[list[Tensor]] = [[], []]
+    foretold, came = [], []
+    for index in range(min(most, streams.windows_an_epoch)):
+        window = streams.window(index, generator(7, index))
+        shuffled = Window(**{**vars(window), "actions": window.actions[:, order]})
+        for which, seen in enumerate((window, shuffled)):
+            prediction, states[which] = predict(memory, seen, states[which])
+            device = prediction.end.device
+            nll, _, _ = memory_loss(
+                memory.config, prediction, seen.targets.to(device), seen.ends.to(device), seen.goes_on.to(device),
+                (seen.goes_on + seen.ends).to(device),
+            )  # fmt: skip
+            nlls[which].append(nll.cpu())
+            if which == 0:
+                valid = (window.goes_on + window.ends) > 0
+                foretold.append(memory.end_probability(prediction.end).cpu()[valid])
+                came.append(window.ends[valid])
+    probability, death = torch.cat(foretold), torch.cat(came)
+    sharp = probability > 0.5
+    hits = float((sharp * death).sum())
+    return {
+        "nll": float(torch.stack(nlls[0]).mean()),
+        "shuffled": float(torch.stack(nlls[1]).mean()),
+        "marginal": marginal_nll(latents),
+        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(latents.logvars.float().mean())),
+        "precision": hits / max(1.0, float(sharp.sum())),
+        "recall": hits / max(1.0, float(death.sum())),
+        "calibration": float(probability.sum()) / max(1.0, float(death.sum())),
+    }
+
+
+def marginal_nll(latents: Latents, bins: int = 80) -> float:
+    """NLL a dimension of latents under their own histogram: what can be known without memory."""
+    at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
+    mean, logvar = latents.means[at].float(), latents.logvars[at].float()
+    drawn = (mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=generator(3, 1))).numpy()
+    total = 0.0
+    for column in drawn.T:
+        counts, edges = np.histogram(column, bins)
+        share = counts[counts > 0] / len(column)
+        total -= float((share * np.log(share / (edges[1] - edges[0]))).sum())
+    return total / drawn.shape[1]

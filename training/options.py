@@ -1,0 +1,90 @@
+"""Options of a stage: one typed dataclass each, shown by --help, kept as JSON in the run folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wm_envs.errors import InvalidOption, OptionsDiffer
+from wm_envs.files import write_text
+
+Options = TypeVar("Options")
+
+
+def stage_option(default: Any, explanation: str, identity: bool = False) -> Any:
+    """A field with its help text; `identity` ones may not change when a run is resumed."""
+    metadata = {"help": explanation, "identity": identity}
+    if isinstance(default, str) and default.startswith("runs/"):
+        return dataclasses.field(default=Path(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def count(name: str, value: object, least: int = 1) -> int:
+    """`value` as a whole number of at least `least`; raises `InvalidOption`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidOption(name, value, f"a whole number of at least {least}", f"give --{name.replace('_', '-')} {least} or more")
+    return value
+
+
+def positive(name: str, value: object) -> float:
+    """`value` as a finite number above 0; raises `InvalidOption`."""
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type]
+        raise InvalidOption(name, value, "a finite number above 0", f"give --{name.replace('_', '-')} such a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
+    """One --flag for each field of the dataclass `options`."""
+    hints = typing.get_type_hints(options)
+    for option in dataclasses.fields(options):
+        flag = "--" + option.name.replace("_", "-")
+        explanation = f"{option.metadata.get('help', '')} (default: {option.default})"
+        kind = hints[option.name]
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=explanation)
+        elif typing.get_origin(kind) is tuple:
+            item = typing.get_args(kind)[0]
+            parser.add_argument(flag, nargs="*", type=item, default=option.default, help=explanation)
+        else:
+            parser.add_argument(flag, type=kind, default=option.default, help=explanation)
+
+
+def from_arguments(options: type[Options], arguments: argparse.Namespace) -> Options:
+    """The dataclass filled from parsed arguments."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    return options(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def as_json(options: Any) -> dict[str, Any]:
+    """The options as JSON-able values."""
+    return json.loads(json.dumps(dataclasses.asdict(options), default=str))
+
+
+def remember(path: Path, options: Any) -> None:
+    """Keep the options of a stage at `path`; raises `OptionsDiffer` when it was begun with others.
+
+    Only the fields marked `identity` count: where the result goes and how many workers make it
+    may change between a run and its resumption.
+    """
+    given = as_json(options)
+    names = [field.name for field in dataclasses.fields(options) if field.metadata.get("identity")]
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+        except ValueError:
+            before = {}
+        differing = {n: (before.get(n), given[n]) for n in names if before.get(n) != given[n]}
+        if differing:
+            shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())
+            raise OptionsDiffer(
+                "run folder", f"{path.parent} with {shown}", "the options it was begun with",
+                "give those, or another --run folder",
+            )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(given, indent=1))

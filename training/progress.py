@@ -1,0 +1,73 @@
+"""Long work shows itself: a bar with rate and time left, and CSV and TensorBoard logs of metrics."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A progress bar on a terminal, plain lines in a log, and the metrics of a stage in its folder.
+
+    `log` appends a row to RUN/logs/STAGE.csv and to TensorBoard's event files, when it is installed.
+    """
+
+    def __init__(self, stage: str, total: int, run: Path, unit: str) -> None:
+        self.stage, self.run = stage, Path(run)
+        terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=total, desc=stage, unit=" " + unit, unit_scale=True, smoothing=0.05,
+            mininterval=0.2 if terminal else 15.0, ascii=not terminal, dynamic_ncols=terminal,
+        )  # fmt: skip
+        self.started = time.monotonic()
+        self._writer: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        if self._writer:
+            self._writer.close()
+
+    def skip(self, done: int) -> None:
+        """Count work that an earlier run did, without letting it into the rate."""
+        self.bar.initial = done
+        self.bar.update(done)
+        self.bar.start_t = time.time()
+
+    def update(self, done: int) -> None:
+        """Count finished work."""
+        self.bar.update(done)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Show metrics beside the bar, and append them to the CSV and TensorBoard logs."""
+        self.bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
+        folder = self.run / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.stage}.csv"
+        row = {"step": step, "seconds": round(time.monotonic() - self.started, 2)} | metrics
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+        for name, value in metrics.items():
+            self._tensorboard(name, value, step)
+
+    def _tensorboard(self, name: str, value: float, step: int) -> None:
+        if self._writer is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # TensorBoard is optional: the CSV holds the same
+                self._writer = False
+            else:
+                self._writer = SummaryWriter(str(self.run / "logs" / "tensorboard" / self.stage))
+        if self._writer:
+            self._writer.add_scalar(name, value, step)

@@ -1,0 +1,253 @@
+"""The episode store: parts of whole episodes in zarr, written whole or not at all.
+
+A store is a folder of parts. One writer makes one part, in a temporary folder that is renamed when
+everything in it is on disk: a part that is there is complete. Every chunk carries a CRC-32C, so a
+damaged one is an error and never a picture of zeros.
+
+    part-00012.zarr/
+        frames   (N, 64, 64, 3) uint8    x_t, RGB
+        actions  (N, A)         float32  a_t, taken at x_t, as the game executed it
+        lengths  (E,)           int32    ticks of each episode, in order; their sum is N
+        died     (E,)           bool     the last action ended the game (else the limit did)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from wm_envs.errors import BrokenStore, NoSpace
+from wm_envs.tasks import FRAME_SHAPE
+
+FORMAT = "wm-envs-rollouts"
+VERSION = 1
+CHUNK = 32  # frames that are compressed together
+SHARD = 4096  # frames in one file
+HELD_OUT_EVERY = 16  # one part in so many is kept from training
+
+# zarr 3 warns that the checksum codec is not in the specification yet; the format is stable.
+warnings.filterwarnings("ignore", message=".*not in the Zarr version 3 specification.*")
+warnings.filterwarnings("ignore", message=".*Numcodecs codecs are not.*")
+
+
+@dataclass
+class Episode:
+    """One episode of T ticks as it was played."""
+
+    frames: NDArray[np.uint8]  # (T, 64, 64, 3)
+    actions: NDArray[np.float32]  # (T, A)
+    died: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a store, its small arrays read, its frames on disk."""
+
+    index: int
+    path: Path
+    actions: NDArray[np.float32]  # (N, A)
+    lengths: NDArray[np.int32]  # (E,)
+    died: NDArray[np.bool_]  # (E,)
+    attributes: dict[str, Any]
+
+    @cached_property
+    def frames(self) -> zarr.Array:
+        """(N, 64, 64, 3) uint8, read chunk by chunk."""
+        return zarr.open_array(self.path / "frames", mode="r")
+
+    @property
+    def size(self) -> int:
+        """N, frames in this part."""
+        return len(self.actions)
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames start..stop; raises `BrokenStore` when a chunk is damaged."""
+        try:
+            return np.asarray(self.frames[start:stop])
+        except Exception as error:  # zarr raises many classes for damaged chunks
+            raise _broken(self.path, f"unreadable frames ({error})") from error
+
+
+def _broken(path: Path, what: str) -> BrokenStore:
+    return BrokenStore(
+        "rollout store", f"{path}: {what}", "a complete part", f"remove {path} and run collect again"
+    )
+
+
+def part_path(folder: Path, index: int) -> Path:
+    """Where part `index` of the store `folder` is."""
+    return folder / f"part-{index:05d}.zarr"
+
+
+def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
+    """Write one part from its episodes; it appears under its name only when it is complete."""
+    final = part_path(folder, index)
+    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        group = zarr.create_group(temporary, attributes=_header(attributes))
+        frames = np.concatenate([episode.frames for episode in episodes])
+        _create(group, "frames", frames)
+        _create(group, "actions", np.concatenate([episode.actions for episode in episodes]))
+        _create(group, "lengths", np.array([len(e.actions) for e in episodes], np.int32))
+        _create(group, "died", np.array([e.died for e in episodes], np.bool_))
+        _sync(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace("disk", f"no space left in {folder}", "about 5 kB a frame", "free some space") from error
+        raise
+    return final
+
+
+def _header(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION} | attributes
+
+
+def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
+    length = max(1, len(data))
+    chunk = (min(CHUNK, length) if name == "frames" else length, *data.shape[1:])
+    shard = (SHARD, *data.shape[1:]) if name == "frames" and length >= SHARD else None
+    group.create_array(
+        name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()]
+    )
+
+
+def _sync(folder: Path) -> None:
+    """Force every file below `folder` to disk (zarr's own store never does)."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_part(path: Path, task: str | None = None) -> Part:
+    """Open one part and check that it is what it says; raises `BrokenStore`."""
+    if path.is_symlink() or not (path / "zarr.json").is_file():
+        raise _broken(path, "not a part of a store")
+    try:
+        group = zarr.open_group(path, mode="r")
+        attributes = dict(group.attrs)
+        arrays = [group[name] for name in ("frames", "actions", "lengths", "died")]
+        frames, actions, lengths, died = arrays
+        if lengths.shape[0] > 10**7 or actions.shape[0] > 10**9:  # type: ignore[union-attr]
+            raise ValueError("absurd size")
+        small = [np.asarray(array[:]) for array in (actions, lengths, died)]  # type: ignore[index]
+    except Exception as error:
+        raise _broken(path, f"unreadable ({error})") from error
+    if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+        raise _broken(path, f"format {attributes.get('format')!r} {attributes.get('version')!r}")
+    if task is not None and attributes.get("task") != task:
+        raise _broken(path, f"of task {attributes.get('task')!r}, not {task!r}")
+    total = len(small[0])
+    whole = (
+        frames.shape == (total, *FRAME_SHAPE)
+        and frames.dtype == np.uint8
+        and small[0].dtype == np.float32
+        and small[1].dtype == np.int32
+        and small[1].shape == small[2].shape
+        and bool((small[1] > 0).all())
+        and int(small[1].sum()) == total
+        and bool(np.isfinite(small[0]).all())
+    )
+    if not whole:
+        raise _broken(path, "arrays whose shapes or types do not fit each other")
+    index = int(path.stem.partition("-")[2])
+    return Part(index, path, small[0], small[1], small[2], attributes)
+
+
+class RolloutStore:
+    """All parts of a store in order, split by part (so by episode) into training and held-out."""
+
+    def __init__(self, folder: Path, task: str | None = None) -> None:
+        self.folder = folder
+        paths = sorted(folder.glob("part-*.zarr")) if folder.is_dir() else []
+        if not paths:
+            raise BrokenStore(
+                "rollout store", str(folder), "a folder with parts", "run `python -m training collect` first"
+            )
+        self.parts = [read_part(path, task) for path in paths]
+
+    def split(self) -> tuple[list[Part], list[Part]]:
+        """(training parts, held-out parts); at least one of each, which a lone part is both."""
+        held = [part for part in self.parts if part.index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
+        held = held or self.parts[-1:]
+        names = {part.index for part in held}
+        return [part for part in self.parts if part.index not in names] or held, held
+
+    @property
+    def size(self) -> int:
+        """Frames in the whole store."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True)
+class FrameBlocks:
+    """Shuffled frames for V, streamed: block b is a function of (seed, b) alone, so runs resume.
+
+    A block is drawn from `chunks` random chunks of the store, `per_chunk` frames of each, since
+    frames of one chunk are nearly alike.
+    """
+
+    parts: list[Part]
+    seed: int
+    chunks: int = 256
+    per_chunk: int = 16
+    lag: int = 4  # ticks between a frame and the neighbour that shows what moves
+
+    @property
+    def block_size(self) -> int:
+        """Frames in a block."""
+        return self.chunks * self.per_chunk
+
+    def read(self, block: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Block `block`: frames and, for each, a frame `lag` ticks away. Both (block, 64, 64, 3)."""
+        rng = np.random.default_rng((self.seed, block))
+        sizes = np.array([part.size for part in self.parts], float)
+        chosen = np.sort(rng.choice(len(self.parts), self.chunks, p=sizes / sizes.sum()))
+        frames, neighbours = [], []
+        for index in chosen:
+            part = self.parts[index]
+            start = int(rng.integers(-(-part.size // CHUNK))) * CHUNK
+            chunk = part.read(start, min(start + CHUNK, part.size))
+            at = rng.choice(len(chunk), self.per_chunk, replace=len(chunk) < self.per_chunk)
+            near = np.where(at >= self.lag, at - self.lag, np.minimum(at + self.lag, len(chunk) - 1))
+            frames.append(chunk[at])
+            neighbours.append(chunk[near])
+        order = rng.permutation(self.block_size)
+        return np.concatenate(frames)[order], np.concatenate(neighbours)[order]
+
+    def stream(self, first: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Blocks first, first+1, ... for ever; the next one is read while this one is used."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self.read, first)
+            while True:
+                block = ahead.result()
+                first += 1
+                ahead = reader.submit(self.read, first)
+                yield block

@@ -1,0 +1,25 @@
+"""World models as Gymnasium environments. Importing this registers the ids; it imports no torch."""
+
+from gymnasium.envs.registration import register, registry
+
+__version__ = "0.1.0"
+
+_GAMES = {"": "takecover"}  # suffix of the dream's id -> shipped world
+_REAL = {"WMTakeCover-v0": "takecover"}
+
+for _suffix, _world in _GAMES.items():
+    if f"WMDream{_suffix}-v0" not in registry:
+        register(
+            id=f"WMDream{_suffix}-v0",
+            entry_point="wm_envs.dream:DreamEnv",
+            vector_entry_point="wm_envs.dream:DreamVectorEnv",
+            kwargs={"world": _world},
+        )
+for _id, _world in _REAL.items():
+    if _id not in registry:
+        register(
+            id=_id,
+            entry_point="wm_envs.real:RealEnv",
+            vector_entry_point="wm_envs.real:RealVectorEnv",
+            kwargs={"world": _world},
+        )

@@ -1,0 +1,60 @@
+"""Errors a user can mend: each says the field, the value given, what was expected and what to do."""
+
+from __future__ import annotations
+
+import reprlib
+
+
+class WorldModelError(Exception):
+    """Base of all errors of this package: `field`, the value `given`, what was `expected`, the `mend`."""
+
+    def __init__(self, field: str, given: object, expected: str, mend: str) -> None:
+        self.field, self.given, self.expected, self.mend = field, given, expected, mend
+        shown = given if isinstance(given, str) else reprlib.repr(given)
+        super().__init__(f"{field}: got {shown!s}, expected {expected}. To mend it: {mend}.")
+
+
+class UnknownName(WorldModelError, KeyError):
+    """A name that is not in the table it was looked up in."""
+
+    __str__ = Exception.__str__  # KeyError would show the quoted repr
+
+
+class InvalidOption(WorldModelError, ValueError):
+    """An option or keyword whose value is out of its range or of another type."""
+
+
+class InvalidAction(WorldModelError, ValueError):
+    """An action of wrong shape or type, not finite, or outside of the action space."""
+
+
+class ResetNeeded(WorldModelError, RuntimeError):
+    """A step before the first reset, or after the end of an episode."""
+
+
+class BrokenWorld(WorldModelError, ValueError):
+    """A world bundle that is incomplete, damaged, of another version or of wrong shapes."""
+
+
+class BrokenStore(WorldModelError, ValueError):
+    """A rollout store or run folder that is incomplete, damaged or made by something else."""
+
+
+class OptionsDiffer(WorldModelError, ValueError):
+    """A run folder that was made with other options than those given now."""
+
+
+class ControllerMismatch(WorldModelError, ValueError):
+    """A controller whose parameters do not fit the world or the observation."""
+
+
+class MissingPackage(WorldModelError, ImportError):
+    """An optional package that is not installed."""
+
+
+class NoSpace(WorldModelError, OSError):
+    """The disk is full; nothing that was there before has been changed."""
+
+
+class Diverged(WorldModelError, ArithmeticError):
+    """A loss, gradient or weight that is not finite: training stops before it writes any of it."""

@@ -1,0 +1,126 @@
+"""M: the paper's MDN-RNN with heads for the end (and reward), its loss, and sampling (appendix A.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOG_STD_RANGE = (-8.0, 4.0)  # keeps exp() and squares finite at every temperature
+LATENT_LIMIT = 32.0  # no latent is further out: keeps dreams finite, far beyond what V ever says
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+LSTMState = tuple[Tensor, Tensor]  # h and c, (B, H) each
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Sizes of M; the defaults are the paper's for Doom (1,678,785 parameters)."""
+
+    latent: int = 64
+    action: int = 1
+    hidden: int = 512
+    mixtures: int = 5
+    restart: bool = True  # a flag that is 1 on the first step of an episode is fed with z and a
+    reward: bool = False  # a head for the reward beside the one for the end
+    end_weight: float = 10.0  # the weight of ends in the loss; their logit is high by its logarithm
+
+
+class Prediction(NamedTuple):
+    """What M says of the next step: a mixture per latent dimension, the end, the reward."""
+
+    logits: Tensor  # (..., K, Z) unnormalised log weights
+    means: Tensor  # (..., K, Z)
+    log_stds: Tensor  # (..., K, Z)
+    end: Tensor  # (...) logit that the episode ends with this step
+    reward: Tensor | None  # (...) reward of this step
+
+
+class MDNRNN(nn.Module):
+    """(z_t, a_t, restart_t) and (h, c) -> the distribution of z_{t+1}, and the new (h, c)."""
+
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs = config.latent + config.action + int(config.restart)
+        self.lstm = nn.LSTM(self.inputs, config.hidden)
+        self.head = nn.Linear(config.hidden, 3 * config.mixtures * config.latent + 1 + int(config.reward))
+
+    def initial_state(self, batch: int) -> LSTMState:
+        """Zeros, (B, H) each."""
+        weight = self.head.weight
+        zeros = torch.zeros(batch, self.config.hidden, device=weight.device)
+        return zeros, zeros.clone()
+
+    def assemble(self, latents: Tensor, actions: Tensor, restart: Tensor) -> Tensor:
+        """Inputs (..., I) from latents (..., Z), actions (..., A) and restart flags (...)."""
+        parts = [latents, actions]
+        if self.config.restart:
+            parts.append(restart[..., None].to(latents.dtype))
+        return torch.cat(parts, dim=-1)
+
+    def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Inputs (T, B, I) -> raw outputs (T, B, O) (see `split`) and the state after them."""
+        hidden, (h, c) = self.lstm(inputs, (state[0][None], state[1][None]))
+        return self.head(hidden), (h[0], c[0])
+
+    def split(self, outputs: Tensor) -> Prediction:
+        """Raw outputs (..., O) as a `Prediction` (views; log_stds clamped)."""
+        k, z = self.config.mixtures, self.config.latent
+        mixture = outputs[..., : 3 * k * z].unflatten(-1, (3, k, z))  # (..., 3, K, Z)
+        logits, means, log_stds = mixture.unbind(-3)
+        reward = outputs[..., 3 * k * z + 1] if self.config.reward else None
+        return Prediction(logits, means, log_stds.clamp(*LOG_STD_RANGE), outputs[..., 3 * k * z], reward)
+
+    def end_probability(self, logit: Tensor) -> Tensor:
+        """Calibrated probability of the end: the loss weighs ends by `end_weight`, this undoes it."""
+        return torch.sigmoid(logit - math.log(self.config.end_weight))
+
+
+def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
+    """-log p(latents) per dimension, (..., Z), of next latents (..., Z)."""
+    target = latents.unsqueeze(-2)  # (..., 1, Z)
+    normalised = (target - prediction.means) * torch.exp(-prediction.log_stds)
+    log_weights = F.log_softmax(prediction.logits, dim=-2)
+    log_density = log_weights - prediction.log_stds - 0.5 * normalised.square() - _HALF_LOG_2PI
+    return -torch.logsumexp(log_density, dim=-2)
+
+
+def memory_loss(
+    config: MemoryConfig, prediction: Prediction, latents: Tensor, ends: Tensor, goes_on: Tensor,
+    valid: Tensor, rewards: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Mean NLL a dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
+
+    All of (T, B) but latents (T, B, Z). `goes_on` marks steps whose next latent exists, `valid`
+    those that belong to an episode at all.
+    """
+    nll = mixture_nll(prediction, latents).mean(-1)  # (T, B)
+    nll = (nll * goes_on).sum() / goes_on.sum().clamp_min(1)
+    weight = torch.tensor(config.end_weight, device=ends.device)
+    bce = F.binary_cross_entropy_with_logits(prediction.end, ends, pos_weight=weight, reduction="none")
+    bce = (bce * valid).sum() / valid.sum().clamp_min(1)
+    loss = nll + bce
+    if rewards is not None and prediction.reward is not None:
+        loss = loss + ((prediction.reward - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
+    return nll, bce, loss
+
+
+def sample_latents(prediction: Prediction, temperature: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
+    """Draw next latents (B, Z): a component PER dimension at logits / tau, then std * sqrt(tau).
+
+    `temperature` is (B, 1); `uniform` (B, Z) in [0, 1) picks the component by its cumulative
+    weights, `normal` (B, Z) is standard normal. World Models, section 4 and the authors' code.
+    """
+    top = prediction.logits.amax(dim=-2, keepdim=True)
+    weights = torch.exp((prediction.logits - top) / temperature[..., None])  # (B, K, Z)
+    cumulative = weights.cumsum(dim=-2)
+    threshold = (uniform * cumulative[..., -1, :]).unsqueeze(-2)
+    chosen = (cumulative[..., :-1, :] <= threshold).sum(dim=-2, keepdim=True)  # (B, 1, Z)
+    mean = prediction.means.gather(-2, chosen).squeeze(-2)
+    log_std = prediction.log_stds.gather(-2, chosen).squeeze(-2)
+    return (mean + torch.exp(log_std) * temperature.sqrt() * normal).clamp(-LATENT_LIMIT, LATENT_LIMIT)

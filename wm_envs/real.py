@@ -1,0 +1,124 @@
+"""The real game seen through V and M: the same spaces as its dream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from wm_envs.errors import InvalidOption
+from wm_envs.latent_games import LatentGames
+from wm_envs.render import Window
+from wm_envs.spaces import RENDER_MODES, one_of, options_of_reset
+from wm_envs.vector import LatentVectorEnv, Lanes, Mask, open_world
+from wm_envs.world_model import WorldModel
+
+
+class RealVectorEnv(LatentVectorEnv):
+    """`num_envs` real games in this process, seen through one batch of V and M.
+
+    Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
+    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`.
+    """
+
+    def __init__(
+        self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
+        observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:  # fmt: skip
+        model = open_world(world, device)
+        super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
+        self._games = LatentGames(model, num_envs)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes on all lanes, or on those of options["reset_mask"]; `seed` may be a list."""
+        _, mask = self._check_reset(options)
+        seeds = seed if isinstance(seed, list | tuple) else [None if seed is None else seed + i for i in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise InvalidOption("seed", seed, f"one number or {self.num_envs} of them", "give a seed a lane")
+        super().reset(seed=seeds[0])
+        self._begin(mask, list(seeds))
+        return self._finish_reset(mask)
+
+    def _begin(self, mask: Mask, seeds: list[int | None] | None = None) -> None:
+        lanes = np.flatnonzero(mask).tolist()
+        drawn = self.np_random.integers(2**31, size=len(lanes)).tolist()
+        given = [seeds[lane] if seeds else None for lane in lanes]
+        self._games.reset(lanes, [d if g is None else g for d, g in zip(drawn, given, strict=True)])
+
+    def _advance(self, executed: NDArray[np.float32], idle: Mask) -> Lanes:
+        self._games.running &= ~idle
+        rewards, terminated = self._games.step(executed)
+        ticks = self._games.state.ticks.cpu().numpy()
+        return Lanes(rewards.astype(np.float64), terminated, ticks >= self._limit, {})
+
+    def _frames(self) -> NDArray[np.uint8]:
+        return self._games.frames.copy()
+
+    def _features(self) -> NDArray[np.float32]:
+        return self._model.observe(self._games.state, self._observation).cpu().numpy()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the games."""
+        self._games.close()
+
+
+class RealEnv(gym.Env[Any, Any]):
+    """The real game as latent features: a `RealVectorEnv` of one lane.
+
+    Sees, does and gets what `DreamEnv` documents; an episode ends when the game does, and is
+    truncated at the game's limit. `reset(seed=s)` plays the game's episode s.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 35}  # noqa: RUF012
+
+    def __init__(
+        self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
+        render_mode: str | None = None,
+    ) -> None:  # fmt: skip
+        one_of("render_mode", render_mode, RENDER_MODES)
+        self._lane = RealVectorEnv(
+            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED
+        )
+        self.observation_space = self._lane.single_observation_space
+        self.action_space = self._lane.single_action_space
+        self.render_mode = render_mode
+        self.metadata = type(self).metadata | {"render_fps": self._lane.metadata["render_fps"]}
+        self._window = Window(self.world.task.title, self.metadata["render_fps"])
+
+    @property
+    def world(self) -> WorldModel:
+        """The world through which the game is seen."""
+        return self._lane.world
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; there are no options."""
+        options_of_reset(options, ())
+        observation, _ = self._lane.reset(seed=seed)
+        self._np_random, self._np_random_seed = self._lane.np_random, self._lane.np_random_seed
+        self._show()
+        return observation[0], {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step of `frame_skip` ticks of the game."""
+        observation, reward, terminated, truncated, _ = self._lane.step([action])
+        self._show()
+        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {}
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self._window.show(self._lane._frames()[0])
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The game's own frame, (64, 64, 3) uint8; None in a window."""
+        return self._lane._frames()[0] if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Close the game and the window."""
+        self._window.close()
+        self._lane.close()

@@ -1,0 +1,94 @@
+"""What dreams and real games share: spaces, and the checks of everything a user hands in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from wm_envs.errors import InvalidAction, InvalidOption
+from wm_envs.tasks import FRAME_SHAPE, Task
+from wm_envs.memory import LATENT_LIMIT
+from wm_envs.world_model import WorldModel
+
+OBSERVATIONS = ("zh", "zch", "z", "pixels")
+ACTIONS = ("continuous", "discrete")
+RENDER_MODES = (None, "rgb_array", "human")
+
+
+def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
+    """`value` if it is one of `choices`; raises `InvalidOption`."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InvalidOption(field, value, f"one of {list(choices)}", f"pass {field}={choices[0]!r}, say")
+    return value
+
+
+def check_temperature(value: object) -> float:
+    """A finite temperature above 0 as a float; raises `InvalidOption`."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
+    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+        raise InvalidOption("temperature", value, "a finite number above 0", "the paper uses 0.1 to 1.3; 1.0 is M's own")
+    return float(value)  # type: ignore[arg-type]
+
+
+def observation_space(world: WorldModel, observation: str) -> spaces.Box:
+    """The space of one lane."""
+    one_of("observation", observation, OBSERVATIONS)
+    if observation == "pixels":
+        return spaces.Box(0, 255, FRAME_SHAPE, np.uint8)
+    memory = world.config.memory
+    # h is an output gate times a tanh; c grows by at most 1 a step.
+    bounds = {
+        "z": np.full(memory.latent, LATENT_LIMIT),
+        "c": np.full(memory.hidden, 1.0 + world.task.tick_limit),
+        "h": np.ones(memory.hidden),
+    }
+    high = np.concatenate([bounds[letter] for letter in observation]).astype(np.float32)
+    return spaces.Box(-high, high, dtype=np.float32)
+
+
+def action_space(task: Task, actions: str) -> spaces.Space[Any]:
+    """The space of one lane: a Box as in the paper, or Discrete for DQN-like agents."""
+    one_of("actions", actions, ACTIONS)
+    if actions == "discrete":
+        return spaces.Discrete(len(task.discrete_actions))
+    return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
+
+
+def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArray[np.float32]:
+    """What the game does, (B, A), for actions (B, ...) of the action space; raises `InvalidAction`."""
+    discrete = actions == "discrete"
+    shape = (batch,) if discrete else (batch, task.action_size)
+    expected = f"shape {shape}, " + (
+        f"whole numbers from 0 to {len(task.discrete_actions) - 1}"
+        if discrete
+        else f"finite numbers from {task.action_low} to {task.action_high}"
+    )
+    mend = "take one from env.action_space.sample()"
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        raise InvalidAction("action", given, expected, mend) from error
+    if values.dtype.kind not in ("iu" if discrete else "iuf") or values.shape != shape:
+        raise InvalidAction("action", given, expected, mend)
+    if discrete:
+        if ((values < 0) | (values >= len(task.discrete_actions))).any():
+            raise InvalidAction("action", given, expected, mend)
+        return task.executed(np.array(task.discrete_actions, np.float32)[values])
+    values = values.astype(np.float32)
+    low, high = np.array(task.action_low, np.float32), np.array(task.action_high, np.float32)
+    if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
+        raise InvalidAction("action", given, expected, mend)
+    return task.executed(values)
+
+
+def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:
+    """`options` of a reset as a dict of known keys; raises `InvalidOption`."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict) or not set(options) <= set(known):
+        raise InvalidOption("options", options, f"None or a dict with keys among {list(known)}", "remove the others")
+    return dict(options)

@@ -1,0 +1,215 @@
+"""The real game: ViZDoom's Take Cover, as the paper played it, and nothing of it left behind.
+
+Skill 4, RGB24, HUD off, a 4:3 screen whose lower sixth is cropped, resized to 64x64. The player can
+only move sideways; imps at the far wall throw fireballs; the first hit is death. Reward 1 a tic.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wm_envs.errors import MissingPackage
+from wm_envs.tasks import FRAME_SHAPE, Array, Frame, Tick
+
+try:
+    import cv2
+    import vizdoom
+except ImportError as error:
+    raise MissingPackage(
+        "vizdoom", f"no package {error.name!r}", "the extra 'doom'", "pip install 'wm-envs[doom]'"
+    ) from error
+
+cv2.setNumThreads(1)  # many games run side by side: threads inside one resize only get in the way
+
+CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
+SCRATCH_PREFIX = "wm-envs-doom-"
+_OWNER_FILE = "owner.json"
+_SHARED_MEMORY = Path("/dev/shm")
+_live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
+
+
+class TakeCoverGame:
+    """One ViZDoom process playing Take Cover; satisfies `wm_envs.tasks.Game`.
+
+    The engine runs in a scratch folder of its own, which names its process and this one. What a
+    killed owner left behind (engine process, shared memory, folder) is swept away when the next
+    game is opened; games whose owner lives are never touched.
+    """
+
+    def __init__(self) -> None:
+        sweep()
+        _install_cleanup()
+        self._game: Any = None
+        self._seeded = False
+        self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
+        _write_owner(self.scratch, engine=None)
+        game = vizdoom.DoomGame()
+        game.load_config(os.path.join(vizdoom.scenarios_path, "take_cover.cfg"))
+        game.set_doom_config_path(str(self.scratch / "_vizdoom.ini"))
+        game.set_doom_skill(4)
+        game.set_render_hud(False)
+        game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+        game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+        game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
+        game.set_window_visible(False)
+        game.set_sound_enabled(False)
+        game.set_episode_timeout(0)  # the limit belongs to the environment, not to the game
+        before = _engines_of(os.getpid())
+        with _working_in(self.scratch):
+            game.init()
+        engines = _engines_of(os.getpid()) - before
+        self._game = game
+        _live.add(self)
+        if len(engines) == 1:
+            _write_owner(self.scratch, engine=engines.pop())
+
+    def reset(self, seed: int) -> Frame:
+        """Start the episode named by `seed`; the same seed gives the same episode."""
+        self._game.set_seed(int(seed) % 2**32)
+        self._game.new_episode()
+        return self._frame()
+
+    def advance(self, action: Array, ticks: int) -> Tick:
+        """Hold `action` ((1,), below -1/3 left, above 1/3 right) for `ticks` tics."""
+        sideways = float(action[0])
+        start = self._game.get_episode_time()
+        reward = self._game.make_action([sideways < -1 / 3, sideways > 1 / 3], ticks)
+        terminated = bool(self._game.is_episode_finished())
+        played = int(self._game.get_episode_time() - start)
+        # The screen of the dead player is all zeros: it is no frame of the game.
+        return Tick(None if terminated else self._frame(), float(reward), terminated, played)
+
+    def close(self) -> None:
+        """End the engine and remove its scratch folder. May be called twice."""
+        game, self._game = self._game, None
+        if game is not None:
+            game.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        _live.discard(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_game", None) is not None:
+            self.close()
+
+    def _frame(self) -> Frame:
+        screen = self._game.get_state().screen_buffer[:CROP_ROWS]
+        return np.asarray(cv2.resize(screen, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# --- nothing stays behind -------------------------------------------------------------------------
+
+
+def _start_time(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot (with `pid` it names a process for good)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def _engines_of(parent: int) -> set[int]:
+    """Process ids of the ViZDoom engines that `parent` started (Linux; empty elsewhere)."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue  # it ended while we looked
+        if name == "vizdoom" and int(rest.split()[1]) == parent:
+            found.add(int(stat.parent.name))
+    return found
+
+
+def _instance_id(engine: int) -> str | None:
+    """The id in the names of an engine's shared memory, from its command line."""
+    try:
+        words = Path(f"/proc/{engine}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    return words[words.index("+viz_instance_id") + 1] if "+viz_instance_id" in words else None
+
+
+def _write_owner(scratch: Path, engine: int | None) -> None:
+    owner = {"owner": os.getpid(), "owner_start": _start_time(os.getpid())}
+    if engine is not None:
+        instance = _instance_id(engine)
+        owner |= {"engine": engine, "engine_start": _start_time(engine), "instance": instance}
+    temporary = scratch / (_OWNER_FILE + ".tmp")
+    temporary.write_text(json.dumps(owner))
+    temporary.replace(scratch / _OWNER_FILE)
+
+
+def sweep() -> int:
+    """Remove what games with a dead owner left behind; return how many there were."""
+    swept = 0
+    for scratch in Path(tempfile.gettempdir()).glob(SCRATCH_PREFIX + "*"):
+        try:
+            if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
+                continue
+            record = json.loads((scratch / _OWNER_FILE).read_text())
+            owner, owner_start = int(record["owner"]), record["owner_start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # being made, or not ours
+        if owner_start is None or _start_time(owner) == owner_start:
+            continue
+        engine, instance = record.get("engine"), record.get("instance")
+        if engine and _start_time(int(engine)) == record.get("engine_start"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(engine), signal.SIGKILL)
+        if instance and str(instance).isalnum():
+            for segment in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
+                segment.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        swept += 1
+    return swept
+
+
+def close_all() -> None:
+    """Close every game of this process (at exit, and on SIGTERM)."""
+    for game in list(_live):
+        with contextlib.suppress(Exception):
+            game.close()
+
+
+_cleanup_of: int | None = None
+
+
+def _install_cleanup() -> None:
+    """Close the games at exit and on SIGTERM (if nobody else handles it), once a process."""
+    global _cleanup_of
+    if _cleanup_of == os.getpid():
+        return
+    _cleanup_of = os.getpid()
+    atexit.register(close_all)
+    with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_terminate)
+
+
+def _on_terminate(number: int, _: object) -> None:
+    close_all()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Any:
+    """Run the engine's start in `folder`: ViZDoom drops files into the working directory."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

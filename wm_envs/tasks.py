@@ -1,0 +1,107 @@
+"""Task: one real game as data.
+
+A task says how to open the game, what its actions are, what M sees of an action and which limits
+hold. TakeCover is one value of it; another game is another value (see CONTRIBUTING.md).
+
+Legend of axes used everywhere in this package:
+B batch (lanes), T time (steps), Z latent, H hidden, K mixtures, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wm_envs.errors import UnknownName
+
+FRAME_SHAPE = (64, 64, 3)
+
+Frame = NDArray[np.uint8]  # (64, 64, 3), RGB
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a game gives back for one call of `Game.advance`."""
+
+    frame: Frame | None  # (64, 64, 3) uint8; None once the game has terminated
+    reward: float  # summed over the ticks played
+    terminated: bool
+    ticks: int  # ticks actually played, fewer than asked when the game terminated on the way
+
+
+class Game(Protocol):
+    """The bare game behind a task: no observation space, no time limit, only pixels and ticks."""
+
+    def reset(self, seed: int) -> Frame:
+        """Start the episode that `seed` (0 <= seed < 2**32) names and return its first frame."""
+        ...
+
+    def advance(self, action: Array, ticks: int) -> Tick:
+        """Hold `action` for `ticks` ticks, drawing only the last frame."""
+        ...
+
+    def close(self) -> None:
+        """Free everything the game holds. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One real game as data."""
+
+    name: str
+    title: str
+    open: Callable[[], Game]
+    action_low: tuple[float, ...]  # (A,)
+    action_high: tuple[float, ...]  # (A,)
+    discrete_actions: tuple[tuple[float, ...], ...]  # what actions="discrete" can choose from
+    executed: Callable[[Array], Array]  # (..., A) agent's action -> what the game does, which M sees
+    tick_limit: int  # an episode is truncated after so many ticks
+    ticks_per_second: int
+    hold_scales: tuple[tuple[int, int], ...]  # random play holds an action lo..hi ticks long
+    idle_actions: tuple[int, ...]  # indices in discrete_actions that half of random play avoids
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+        return len(self.action_low)
+
+
+def _executed_take_cover(action: Array) -> Array:
+    """a < -1/3 moves left, a > 1/3 moves right, else stay (World Models, appendix A.5)."""
+    return np.where(action > 1 / 3, 1.0, np.where(action < -1 / 3, -1.0, 0.0)).astype(np.float32)
+
+
+def _open_take_cover() -> Game:
+    from wm_envs.take_cover import TakeCoverGame  # vizdoom is an extra: imported when needed
+
+    return TakeCoverGame()
+
+
+TAKE_COVER = Task(
+    name="takecover",
+    title="ViZDoom Take Cover",
+    open=_open_take_cover,
+    action_low=(-1.0,),
+    action_high=(1.0,),
+    discrete_actions=((0.0,), (1.0,), (-1.0,)),  # stay, right, left: ViZDoom's own order
+    executed=_executed_take_cover,
+    tick_limit=2100,
+    ticks_per_second=35,
+    hold_scales=((1, 10), (5, 60), (20, 120), (60, 150)),
+    idle_actions=(0,),
+)
+
+TASKS = {task.name: task for task in (TAKE_COVER,)}
+
+
+def get_task(name: str) -> Task:
+    """The task called `name`; raises `UnknownName` listing those there are."""
+    if name not in TASKS:
+        raise UnknownName("task", name, f"one of {sorted(TASKS)}", "give one of these names")
+    return TASKS[name]

@@ -1,0 +1,108 @@
+"""V: the paper's convolutional VAE (World Models, appendix A.1), and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite whatever the weights
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of V; the defaults are the paper's for Doom (4,446,915 parameters), 32 for CarRacing."""
+
+    latent: int = 64
+    channels: tuple[int, int, int, int] = (32, 64, 128, 256)
+
+
+class ConvVAE(nn.Module):
+    """Frames (B, 3, 64, 64) in [0, 1] <-> latents (B, Z).
+
+    Four convolutions of kernel 4 and stride 2, two dense heads; a dense layer and four transposed
+    convolutions of kernels 5, 5, 6, 6 back.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        a, b, c, d = config.channels
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, a, 4, 2), nn.ReLU(),  # (B, a, 31, 31)
+            nn.Conv2d(a, b, 4, 2), nn.ReLU(),  # (B, b, 14, 14)
+            nn.Conv2d(b, c, 4, 2), nn.ReLU(),  # (B, c, 6, 6)
+            nn.Conv2d(c, d, 4, 2), nn.ReLU(),  # (B, d, 2, 2)
+        )  # fmt: skip
+        self.mean = nn.Linear(4 * d, config.latent)
+        self.logvar = nn.Linear(4 * d, config.latent)
+        self.expand = nn.Linear(config.latent, 4 * d)
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(4 * d, c, 5, 2), nn.ReLU(),  # (B, c, 5, 5)
+            nn.ConvTranspose2d(c, b, 5, 2), nn.ReLU(),  # (B, b, 13, 13)
+            nn.ConvTranspose2d(b, a, 6, 2), nn.ReLU(),  # (B, a, 30, 30)
+            nn.ConvTranspose2d(a, 3, 6, 2), nn.Sigmoid(),  # (B, 3, 64, 64)
+        )  # fmt: skip
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 64, 64) in [0, 1] -> mean and log variance of the latents, (B, Z) each."""
+        features = self.encoder(images).flatten(1)  # (B, 4d)
+        return self.mean(features), self.logvar(features).float().clamp(*LOGVAR_RANGE)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
+        first, *rest = self.decoder
+        # A transposed convolution of one pixel is a matrix product, and several times faster so.
+        weight = first.weight.flatten(1)  # (4d, c*5*5)
+        hidden = (self.expand(latents) @ weight).unflatten(1, first.weight.shape[1:])  # (B, c, 5, 5)
+        hidden = hidden + first.bias[:, None, None].to(hidden.dtype)
+        for layer in rest:
+            hidden = layer(hidden)
+        return hidden
+
+    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction, mean and log variance; `noise` (B, Z) is standard normal."""
+        mean, logvar = self.encode(images)
+        return self.decode(mean + noise * (logvar / 2).exp()), mean, logvar
+
+
+def to_images(frames: Tensor) -> Tensor:
+    """Frames (B, 64, 64, 3) uint8 -> images (B, 3, 64, 64) float32 in [0, 1], channels last."""
+    return frames.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def to_frames(images: Tensor) -> Tensor:
+    """Images (B, 3, 64, 64) in [0, 1] -> frames (B, 64, 64, 3) uint8."""
+    return images.float().mul(255.0).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL of N(mean, exp(logvar)) from N(0, 1), (B, Z), in nats."""
+    return 0.5 * (mean.float().square() + logvar.exp() - 1.0 - logvar)
+
+
+def vae_loss(
+    images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """SUM of squared error + max(KL, Z/2), averaged over the batch (the authors' code).
+
+    The sum and the floor under the KL are what keeps V from collapsing. `weight` (B, 1, 64, 64),
+    of mean 1, weighs the pixels; None is the paper's loss.
+    """
+    squared = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
+    error = (squared if weight is None else squared * weight).sum(dim=(1, 2, 3))  # (B,)
+    kl = kl_per_dimension(mean, logvar).sum(dim=1)  # (B,)
+    return (error + kl.clamp_min(0.5 * mean.shape[1])).mean()
+
+
+def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:
+    """Weights (B, 1, 64, 64) of mean 1 that grow with how much a pixel differs from its neighbour.
+
+    The change is averaged over 3x3 pixels, so that the rim of what moves counts with it. Pixels
+    where nothing happens keep a weight of 1 / (1 + strength * mean change).
+    """
+    change = (images - neighbours).abs().amax(dim=1, keepdim=True)  # (B, 1, 64, 64)
+    weight = 1.0 + strength * F.avg_pool2d(change, 3, 1, 1)
+    return weight / weight.mean()

@@ -1,0 +1,185 @@
+"""WorldModel: V, M and recorded first latents of one task, and THE dynamics of every dream.
+
+A dream is a pure function of an explicit `State`, an action and the noise given: single or batched,
+played, bred in or exported, everything goes through `WorldModel.step`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wm_envs.controller import OBSERVATIONS
+from wm_envs.hardware import compute_dtype
+from wm_envs.memory import MDNRNN, MemoryConfig, Prediction, sample_latents
+from wm_envs.tasks import Task, get_task
+from wm_envs.vision import ConvVAE, VisionConfig, to_frames, to_images
+
+LOW_PRECISION_FROM = 8  # lanes from which bfloat16 products are faster than float32 ones
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """All of a world but its weights."""
+
+    task: str = "takecover"
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    frame_skip: int = 4  # game ticks in one step
+    death: str = "drawn"  # the end is "drawn" with its calibrated probability, or by the "paper": logit > 0
+    temperature: float = 1.0  # what gym.make uses unless told otherwise
+
+
+class State(NamedTuple):
+    """Where B dreams are. Tensors of float32 save `ticks`; never changed in place."""
+
+    latents: Tensor  # (B, Z) what V would make of the frame now
+    hidden: Tensor  # (B, H) M's h after all earlier steps
+    cell: Tensor  # (B, H) M's c
+    ticks: Tensor  # (B,) int64, game ticks since the episode began; 0 tells M to restart
+
+    def select(self, lanes: Tensor) -> State:
+        """The state of some lanes, by index or mask."""
+        return State(*(value[lanes] for value in self))
+
+    def replace(self, lanes: Tensor, other: State) -> State:
+        """A state in which `lanes` (B,) bool are those of `other`, in order."""
+        result = [value.clone() for value in self]
+        for value, new in zip(result, other, strict=True):
+            value[lanes] = new
+        return State(*result)
+
+
+class Noise(NamedTuple):
+    """The random numbers of one step; (1, ...) is broadcast over lanes."""
+
+    uniform: Tensor  # (B, Z) in [0, 1): which component
+    normal: Tensor  # (B, Z) standard normal
+    end: Tensor  # (B,) in [0, 1): whether the episode ends
+
+
+class Outcome(NamedTuple):
+    """What one step of B dreams gave."""
+
+    reward: Tensor  # (B,) float32
+    end: Tensor  # (B,) bool, M's verdict
+    end_probability: Tensor  # (B,) float32, calibrated
+
+
+class WorldModel:
+    """V + M + first latents of one task; `step` is the dynamics of every dream."""
+
+    def __init__(
+        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, first_means: Tensor, first_logvars: Tensor
+    ) -> None:
+        self.config = config
+        self.task: Task = get_task(config.task)
+        self.vision = vision.eval().requires_grad_(False)
+        self.memory = memory.eval().requires_grad_(False)
+        self.device = memory.head.weight.device
+        self.first_means = first_means.float().to(self.device)  # (N, Z)
+        self.first_logvars = first_logvars.float().to(self.device)  # (N, Z)
+        self._layouts: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+
+    # --- noise: every random number comes from a generator of the caller's -------------------------
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Noise:
+        """Noise for one step of `batch` dreams."""
+        latent = self.config.memory.latent
+        uniform = torch.rand(batch, latent + 1, generator=generator, device=generator.device)
+        normal = torch.randn(batch, latent, generator=generator, device=generator.device)
+        return Noise(uniform[:, :latent].to(self.device), normal.to(self.device), uniform[:, latent].to(self.device))
+
+    # --- a dream -----------------------------------------------------------------------------------
+
+    def start(self, batch: int, generator: torch.Generator) -> State:
+        """States at the beginning of episodes: recorded first frames, z ~ N(mu, sigma)."""
+        which = torch.randint(len(self.first_means), (batch,), generator=generator, device=generator.device)
+        normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
+        which = which.to(self.device)
+        std = (self.first_logvars[which] / 2).exp()
+        return self.begin(self.first_means[which] + std * normal.to(self.device))
+
+    def begin(self, latents: Tensor) -> State:
+        """The State of an episode whose first frames V encoded as `latents` (B, Z)."""
+        hidden, cell = self.memory.initial_state(len(latents))
+        return State(latents, hidden, cell, torch.zeros(len(latents), dtype=torch.int64, device=self.device))
+
+    @torch.no_grad()
+    def step(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[State, Outcome]:
+        """One step of B dreams.
+
+        `action` (B, A) is what the game executes (see `Task.executed`), `temperature` (B, 1) or
+        (1, 1) > 0. Returns the next State and the Outcome; `state` is left as it was.
+        """
+        prediction, hidden, cell = self.predict(state, action)
+        latents = sample_latents(prediction, temperature, noise.uniform, noise.normal)
+        probability = self.memory.end_probability(prediction.end)
+        end = noise.end < probability if self.config.death == "drawn" else prediction.end > 0
+        skip = self.config.frame_skip
+        # Reward 1 a tick survived; an end comes, on average, in the middle of its step.
+        reward = torch.where(end, (skip + 1) / 2, float(skip))
+        if prediction.reward is not None:
+            reward = prediction.reward
+        return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, end, probability)
+
+    @torch.no_grad()
+    def predict(self, state: State, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
+        """M's prediction from (z, a, h, c), and the new h and c: one step of `MDNRNN`."""
+        low = compute_dtype(self.device) if len(state.latents) >= LOW_PRECISION_FROM else torch.float32
+        weight, bias, head, head_bias = self._layout(low)
+        restart = (state.ticks == 0).to(low)
+        inputs = self.memory.assemble(state.latents.to(low), action.to(low), restart)
+        gates = torch.addmm(bias, torch.cat([inputs, state.hidden.to(low)], dim=1), weight)  # (B, 4H)
+        size = self.config.memory.hidden
+        gates[:, : 3 * size].sigmoid_()  # input, forget, output
+        gates[:, 3 * size :].tanh_()
+        enter, forget, leave, candidate = gates.split(size, dim=1)
+        cell = torch.addcmul(forget * state.cell, enter, candidate)
+        hidden = leave * torch.tanh(cell)
+        outputs = torch.addmm(head_bias, hidden.to(low), head).float()
+        return self.memory.split(outputs), hidden.float(), cell.float()
+
+    def _layout(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """M's weights as one step wants them: gates as (I + H, 4H) in the order i, f, o, g."""
+        if dtype not in self._layouts:
+            lstm, head = self.memory.lstm, self.memory.head
+            weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)
+            bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+            enter, forget, candidate, leave = range(4)  # PyTorch's order is i, f, g, o
+            order = [enter, forget, leave, candidate]
+            weight = weight.unflatten(0, (4, -1))[order].flatten(0, 1)
+            bias = bias.unflatten(0, (4, -1))[order].flatten()
+            parts = weight.t(), bias, head.weight.t(), head.bias
+            self._layouts[dtype] = tuple(part.detach().to(dtype).contiguous() for part in parts)  # type: ignore[assignment]
+        return self._layouts[dtype]
+
+    def refresh(self) -> None:
+        """Forget weights laid out for speed; call it after changing M's weights."""
+        self._layouts.clear()
+
+    # --- between frames and latents ------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (B, 64, 64, 3) uint8 -> mean and log variance of their latents, (B, Z)."""
+        dtype = compute_dtype(self.device)
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            mean, logvar = self.vision.encode(to_images(frames.to(self.device)))
+        return mean.float(), logvar.float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, Z) -> frames (B, 64, 64, 3) uint8."""
+        return to_frames(self.vision.decode(latents.to(self.device)))
+
+    # --- what an agent sees --------------------------------------------------------------------------
+
+    def observe(self, state: State, observation: str = "zh") -> Tensor:
+        """Features (B, F): "zh", "zch" or "z" (the paper's C sees z and h, for Doom c too)."""
+        assert observation in OBSERVATIONS
+        parts = {"z": state.latents, "c": state.cell, "h": state.hidden}
+        return torch.cat([parts[letter] for letter in observation], dim=1)

@@ -1,0 +1,245 @@
+"""World bundles: a folder of config.json, safetensors and a model card, saved, found and checked.
+
+    config.json          format, version, WorldConfig, SHA-256 and size of each file, the card's figures
+    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars
+    controllers.safetensors   (optional) float32: one flat vector a controller, configs in config.json
+    README.md            (optional) the model card
+
+Nothing in a bundle can run code, and nothing of it is used before its hash has been checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import types
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from wm_envs.controller import OBSERVATIONS, ControllerConfig
+from wm_envs.errors import BrokenWorld, UnknownName
+from wm_envs.files import write_bytes, write_text
+from wm_envs.memory import MDNRNN, MemoryConfig
+from wm_envs.tasks import TASKS
+from wm_envs.vision import ConvVAE, VisionConfig
+from wm_envs.world_model import WorldConfig, WorldModel
+
+FORMAT = "wm-envs-world"
+VERSION = 1
+PRETRAINED = Path(__file__).parent / "pretrained"
+LARGEST_CONFIG = 1 << 20  # bytes
+LARGEST_FILE = 1 << 30
+WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
+
+
+def shipped_worlds() -> list[str]:
+    """Names of the worlds that come with the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
+
+
+def resolve(world: str | Path) -> Path:
+    """The folder of a shipped world's name, or of a path; raises `UnknownName`."""
+    if isinstance(world, str) and world in shipped_worlds():
+        return PRETRAINED / world
+    if isinstance(world, str | Path) and str(world) and (Path(world) / "config.json").is_file():
+        return Path(world)
+    if isinstance(world, str | Path) and str(world) and Path(world).is_dir():
+        raise _broken(Path(world), "no config.json in it")
+    raise UnknownName(
+        "world", world, f"one of {shipped_worlds()} or the folder of a world",
+        "give such a name, or train a world with `python -m training run`",
+    )  # fmt: skip
+
+
+def _broken(folder: Path, what: str) -> BrokenWorld:
+    return BrokenWorld(
+        "world", f"{folder}: {what}", f"a whole {FORMAT} bundle of version {VERSION}",
+        "install the package again if it came with it, else make the world again",
+    )  # fmt: skip
+
+
+# --- saving -------------------------------------------------------------------------------------------
+
+
+def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = None) -> None:
+    """Write a bundle; config.json, which holds the hashes, comes last. Controllers are kept apart."""
+    tensors = {f"vision/{name}": value for name, value in world.vision.state_dict().items()}
+    tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
+    tensors |= {"first/means": world.first_means, "first/logvars": world.first_logvars}
+    data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / WEIGHTS, data)
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "world": dataclasses.asdict(world.config),
+        "files": {WEIGHTS: _fingerprint(data)},
+        "controllers": {},
+        "card": card or {},
+    }
+    write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+
+
+def save_controller(
+    folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: dict[str, Any] | None = None
+) -> None:
+    """Add a controller, or replace the one of that name, in the bundle `folder`."""
+    bundle = read_config(folder)
+    vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
+    vectors[name] = parameters.detach().cpu().float().contiguous()
+    data = save(vectors)
+    write_bytes(folder / CONTROLLERS, data)
+    bundle["files"][CONTROLLERS] = _fingerprint(data)
+    bundle["controllers"][name] = {"config": dataclasses.asdict(config), "card": card or {}}
+    write_text(folder / "config.json", json.dumps(bundle, indent=1) + "\n")
+
+
+def _fingerprint(data: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+# --- loading ------------------------------------------------------------------------------------------
+
+
+def load_world(
+    world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None
+) -> WorldModel:
+    """A `WorldModel` from a shipped name or a folder.
+
+    `overrides` replaces fields of its `WorldConfig` that do not touch the weights, such as death.
+    Raises `UnknownName` or `BrokenWorld`.
+    """
+    folder = resolve(world)
+    bundle = read_config(folder)
+    config = _typed(WorldConfig, bundle["world"], folder)
+    config = dataclasses.replace(config, **(overrides or {}))
+    _check_config(config, folder)
+    tensors = _read_tensors(folder, WEIGHTS, bundle)
+    vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
+    _fill(vision, "vision/", tensors, folder)
+    _fill(memory, "memory/", tensors, folder)
+    means, logvars = tensors.get("first/means"), tensors.get("first/logvars")
+    good = means is not None and logvars is not None and means.shape == logvars.shape and means.ndim == 2
+    if not good or len(means) == 0 or means.shape[1] != config.memory.latent:  # type: ignore[arg-type, union-attr]
+        raise _broken(folder, "first latents of a wrong shape")
+    return WorldModel(config, vision.to(device), memory.to(device), means, logvars)  # type: ignore[arg-type]
+
+
+def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
+    """A controller of a bundle (its first one by default): config and flat parameters (P,)."""
+    folder = resolve(world)
+    bundle = read_config(folder)
+    names = list(bundle["controllers"])
+    if not names or (name and name not in names):
+        raise UnknownName("controller", name or "none", f"one of {names} in {folder}", "breed one with `python -m training evolve`")
+    name = name or names[0]
+    config = _typed(ControllerConfig, bundle["controllers"][name].get("config"), folder)
+    if config.observation not in OBSERVATIONS:
+        raise _broken(folder, f"controller {name!r} of observation {config.observation!r}")
+    parameters = _read_controllers(folder, bundle).get(name)
+    if parameters is None or parameters.shape != (config.parameters,):
+        raise _broken(folder, f"controller {name!r} of a wrong shape")
+    return config, parameters
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a bundle, checked for format and version; raises `BrokenWorld`."""
+    path = Path(folder) / "config.json"
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError("too large")
+        bundle = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _broken(folder, f"unreadable config.json ({error})") from error
+    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+        raise _broken(folder, "config.json is not of a world")
+    if bundle.get("version") != VERSION:
+        raise _broken(folder, f"version {bundle.get('version')!r}")
+    if not all(isinstance(bundle.get(key), dict) for key in ("world", "files", "controllers")):
+        raise _broken(folder, "config.json lacks world, files or controllers")
+    return bundle
+
+
+def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]:
+    return _read_tensors(folder, CONTROLLERS, bundle)
+
+
+def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
+    """All tensors of one file as float32, after checking its size, hash and that all are finite."""
+    expected = bundle["files"].get(name)
+    path = folder / name
+    try:
+        size = path.stat().st_size
+        if not isinstance(expected, dict) or size != expected.get("bytes") or size > LARGEST_FILE:
+            raise ValueError(f"{size} bytes instead of {expected.get('bytes') if isinstance(expected, dict) else '?'}")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _broken(folder, f"{name} is missing or cut ({error})") from error
+    if hashlib.sha256(data).hexdigest() != expected.get("sha256"):
+        raise _broken(folder, f"{name} does not have the hash that config.json says")
+    try:
+        tensors = load(data)
+    except Exception as error:  # safetensors has one error class; torch adds its own
+        raise _broken(folder, f"{name} is no safetensors file ({error})") from error
+    result = {key: value.float() for key, value in tensors.items()}
+    if not all(bool(torch.isfinite(value).all()) for value in result.values()):
+        raise _broken(folder, f"{name} holds values that are not finite")
+    return result
+
+
+def _fill(model: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Path) -> None:
+    weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _broken(folder, f"weights of {prefix[:-1]} do not fit its config ({str(error).splitlines()[-1].strip()})") from error
+
+
+def _typed(kind: Any, values: Any, folder: Path) -> Any:
+    """The dataclass `kind` from JSON values of exactly its fields' types (nested ones too)."""
+    if not isinstance(values, dict):
+        raise _broken(folder, f"no {kind.__name__} in config.json")
+    nested = {"vision": VisionConfig, "memory": MemoryConfig} if kind is WorldConfig else {}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = set(values) - set(fields)
+    if unknown:
+        raise _broken(folder, f"unknown settings {sorted(unknown)} of {kind.__name__}")
+    result = {}
+    for name, value in values.items():
+        if name in nested:
+            result[name] = _typed(nested[name], value, folder)
+            continue
+        wanted = type(fields[name].default)
+        if wanted is tuple and isinstance(value, list) and all(type(item) is int for item in value):
+            value = tuple(value)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
+            raise _broken(folder, f"{kind.__name__}.{name} is {value!r}")
+        result[name] = value
+    return kind(**result)
+
+
+def _check_config(config: WorldConfig, folder: Path) -> None:
+    """Sizes must be sane before anything is allocated by them."""
+    sizes = types.SimpleNamespace(**vars(config.memory))
+    sane = (
+        config.task in TASKS
+        and config.vision.latent == sizes.latent
+        and sizes.action == TASKS[config.task].action_size
+        and len(config.vision.channels) == 4
+        and all(0 < n <= 4096 for n in (*config.vision.channels, sizes.latent, sizes.hidden))
+        and 0 < sizes.mixtures <= 100
+        and sizes.end_weight > 0
+        and 0 < config.frame_skip <= 1000
+        and config.death in ("drawn", "paper")
+        and config.temperature > 0
+    )
+    if not sane:
+        raise _broken(folder, f"settings that make no world: {config}")
