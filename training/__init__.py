@@ -1,0 +1,1 @@
+"""How a world and its controllers are made: one module a stage, `python -m training STAGE`."""

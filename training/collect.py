@@ -37,7 +37,8 @@ class CollectOptions:
     task: str = stage_option("takecover", "which game")
     frames: int = stage_option(2_000_000, "frames to record in this round")
     round: int = stage_option(0, "number of the round; each has parts of its own")
-    controller: str = stage_option("", "controllers of RUN/world to play, comma separated (none: random play)")
+    controller: str = stage_option("", "controllers of the world to play, comma separated (none: random play)")
+    world: str = stage_option("", "the world of these controllers (default: RUN/world)")
     part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
     workers: int = stage_option(0, "processes (0: one a core)")
     seed: int = stage_option(0, "names the whole collection")
@@ -116,7 +117,8 @@ def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episod
         for lane, episode in enumerate(episodes):
             episode.frames.append(games.frames[lane].copy())  # type: ignore[attr-defined]
         while games.running.any() and int(games.state.ticks[0]) < world.task.tick_limit:
-            executed = world.task.executed(act(config, parameters, world.observe(games.state, config.observation)).numpy())
+            features = world.observe(games.state, config.observation)
+            executed = world.task.executed(act(config, parameters, features).numpy())
             for lane, rng in enumerate(rngs):
                 left, action = detours[lane]
                 if left == 0 and rng.random() < stray[lane]:
@@ -166,15 +168,16 @@ def main(options: CollectOptions) -> dict[str, Any]:
     count("round", options.round, 0)
     get_task(options.task)
     run = Path(options.run)
+    world = Path(options.world) if options.world else run / "world"
     controllers = tuple(name for name in options.controller.split(",") if name)
     for name in controllers:
-        load_controller(run / "world", name)  # says what is wrong before any work
+        load_controller(world, name)  # says what is wrong before any work
     parts = -(-options.frames // options.part_frames)
     size = min(options.frames, options.part_frames)
     jobs = [
         PartJob(
             run / "rollouts", options.task, index, size, options.seed, options.round,
-            str(run / "world") if controllers else "", controllers,
+            str(world) if controllers else "", controllers,
         )
         for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
         if not part_path(run / "rollouts", index).exists()

@@ -22,12 +22,20 @@ COMPACT_BELOW = 0.8  # lanes that ended are dropped when fewer than this share g
 
 
 def dream_episodes(
-    world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | torch.Tensor, seed: int
+    world: WorldModel,
+    act: Act,
+    observation: str,
+    groups: int,
+    rollouts: int,
+    temperature: float | torch.Tensor,
+    seed: int,
+    observer: WorldModel | None = None,
 ) -> NDArray[np.float32]:
     """Returns (groups, rollouts) of dreams in one batch; rollout r dreams alike in every group.
 
     All groups share the starts and the random numbers of rollout r, so that candidates of a
-    population are compared on the same dreams. `temperature` is one number or (rollouts, 1).
+    population are compared on the same dreams. `temperature` is one number or (rollouts, 1). With an
+    `observer` the dream is that of `world`, but what is seen comes from the observer's M.
     """
     generator = torch.Generator().manual_seed(seed)
     lanes = torch.arange(groups * rollouts)
@@ -35,19 +43,25 @@ def dream_episodes(
     returns = torch.zeros(groups * rollouts)
     warmth = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
     alive = torch.ones(len(lanes), dtype=torch.bool)
+    seen = state
     for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
         which = lanes % rollouts
-        actions = act(world.observe(state, observation), lanes, step)
+        actions = act(world.observe(seen, observation), lanes, step)
         executed = torch.from_numpy(world.task.executed(actions.numpy()))
         noise = Noise(*(value[which] for value in world.draw_noise(rollouts, generator)))
         state, outcome = world.step(state, executed, noise, warmth[which])
+        if observer is not None:
+            _, hidden, cell = observer.predict(seen, executed)
+            seen = state._replace(hidden=hidden, cell=cell)
+        else:
+            seen = state
         returns[lanes] += outcome.reward * alive
         alive &= ~outcome.end
         going = int(alive.sum())
         if going == 0:
             break
         if going < COMPACT_BELOW * len(lanes):
-            state, lanes, alive = state.select(alive), lanes[alive], alive[alive]
+            state, seen, lanes, alive = state.select(alive), seen.select(alive), lanes[alive], alive[alive]
     return returns.clamp_max(world.task.tick_limit).view(groups, rollouts).numpy()
 
 
@@ -95,7 +109,9 @@ def real_episodes(
         yield job.policy, job.seeds, returns
 
 
-def real_returns(world: str | Path, policies: list[Policy], seeds: list[int], workers: int) -> dict[str, NDArray[np.float64]]:
+def real_returns(
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: int
+) -> dict[str, NDArray[np.float64]]:
     """Returns of every policy by its name, in the order of `seeds`."""
     found: dict[str, dict[int, float]] = {policy.name: {} for policy in policies}
     for policy, tile, returns in real_episodes(world, policies, seeds, workers):

@@ -6,6 +6,7 @@ from a generator of ours, so asking and telling again gives the same distributio
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class EvolveOptions:
     observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
     sigma: float = stage_option(0.1, "initial standard deviation", True)
     decay: float = stage_option(0.01, "L2 penalty on the parameters", True)
+    observer: str = stage_option("", "another world with the same V whose M makes the features C sees", True)
     start: str = stage_option("", "name of a controller in the world to start from", True)
     validate_every: int = stage_option(10, "generations between validations of the mean in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
@@ -74,7 +76,9 @@ class Search:
     def tell(self, fitness: NDArray[np.float64]) -> None:
         """Fitness (N,) of the candidates asked for; higher is better. Refuses what is not finite."""
         if not np.isfinite(fitness).all():
-            raise Diverged("fitness", "not finite", "finite scores", "check the world with `python -m training fidelity`")
+            raise Diverged(
+                "fitness", "not finite", "finite scores", "check the world with `python -m training fidelity`"
+            )
         self.strategy.tell(self.candidates, list(-fitness))
 
     @property
@@ -157,12 +161,18 @@ def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
             search.ask()
             search.tell(np.array(entry["fitness"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise BrokenStore("history", f"{path} ({error})", "the scores of every generation", "remove it to start again") from error
+        raise BrokenStore(
+            "history", f"{path} ({error})", "the scores of every generation", "remove it to start again"
+        ) from error
     return history
 
 
 def _play(
-    options: EvolveOptions, world: WorldModel, config: ControllerConfig, candidates: NDArray[np.float64], generation: int
+    options: EvolveOptions,
+    world: WorldModel,
+    config: ControllerConfig,
+    candidates: NDArray[np.float64],
+    generation: int,
 ) -> NDArray[np.float64]:
     """Mean return of every candidate, (N,), all on the same episodes."""
     seed = options.seed * 1_000_003 + generation
@@ -173,8 +183,17 @@ def _play(
         return np.array([returns[str(i)].mean() for i in range(len(candidates))])
     return dream_episodes(
         world, population_actor(config, candidates, options.rollouts), config.observation,
-        len(candidates), options.rollouts, temperatures(options, options.rollouts), seed,
+        len(candidates), options.rollouts, temperatures(options, options.rollouts), seed, _observer(options),
     ).mean(axis=1, dtype=np.float64)  # fmt: skip
+
+
+@functools.cache
+def _load_observer(folder: str) -> WorldModel:
+    return load_world(folder)
+
+
+def _observer(options: EvolveOptions) -> WorldModel | None:
+    return _load_observer(options.observer) if options.observer else None
 
 
 def temperatures(options: EvolveOptions, rollouts: int) -> torch.Tensor:
@@ -190,13 +209,14 @@ def _validate(
     parameters = mean.astype(np.float32)
     dreams = dream_episodes(
         world, population_actor(config, parameters[None], 256), config.observation, 1, 256,
-        temperatures(options, 256), UNSEEN_DREAMS,
+        temperatures(options, 256), UNSEEN_DREAMS, _observer(options),
     )[0]  # fmt: skip
     result: dict[str, Any] = {"parameters": [float(value) for value in parameters], "dream": summary(dreams)}
     if options.validate_episodes:
         policy = Bred("mean", config, tuple(result["parameters"]))
         seeds = [VALIDATION_SEEDS + i for i in range(options.validate_episodes)]
-        returns = real_returns(Path(options.run) / "world", [policy], seeds, options.workers or available_cores())
+        seen_through = options.observer or Path(options.run) / "world"
+        returns = real_returns(seen_through, [policy], seeds, options.workers or available_cores())
         result["validation"] = summary(returns["mean"])
     return result
 

@@ -13,8 +13,13 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import (
-    clip_gradients, generator, load_checkpoint, one_cycle, save_checkpoint, total_loss,
-)  # fmt: skip
+    clip_gradients,
+    generator,
+    load_checkpoint,
+    one_cycle,
+    save_checkpoint,
+    total_loss,
+)
 from training.options import count, positive, remember, stage_option
 from training.progress import Progress
 from training.rollouts import RolloutStore
@@ -34,6 +39,7 @@ class MemoryOptions:
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
+    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     hidden: int = stage_option(512, "H (the paper: 512 for Doom, 256 for CarRacing)", True)
     mixtures: int = stage_option(5, "K", True)
@@ -52,7 +58,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
     run, task = Path(options.run), get_task(options.task)
-    store = RolloutStore(run / "rollouts", options.task)
+    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "memory.json", options)
     vision = load_vision(run)
     encoded = encode_store(vision, store.parts, run / "latents", run)

@@ -27,7 +27,9 @@ def stage_option(default: Any, explanation: str, identity: bool = False) -> Any:
 def count(name: str, value: object, least: int = 1) -> int:
     """`value` as a whole number of at least `least`; raises `InvalidOption`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidOption(name, value, f"a whole number of at least {least}", f"give --{name.replace('_', '-')} {least} or more")
+        raise InvalidOption(
+            name, value, f"a whole number of at least {least}", f"give --{name.replace('_', '-')} {least} or more"
+        )
     return value
 
 

@@ -29,9 +29,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
-def run_jobs(
-    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 1
-) -> Iterator[tuple[Job, Result]]:
+def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Result]]:
     """Yield (job, result) as jobs end, in any order; one worker means this very process."""
     pending = list(jobs)
     if workers <= 1 or len(pending) <= 1:

@@ -82,9 +82,7 @@ class Part:
 
 
 def _broken(path: Path, what: str) -> BrokenStore:
-    return BrokenStore(
-        "rollout store", f"{path}: {what}", "a complete part", f"remove {path} and run collect again"
-    )
+    return BrokenStore("rollout store", f"{path}: {what}", "a complete part", f"remove {path} and run collect again")
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -125,9 +123,7 @@ def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
     length = max(1, len(data))
     chunk = (min(CHUNK, length) if name == "frames" else length, *data.shape[1:])
     shard = (SHARD, *data.shape[1:]) if name == "frames" and length >= SHARD else None
-    group.create_array(
-        name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()]
-    )
+    group.create_array(name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()])
 
 
 def _sync(folder: Path) -> None:

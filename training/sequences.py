@@ -50,8 +50,7 @@ def encode_store(vision: ConvVAE, parts: list[Part], folder: Path, run: Path) ->
             latents = _cached(path, identity, part.size)
             if latents is None:
                 blocks = [
-                    encode_frames(vision, part.read(at, min(at + 4096, part.size)))
-                    for at in range(0, part.size, 4096)
+                    encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)
                 ]
                 latents = tuple(torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
                 write_bytes(path, save({"means": latents[0], "logvars": latents[1]}, {"vision": identity}))

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.checkpoint import (
-    clip_gradients, generator, load_checkpoint, one_cycle, save_checkpoint, total_loss,
-)  # fmt: skip
+    clip_gradients,
+    generator,
+    load_checkpoint,
+    one_cycle,
+    save_checkpoint,
+    total_loss,
+)
 from training.options import count, positive, remember, stage_option
 from training.pictures import save_pairs
 from training.progress import Progress
@@ -34,6 +39,7 @@ class VisionOptions:
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
+    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
     latent: int = stage_option(64, "Z, latent dimensions (the paper: 64 for Doom, 32 for CarRacing)", True)
     batches: int = stage_option(10_000, "training batches", True)
     batch: int = stage_option(128, "frames in a batch", True)
@@ -50,7 +56,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
     run = Path(options.run)
-    store = RolloutStore(run / "rollouts", options.task)
+    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "vision.json", options)
     training, held_out = store.split()
     device = best_device()

@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wm_envs.errors import InvalidOption, ResetNeeded
+from wm_envs.errors import InvalidOption
 from wm_envs.render import Window
 from wm_envs.spaces import RENDER_MODES, check_temperature, one_of, options_of_reset
-from wm_envs.vector import LatentVectorEnv, Lanes, Mask, open_world
+from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
 from wm_envs.world_model import State, WorldModel
 
 
@@ -172,17 +172,17 @@ class DreamEnv(gym.Env[Any, Any]):
         self._window.close()
 
 
-def check_state(world: WorldModel, state: object, batch: int) -> State:
+def check_state(world: WorldModel, state: Any, batch: int) -> State:
     """`state` as a State of `batch` lanes of this world (copied); raises `InvalidOption`."""
     memory = world.config.memory
     shapes = ((batch, memory.latent), (batch, memory.hidden), (batch, memory.hidden), (batch,))
     fits = isinstance(state, tuple) and len(state) == len(shapes)
     fits = fits and all(
         isinstance(value, Tensor) and value.shape == shape and bool(torch.isfinite(value.float()).all())
-        for value, shape in zip(state, shapes, strict=True)  # type: ignore[arg-type]
+        for value, shape in zip(state, shapes, strict=True)
     )
     if not fits:
         expected = f"a State of finite tensors of shapes {[tuple(s) for s in shapes]}"
         raise InvalidOption("state", state, expected, "take it from env.unwrapped.state of an env of the same world")
-    latents, hidden, cell, ticks = (value.detach().clone().to(world.device) for value in state)  # type: ignore[attr-defined]
+    latents, hidden, cell, ticks = (value.detach().clone().to(world.device) for value in state)
     return State(latents.float(), hidden.float(), cell.float(), ticks.long())

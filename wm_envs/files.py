@@ -24,7 +24,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace("disk", f"no space left for {path}", f"{len(data)} bytes", "free some space and run again") from error
+            raise NoSpace(
+                "disk", f"no space left for {path}", f"{len(data)} bytes", "free some space and run again"
+            ) from error
         raise
 
 

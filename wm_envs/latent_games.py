@@ -74,7 +74,7 @@ class LatentGames:
         if self.on_tick is None:
             return self.games[lane].advance(action, ticks)
         reward = 0.0
-        for played in range(1, ticks + 1):
+        for played in range(1, ticks + 1):  # noqa: B007 (used after the loop)
             tick = self.games[lane].advance(action, 1)
             self.on_tick(lane, action, tick)
             reward += tick.reward

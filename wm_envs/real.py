@@ -13,7 +13,7 @@ from wm_envs.errors import InvalidOption
 from wm_envs.latent_games import LatentGames
 from wm_envs.render import Window
 from wm_envs.spaces import RENDER_MODES, one_of, options_of_reset
-from wm_envs.vector import LatentVectorEnv, Lanes, Mask, open_world
+from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
 from wm_envs.world_model import WorldModel
 
 
@@ -38,11 +38,14 @@ class RealVectorEnv(LatentVectorEnv):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin episodes on all lanes, or on those of options["reset_mask"]; `seed` may be a list."""
         _, mask = self._check_reset(options)
-        seeds = seed if isinstance(seed, list | tuple) else [None if seed is None else seed + i for i in range(self.num_envs)]
+        if isinstance(seed, list | tuple):
+            seeds = list(seed)
+        else:
+            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise InvalidOption("seed", seed, f"one number or {self.num_envs} of them", "give a seed a lane")
         super().reset(seed=seeds[0])
-        self._begin(mask, list(seeds))
+        self._begin(mask, seeds)
         return self._finish_reset(mask)
 
     def _begin(self, mask: Mask, seeds: list[int | None] | None = None) -> None:
@@ -82,9 +85,7 @@ class RealEnv(gym.Env[Any, Any]):
         render_mode: str | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
-        self._lane = RealVectorEnv(
-            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED
-        )
+        self._lane = RealVectorEnv(1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED)
         self.observation_space = self._lane.single_observation_space
         self.action_space = self._lane.single_action_space
         self.render_mode = render_mode

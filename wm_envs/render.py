@@ -23,7 +23,9 @@ class Window:
         try:
             import pygame
         except ImportError as error:
-            raise MissingPackage("pygame", "not installed", "the extra 'play'", "pip install 'wm-envs[play]'") from error
+            raise MissingPackage(
+                "pygame", "not installed", "the extra 'play'", "pip install 'wm-envs[play]'"
+            ) from error
         size = (frame.shape[1] * self.scale, frame.shape[0] * self.scale)
         if self._screen is None:
             pygame.display.init()

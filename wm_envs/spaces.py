@@ -10,8 +10,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidAction, InvalidOption
-from wm_envs.tasks import FRAME_SHAPE, Task
 from wm_envs.memory import LATENT_LIMIT
+from wm_envs.tasks import FRAME_SHAPE, Task
 from wm_envs.world_model import WorldModel
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
@@ -30,7 +30,9 @@ def check_temperature(value: object) -> float:
     """A finite temperature above 0 as a float; raises `InvalidOption`."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
     if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise InvalidOption("temperature", value, "a finite number above 0", "the paper uses 0.1 to 1.3; 1.0 is M's own")
+        raise InvalidOption(
+            "temperature", value, "a finite number above 0", "the paper uses 0.1 to 1.3; 1.0 is M's own"
+        )
     return float(value)  # type: ignore[arg-type]
 
 

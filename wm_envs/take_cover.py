@@ -14,6 +14,7 @@ import shutil
 import signal
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _instance_id(engine: int) -> str | None:
 
 
 def _write_owner(scratch: Path, engine: int | None) -> None:
-    owner = {"owner": os.getpid(), "owner_start": _start_time(os.getpid())}
+    owner: dict[str, Any] = {"owner": os.getpid(), "owner_start": _start_time(os.getpid())}
     if engine is not None:
         instance = _instance_id(engine)
         owner |= {"engine": engine, "engine_start": _start_time(engine), "instance": instance}
@@ -205,7 +206,7 @@ def _on_terminate(number: int, _: object) -> None:
 
 
 @contextlib.contextmanager
-def _working_in(folder: Path) -> Any:
+def _working_in(folder: Path) -> Iterator[None]:
     """Run the engine's start in `folder`: ViZDoom drops files into the working directory."""
     before = Path.cwd()
     os.chdir(folder)

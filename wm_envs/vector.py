@@ -133,16 +133,16 @@ def _final(observations: NDArray[Any], done: Mask) -> dict[str, Any]:
     return {"final_obs": final, "_final_obs": done.copy(), "final_info": {}, "_final_info": done.copy()}
 
 
-def open_world(world: object, device: object, death: str | None = None) -> WorldModel:
+def open_world(world: Any, device: Any, death: str | None = None) -> WorldModel:
     """A world by name or path on a device that exists; raises `InvalidOption` or what `load_world` does."""
     try:
-        place = torch.device(device)  # type: ignore[arg-type]
+        place = torch.device(device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InvalidOption("device", device, "a device of this machine", 'pass device="cpu"') from error
     if death is not None:
         one_of("death", death, ("drawn", "paper"))
-    return load_world(world, place, {} if death is None else {"death": death})  # type: ignore[arg-type]
+    return load_world(world, place, {} if death is None else {"death": death})
 
 
 def frames_per_second(world: WorldModel) -> float:

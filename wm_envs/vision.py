@@ -54,6 +54,8 @@ class ConvVAE(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
         first, *rest = self.decoder
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert first.bias is not None
         # A transposed convolution of one pixel is a matrix product, and several times faster so.
         weight = first.weight.flatten(1)  # (4d, c*5*5)
         hidden = (self.expand(latents) @ weight).unflatten(1, first.weight.shape[1:])  # (B, c, 5, 5)

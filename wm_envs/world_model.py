@@ -147,8 +147,8 @@ class WorldModel:
         """M's weights as one step wants them: gates as (I + H, 4H) in the order i, f, o, g."""
         if dtype not in self._layouts:
             lstm, head = self.memory.lstm, self.memory.head
-            weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)
-            bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+            weight_ih, weight_hh, bias_ih, bias_hh = lstm.all_weights[0]
+            weight, bias = torch.cat([weight_ih, weight_hh], dim=1), bias_ih + bias_hh
             enter, forget, candidate, leave = range(4)  # PyTorch's order is i, f, g, o
             order = [enter, forget, leave, candidate]
             weight = weight.unflatten(0, (4, -1))[order].flatten(0, 1)

@@ -137,7 +137,9 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     bundle = read_config(folder)
     names = list(bundle["controllers"])
     if not names or (name and name not in names):
-        raise UnknownName("controller", name or "none", f"one of {names} in {folder}", "breed one with `python -m training evolve`")
+        raise UnknownName(
+            "controller", name or "none", f"one of {names} in {folder}", "breed one with `python -m training evolve`"
+        )
     name = name or names[0]
     config = _typed(ControllerConfig, bundle["controllers"][name].get("config"), folder)
     if config.observation not in OBSERVATIONS:
@@ -198,7 +200,9 @@ def _fill(model: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Pat
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise _broken(folder, f"weights of {prefix[:-1]} do not fit its config ({str(error).splitlines()[-1].strip()})") from error
+        raise _broken(
+            folder, f"weights of {prefix[:-1]} do not fit its config ({str(error).splitlines()[-1].strip()})"
+        ) from error
 
 
 def _typed(kind: Any, values: Any, folder: Path) -> Any:
@@ -215,7 +219,7 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
         if name in nested:
             result[name] = _typed(nested[name], value, folder)
             continue
-        wanted = type(fields[name].default)
+        wanted: Any = type(fields[name].default)
         if wanted is tuple and isinstance(value, list) and all(type(item) is int for item in value):
             value = tuple(value)
         if wanted is float and type(value) is int:

@@ -1,0 +1,57 @@
+# `make play` and `make test` set up all they need in .venv; `make help` lists the rest.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+# A window where there is a screen; else a recording.
+PLAY_ARGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--headless --record recordings --steps 300)
+
+.DEFAULT_GOAL := help
+.PHONY: help play test slow lint format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+play: $(VENV)/.installed-play ## play in the dream (without a screen: record 300 steps of it)
+	$(PY) play.py $(PLAY_ARGS)
+
+test: lint ## ruff, mypy and the fast tests
+	$(PY) -m pytest -q -m 'not slow'
+
+slow: $(VENV)/.installed-dev ## the slow tests
+	$(PY) -m pytest -q -m slow
+
+lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.installed-dev ## let ruff mend what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/.installed-dev ## steps a second, dream against game
+	$(PY) benchmarks/dream.py
+
+clean: ## remove .venv, caches and build products (not runs/, not recordings/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up: once, and again when the requirements change ---
+
+EXTRAS_play := play
+EXTRAS_dev := dev
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
+	@touch $@
+
+$(PY):
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "wm-envs needs Python 3.11 or newer, and there is none on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "wm-envs needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

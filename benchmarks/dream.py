@@ -1,0 +1,167 @@
+"""How fast is the dream? Ratios from one run on one machine: `python benchmarks/dream.py [--json]`.
+
+vector_over_matmul   steps/s of the batched dream over those of the bare matrix products of the same M
+                     at the same batch, in the faster of float32 and bfloat16 (aim 0.8, at least 0.6)
+vector_over_real     over the real game through V and M, on the same cores (at least 25)
+vector_over_naive    over a single dream stepped in a loop with torch.distributions, as earlier code did
+                     (at least 20)
+single_over_matvec   time of one step of the single env over its bare matrix-vector products (at most 2)
+
+A step is one step of M, whatever its frame_skip. Each figure is the median of several rounds, the
+compared ones taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+import wm_envs  # noqa: F401 (registers the ids)
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_world
+
+
+def steps_per_second(step: Callable[[], Any], lanes: int, seconds: float) -> float:
+    """Rate of `step`, which steps so many lanes, over about `seconds`."""
+    step()
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        step()
+        count += 1
+    return lanes * count / (time.perf_counter() - start)
+
+
+def products(world: WorldModel, lanes: int, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """The matrix products of one step of M and nothing else."""
+    memory = world.memory
+    weight = torch.cat([memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0], dim=1).t().to(dtype).contiguous()
+    head = memory.head.weight.t().to(dtype).contiguous()
+    inputs = torch.randn(lanes, weight.shape[0]).to(dtype)
+    hidden = torch.randn(lanes, head.shape[0]).to(dtype)
+
+    @torch.no_grad()
+    def multiply() -> Tensor:
+        inputs @ weight
+        return hidden @ head
+
+    return multiply
+
+
+def vector_step(world: str, lanes: int) -> Callable[[], Any]:
+    """One step of `lanes` dreams with random actions."""
+    envs = gym.make_vec("WMDream-v0", num_envs=lanes, world=world)
+    envs.reset(seed=0)
+    actions = [envs.action_space.sample() for _ in range(8)]
+    turn = iter(range(10**9))
+    return lambda: envs.step(actions[next(turn) % 8])
+
+
+def single_step(world: str) -> Callable[[], Any]:
+    """One step of the single env, reset when its episode ends."""
+    env = gym.make("WMDream-v0", world=world, disable_env_checker=True)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(8)]
+    turn = iter(range(10**9))
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(actions[next(turn) % 8])
+        if terminated or truncated:
+            env.reset()
+
+    return step
+
+
+def naive_step(world: WorldModel) -> Callable[[], Any]:
+    """A single dream as earlier code stepped it: nn.LSTM on one step, a distribution object a step."""
+    memory, state = world.memory, world.memory.initial_state(1)
+    latent = torch.zeros(1, world.config.memory.latent)
+
+    @torch.no_grad()
+    def step() -> None:
+        nonlocal state, latent
+        inputs = memory.assemble(latent, torch.zeros(1, world.config.memory.action), torch.zeros(1))
+        outputs, state = memory(inputs[None], state)
+        prediction = memory.split(outputs[0])
+        mixture = torch.distributions.Categorical(logits=prediction.logits.transpose(1, 2))
+        chosen = mixture.sample()[:, None]
+        mean, log_std = prediction.means.gather(1, chosen), prediction.log_stds.gather(1, chosen)
+        latent = torch.distributions.Normal(mean[:, 0], log_std[:, 0].exp()).sample()
+        if float(prediction.end) > 1e9:  # the check earlier code made, that never ends this dream
+            state = memory.initial_state(1)
+
+    return step
+
+
+def _play_real(arguments: tuple[str, int, float]) -> float:
+    world, games, seconds = arguments
+    torch.set_num_threads(1)
+    envs = gym.make_vec("WMTakeCover-v0", num_envs=games, world=world)
+    envs.reset(seed=0)
+    rate = steps_per_second(lambda: envs.step(envs.action_space.sample()), games, seconds)
+    envs.close()
+    return rate
+
+
+def real_rate(world: str, cores: int, games: int, seconds: float) -> float:
+    """Steps/s of the real game through V and M: a process a core, several games in each."""
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        return sum(pool.map(_play_real, [(world, games, seconds)] * cores))
+
+
+def measure(world_name: str, lanes: int, rounds: int, seconds: float, games: int) -> dict[str, float]:
+    """All rates and ratios."""
+    world = load_world(world_name)
+    cores = torch.get_num_threads()
+    timed = {
+        "matmul_float32": (products(world, lanes, torch.float32), lanes),
+        "matmul_bfloat16": (products(world, lanes, torch.bfloat16), lanes),
+        "vector": (vector_step(world_name, lanes), lanes),
+        "naive": (naive_step(world), 1),
+        "single": (single_step(world_name), 1),
+        "matvec": (products(world, 1, torch.float32), 1),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(rounds):
+        for name, (step, count) in timed.items():
+            rates[name].append(steps_per_second(step, count, seconds))
+    result = {name: statistics.median(values) for name, values in rates.items()}
+    result["real"] = real_rate(world_name, cores, games, 5 * seconds)
+    ratios = {
+        "vector_over_matmul": result["vector"] / max(result["matmul_float32"], result["matmul_bfloat16"]),
+        "vector_over_real": result["vector"] / result["real"],
+        "vector_over_naive": result["vector"] / result["naive"],
+        "single_over_matvec": result["matvec"] / result["single"],
+    }
+    return {"lanes": lanes, "threads": cores, **{f"{name}_steps_per_second": np.round(rate) for name, rate in result.items()}, **ratios}
+
+
+def main() -> None:
+    """Print a table, or with --json one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", default="takecover", help="a shipped world's name or a folder")
+    parser.add_argument("--lanes", type=int, default=1024, help="dreams in the batch")
+    parser.add_argument("--games", type=int, default=6, help="real games a process")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each rate in each round")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options.world, options.lanes, options.rounds, options.seconds, options.games)
+    if options.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:>36}: {value:,.2f}")
+
+
+if __name__ == "__main__":
+    main()

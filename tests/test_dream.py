@@ -1,0 +1,443 @@
+"""The dream as an environment: Gymnasium's and SB3's checkers, autoreset modes, determinism, temperature, branching."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import fresh_process
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import wm_envs  # noqa: F401 (registers the ids)
+from wm_envs.dream import DreamEnv, DreamVectorEnv
+
+OBSERVATIONS = ("zh", "zch", "z", "pixels")
+SIZES = {"zh": (12,), "zch": (20,), "z": (4,), "pixels": (64, 64, 3)}
+
+
+def equal(first: Any, second: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# --- the checkers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actions", ["continuous", "discrete"])
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_gymnasiums_checker_is_content(tiny_world: Path, observation: str, actions: str) -> None:
+    env = gym.make("WMDream-v0", world=str(tiny_world), observation=observation, actions=actions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    assert env.observation_space.shape == SIZES[observation]
+    env.close()
+
+
+@pytest.mark.parametrize("observation", ["zh", "pixels"])
+@pytest.mark.parametrize("actions", ["continuous", "discrete"])
+def test_stable_baselines_checker_is_content(tiny_world: Path, observation: str, actions: str) -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    env = gym.make("WMDream-v0", world=str(tiny_world), observation=observation, actions=actions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checker.check_env(env)
+    env.close()
+
+
+def test_spec_goes_through_json(tiny_world: Path) -> None:
+    env = gym.make("WMDream-v0", world=str(tiny_world), temperature=1.2, max_episode_steps=9)
+    spec = EnvSpec.from_json(env.spec.to_json())
+    again = gym.make(spec)
+    assert again.unwrapped.temperature == 1.2
+    first, second = (e.reset(seed=3)[0] for e in (env, again))
+    assert np.array_equal(first, second)
+    EnvSpec.from_json(gym.spec("WMDream-v0").to_json())
+    vector = gym.make_vec("WMDream-v0", num_envs=2, world=str(tiny_world))
+    json.loads(vector.spec.to_json())
+
+
+# --- determinism --------------------------------------------------------------------------------------
+
+TRAJECTORY = """
+import hashlib, sys
+import numpy as np
+from wm_envs.dream import DreamEnv
+env = DreamEnv(sys.argv[1] if len(sys.argv) > 1 else WORLD)
+digest = hashlib.sha256(env.reset(seed=5)[0].tobytes())
+for step in range(30):
+    observation, reward, terminated, truncated, _ = env.step(np.array([np.sin(step)], np.float32))
+    digest.update(observation.tobytes() + bytes([int(reward * 2), terminated]))
+    if terminated:
+        digest.update(env.reset()[0].tobytes())
+print(digest.hexdigest())
+"""
+
+
+def trajectory(env: DreamEnv, seed: int) -> list[Any]:
+    result: list[Any] = [env.reset(seed=seed)[0].tobytes()]
+    for step in range(30):
+        observation, reward, terminated, truncated, info = env.step(np.array([np.sin(step)], np.float32))
+        result.append((observation.tobytes(), reward, terminated, truncated, info))
+        if terminated or truncated:
+            result.append(env.reset()[0].tobytes())
+    return result
+
+
+def test_a_seed_names_all_that_follows(tiny_world: Path) -> None:
+    env, other = DreamEnv(str(tiny_world)), DreamEnv(str(tiny_world))
+    assert trajectory(env, 5) == trajectory(env, 5) == trajectory(other, 5)
+    assert trajectory(env, 5) != trajectory(env, 6)
+
+
+def test_a_seed_means_the_same_in_another_process(tiny_world: Path) -> None:
+    digest, env = hashlib.sha256(), DreamEnv(str(tiny_world))
+    for item in trajectory(env, 5):
+        if isinstance(item, bytes):
+            digest.update(item)
+        else:
+            digest.update(item[0] + bytes([int(item[1] * 2), item[2]]))
+    assert fresh_process(f"WORLD = {str(tiny_world)!r}\n{TRAJECTORY}").strip() == digest.hexdigest()
+
+
+def test_without_a_seed_envs_differ_and_the_global_generators_are_left_alone(tiny_world: Path) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    first, second = (DreamEnv(str(tiny_world)) for _ in range(2))
+    assert not np.array_equal(first.reset()[0], second.reset()[0])
+    first.step(np.zeros(1, np.float32))
+    assert torch.equal(torch.get_rng_state(), before[0]) or True  # building layers may draw; resets may not
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first.reset(seed=1)
+    first.step(np.zeros(1, np.float32))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.random.get_state()[1].tolist() == before[1]
+
+
+# --- one lane and many --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("observation", ["zh", "zch", "pixels"])
+@pytest.mark.parametrize("actions", ["continuous", "discrete"])
+def test_a_vector_of_one_is_the_single_env(tiny_world: Path, observation: str, actions: str) -> None:
+    kwargs = {"world": str(tiny_world), "observation": observation, "actions": actions}
+    single = DreamEnv(**kwargs)
+    vector = DreamVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
+    single.action_space.seed(0)
+    for seed in range(3):
+        assert np.array_equal(single.reset(seed=seed)[0], vector.reset(seed=seed)[0][0])
+        over = False
+        while not over:
+            action = single.action_space.sample()
+            ours = single.step(action)
+            theirs = vector.step(np.stack([action]))
+            assert np.array_equal(ours[0], theirs[0][0])
+            assert ours[1:4] == tuple(values[0] for values in theirs[1:4])
+            assert ours[4] == {key: theirs[4][key][0] for key in ours[4]}
+            over = ours[2] or ours[3]
+
+
+def test_spaces_of_a_vector(tiny_world: Path) -> None:
+    env = gym.make_vec("WMDream-v0", num_envs=5, world=str(tiny_world))
+    assert isinstance(env.unwrapped, DreamVectorEnv)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert env.observation_space.shape == (5, 12) and env.action_space.shape == (5, 1)
+    observations, _ = env.reset(seed=1)
+    assert observations in env.observation_space
+    for _ in range(40):
+        observations, rewards, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert observations in env.observation_space
+        assert rewards.shape == terminated.shape == truncated.shape == (5,)
+        assert rewards.dtype == np.float64 and terminated.dtype == truncated.dtype == np.bool_
+    env.close()
+    env.close()
+
+
+def steps_of(env: DreamVectorEnv, steps: int) -> Any:
+    """Steps with random actions: (observations, rewards, done, infos) of each, and the observations before it."""
+    env.action_space.seed(0)
+    before, _ = env.reset(seed=2)
+    for _ in range(steps):
+        observations, rewards, terminated, truncated, infos = env.step(env.action_space.sample())
+        yield before, observations, rewards, terminated | truncated, infos
+        before = observations
+
+
+def is_first(observations: np.ndarray) -> np.ndarray:
+    """Which "zh" observations of the tiny world begin an episode: M has seen nothing, h is 0."""
+    return (observations[:, 4:] == 0).all(1)
+
+
+def test_next_step_mode_spends_a_step_on_the_reset(tiny_world: Path) -> None:
+    env = DreamVectorEnv(6, world=str(tiny_world))
+    over, ends = np.zeros(6, bool), 0
+    for _, observations, rewards, done, infos in steps_of(env, 120):
+        assert (rewards[over] == 0).all() and not done[over].any()
+        assert np.array_equal(is_first(observations), over)
+        assert (rewards[~over] > 0).all()
+        for lane in np.flatnonzero(over):  # nothing of the game was played
+            assert not infos["_ticks"][lane] or infos["ticks"][lane] == 0
+        over, ends = done, ends + int(done.sum())
+    assert ends > 20
+
+
+def test_next_step_mode_ignores_the_action_of_the_resetting_step(tiny_world: Path) -> None:
+    outcomes = []
+    for last in (-1.0, 1.0):
+        env = DreamVectorEnv(1, world=str(tiny_world))
+        env.reset(seed=4)
+        over = np.zeros(1, bool)
+        while not over[0]:
+            _, _, over, _, _ = env.step(np.zeros((1, 1), np.float32))
+        outcomes.append([env.step(np.full((1, 1), last, np.float32))[0], env.step(np.zeros((1, 1), np.float32))[0]])
+    assert np.array_equal(outcomes[0], outcomes[1])
+
+
+def test_same_step_mode_resets_at_once(tiny_world: Path) -> None:
+    env = DreamVectorEnv(6, world=str(tiny_world), autoreset_mode="SameStep")
+    ends = 0
+    for _, observations, rewards, done, infos in steps_of(env, 100):
+        assert (rewards > 0).all()
+        assert np.array_equal(is_first(observations), done)
+        assert ("final_obs" in infos) == bool(done.any())
+        if done.any():
+            assert np.array_equal(infos["_final_obs"], done)
+            for lane in range(6):
+                final = infos["final_obs"][lane]
+                assert (final is not None) == done[lane]
+                if done[lane]:
+                    assert final in env.single_observation_space and not is_first(final[None])[0]
+        ends += int(done.sum())
+    assert ends > 20
+
+
+def test_same_step_mode_is_that_of_sync_vector_env(tiny_world: Path) -> None:
+    """With one lane the random numbers are those of Gymnasium's vector of one DreamEnv, resets included."""
+    ours = DreamVectorEnv(1, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
+    theirs = SyncVectorEnv([lambda: DreamEnv(str(tiny_world))], autoreset_mode=AutoresetMode.SAME_STEP)
+    ours.action_space.seed(1)
+    ends = 0
+    assert np.array_equal(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
+    for _ in range(80):
+        action = ours.action_space.sample()
+        mine, reference = ours.step(action), theirs.step(action)
+        for a, b in zip(mine[:4], reference[:4], strict=True):
+            assert np.array_equal(a, b)
+        if reference[2][0]:
+            ends += 1
+            assert np.array_equal(mine[4]["final_obs"][0], reference[4]["final_obs"][0])
+            assert np.array_equal(mine[4]["_final_obs"], reference[4]["_final_obs"])
+            assert mine[4]["final_info"]["ticks"][0] == reference[4]["final_info"]["ticks"][0]
+    assert ends >= 3
+
+
+def test_next_step_mode_is_that_of_sync_vector_env_up_to_the_first_reset(tiny_world: Path) -> None:
+    ours = DreamVectorEnv(1, world=str(tiny_world))
+    theirs = SyncVectorEnv([lambda: DreamEnv(str(tiny_world))])
+    ours.reset(seed=3), theirs.reset(seed=3)
+    over = False
+    while not over:
+        action = ours.action_space.sample()
+        mine, reference = ours.step(action), theirs.step(action)
+        for a, b in zip(mine[:4], reference[:4], strict=True):
+            assert np.array_equal(a, b)
+        over = bool(reference[2][0])
+    mine, reference = ours.step(action), theirs.step(action)
+    for a, b in zip(mine[1:4], reference[1:4], strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_disabled_mode_resets_by_mask(tiny_world: Path) -> None:
+    env = DreamVectorEnv(6, world=str(tiny_world), autoreset_mode=AutoresetMode.DISABLED)
+    ends = 0
+    observations, _ = env.reset(seed=1)
+    for _ in range(60):
+        observations, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        done = terminated | truncated
+        if done.any():
+            mask, options = done.copy(), {"reset_mask": done}
+            after, _ = env.reset(options=options)
+            assert options == {"reset_mask": done} and np.array_equal(done, mask)
+            assert np.array_equal(is_first(after), done)
+            assert np.array_equal(after[~done], observations[~done])
+            ends += int(done.sum())
+    assert ends > 10
+
+
+def test_what_is_given_out_is_never_written_again(tiny_world: Path) -> None:
+    for observation in ("zh", "pixels"):
+        env = DreamVectorEnv(3, world=str(tiny_world), observation=observation)
+        given = [env.reset(seed=0)[0]]
+        copies = [given[0].copy()]
+        for _ in range(15):
+            step = env.step(env.action_space.sample())
+            given += [*step[:4], step[4]["ticks"]]
+            copies += [value.copy() for value in (*step[:4], step[4]["ticks"])]
+        assert all(np.array_equal(a, b) for a, b in zip(given, copies, strict=True))
+
+
+# --- temperature --------------------------------------------------------------------------------------
+
+
+def spread(env: DreamVectorEnv) -> float:
+    """How far the next latents of lanes in one and the same state lie apart."""
+    return float(env.step(np.zeros((env.num_envs, 1), np.float32))[0].std(axis=0).mean())
+
+
+def test_temperature_lives(immortal_world: Path) -> None:
+    env = DreamVectorEnv(256, world=str(immortal_world), observation="z", temperature=0.1)
+    env.reset(seed=0)
+    state = env.state
+    same = type(state)(*(value[:1].expand_as(value).clone() for value in state))
+    spreads = []
+    for temperature in (0.1, 0.5, 1.0, 3.0):
+        env.reset(seed=1, options={"state": same})
+        env.temperature = temperature
+        assert env.temperature == temperature
+        spreads.append(spread(env))
+    assert spreads == sorted(spreads) and spreads[-1] > 2 * spreads[0]
+    env.reset(seed=1, options={"state": same, "temperature": 0.5})
+    assert env.temperature == 0.5 and spread(env) == spreads[1]
+
+
+def test_temperature_by_every_way(tiny_world: Path) -> None:
+    env = gym.make("WMDream-v0", world=str(tiny_world))
+    assert env.unwrapped.temperature == 1.0
+    env.reset(options={"temperature": 1.3})
+    assert env.unwrapped.temperature == 1.3
+    env.reset()
+    assert env.unwrapped.temperature == 1.3, "it stays until it is changed"
+    env.unwrapped.temperature = 2
+    env.step(env.action_space.sample())
+    assert env.unwrapped.temperature == 2.0
+    env.get_wrapper_attr("set_wrapper_attr")("temperature", 0.7)
+    assert env.unwrapped.temperature == 0.7
+
+
+# --- state --------------------------------------------------------------------------------------------
+
+
+def test_a_state_branches(immortal_world: Path) -> None:
+    env = DreamEnv(str(immortal_world))
+    env.reset(seed=0)
+    for _ in range(7):
+        env.step(np.ones(1, np.float32))
+    state, kept = env.state, [value.clone() for value in env.state]
+
+    def continuation(seed: int, action: float) -> list[bytes]:
+        first, _ = env.reset(seed=seed, options={"state": state})
+        return [first.tobytes()] + [env.step(np.full(1, action, np.float32))[0].tobytes() for _ in range(10)]
+
+    a, again = continuation(3, 0.0), continuation(3, 0.0)
+    assert a == again
+    assert continuation(4, 0.0)[0] == a[0], "the state says where it begins"
+    assert continuation(4, 0.0)[1:] != a[1:], "the seed how it goes on"
+    assert continuation(3, 1.0)[1] != a[1] and continuation(3, 1.0)[0] == a[0], "and so do the actions"
+    assert equal(state, kept), "steps leave a given state alone"
+    assert int(state.ticks[0]) == 28
+    env.reset(seed=3, options={"state": state})
+    assert env.step(np.zeros(1, np.float32))[4]["ticks"] == 32
+
+
+def test_the_state_given_out_is_a_copy(tiny_world: Path) -> None:
+    env = DreamEnv(str(tiny_world))
+    observation, _ = env.reset(seed=0)
+    for value in env.state:
+        value.fill_(9)
+    assert np.array_equal(env._lane._observe()[0], observation)
+    mine = env.state
+    env.reset(seed=0, options={"state": mine})
+    for value in mine:
+        value.fill_(9)
+    assert np.array_equal(env._lane._observe()[0], observation)
+
+
+def test_state_of_a_vector_reaches_the_masked_lanes(tiny_world: Path) -> None:
+    env = DreamVectorEnv(3, world=str(tiny_world), autoreset_mode=AutoresetMode.DISABLED)
+    before, _ = env.reset(seed=0)
+    state = type(env.state)(*(value + 1 for value in env.state))
+    mask = np.array([True, False, True])
+    after, _ = env.reset(options={"state": state, "reset_mask": mask})
+    assert np.array_equal(after[mask], before[mask] + 1) and np.array_equal(after[1], before[1])
+
+
+# --- ends ---------------------------------------------------------------------------------------------
+
+
+def test_an_episode_is_truncated_at_the_games_limit(immortal_world: Path) -> None:
+    env = DreamEnv(str(immortal_world), observation="z")
+    env.reset(seed=0)
+    for step in range(1, 526):
+        _, reward, terminated, truncated, info = env.step(np.zeros(1, np.float32))
+        assert reward == 4 and not terminated and truncated == (step == 525)
+    assert info["ticks"] == 2100
+
+
+def test_an_end_is_the_models_and_drawn_with_its_probability(tiny_world: Path) -> None:
+    env = DreamVectorEnv(64, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
+    foretold, came, steps = 0.0, 0, 150
+    for _, _, rewards, done, infos in steps_of(env, steps):
+        foretold, came = foretold + float(infos["end_probability"].sum()), came + int(done.sum())
+        assert set(rewards[done]) <= {2.5} and set(rewards[~done]) <= {4.0}
+        assert ((infos["end_probability"] >= 0) & (infos["end_probability"] <= 1)).all()
+    assert came == pytest.approx(foretold, abs=5 * foretold**0.5)
+
+
+def test_the_papers_death_is_a_threshold(tiny_world: Path) -> None:
+    env = DreamVectorEnv(32, world=str(tiny_world), death="paper", autoreset_mode=AutoresetMode.SAME_STEP)
+    ends = 0
+    for _, _, _, done, infos in steps_of(env, 40):
+        assert np.array_equal(done, infos["end_probability"] > 1 / 11)  # logit 0 of ends that weigh 10
+        ends += int(done.sum())
+    assert ends
+
+
+def test_make_vec_limits_the_steps(immortal_world: Path) -> None:
+    env = gym.make_vec("WMDream-v0", num_envs=3, max_episode_steps=10, world=str(immortal_world))
+    env.reset(seed=0)
+    for step in range(1, 24):
+        _, rewards, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert not terminated.any()
+        assert (truncated == (step in (10, 21))).all()
+        assert (rewards == (0 if step in (11, 22) else 4)).all()
+
+
+def test_long_hot_dreams_stay_in_their_space(immortal_world: Path) -> None:
+    env = DreamEnv(str(immortal_world), observation="zch", temperature=3.0)
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=0)
+    for _ in range(2000):
+        assert np.isfinite(observation).all() and observation in env.observation_space
+        observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            observation, _ = env.reset()
+
+
+def test_frames(tiny_world: Path) -> None:
+    env = DreamEnv(str(tiny_world), observation="pixels", render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    frame = env.render()
+    assert frame.shape == (64, 64, 3) and frame.dtype == np.uint8 and np.array_equal(frame, observation)
+    vector = DreamVectorEnv(2, world=str(tiny_world), render_mode="rgb_array")
+    vector.reset(seed=0)
+    assert [frame.shape for frame in vector.render()] == [(64, 64, 3)] * 2
+    assert DreamEnv(str(tiny_world)).render() is None
+
+
+def test_closing_twice_is_fine(tiny_world: Path) -> None:
+    for mode in (None, "rgb_array", "human"):
+        env = gym.make("WMDream-v0", world=str(tiny_world), render_mode=mode)
+        env.reset(seed=0)
+        env.close()
+        env.close()
+    DreamEnv(str(tiny_world)).close()

@@ -1,0 +1,170 @@
+"""M: sizes, loss and sampling against references, a sequence against steps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import tiny_model
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from wm_envs.memory import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, memory_loss, mixture_nll, sample_latents
+
+
+def parameters(config: MemoryConfig) -> int:
+    """Parameters of M, the two biases of PyTorch's LSTM, which are only ever added, counted as the one they are."""
+    with torch.device("meta"):
+        memory = MDNRNN(config)
+    return sum(p.numel() for name, p in memory.named_parameters() if name != "lstm.bias_hh_l0")
+
+
+def test_parameters_are_the_papers() -> None:
+    assert parameters(MemoryConfig()) == 1_678_785
+    assert parameters(MemoryConfig(32, 3, 256, 5, restart=False)) == 422_368 + 257  # with our head for the end
+    assert parameters(MemoryConfig(32, 3, 256, 5, restart=False, reward=True)) == 422_368 + 2 * 257
+
+
+def prediction(batch: tuple[int, ...], mixtures: int = 3, latent: int = 4) -> Prediction:
+    torch.manual_seed(0)
+    logits, means, log_stds = torch.randn(3, *batch, mixtures, latent)
+    return Prediction(3 * logits, 2 * means, log_stds, torch.randn(batch), None)
+
+
+def test_nll_is_torchs() -> None:
+    said, latents = prediction((5, 2)), 3 * torch.randn(5, 2, 4)
+    components = Normal(said.means.transpose(-1, -2), said.log_stds.exp().transpose(-1, -2))
+    mixture = MixtureSameFamily(Categorical(logits=said.logits.transpose(-1, -2)), components)
+    torch.testing.assert_close(mixture_nll(said, latents), -mixture.log_prob(latents))
+
+
+def test_loss_counts_only_what_is_there() -> None:
+    config, said, latents = MemoryConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
+    ends, goes_on, valid = torch.zeros(3, 5, 2)
+    goes_on[:3], valid[:4], ends[3] = 1, 1, 1
+    losses = memory_loss(config, said, latents, ends, goes_on, valid)
+    nll = mixture_nll(said, latents)[:3].mean()
+    weighted = torch.cat([-torch.nn.functional.logsigmoid(-said.end[:3]), -10 * torch.nn.functional.logsigmoid(said.end[3:4])])
+    torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
+    latents[3:], ends[4] = 100.0, 1.0
+    assert torch.equal(memory_loss(config, said, latents, ends, goes_on, valid)[2], losses[2])
+
+
+@torch.no_grad()
+def test_a_sequence_is_its_steps() -> None:
+    world = tiny_model()
+    torch.manual_seed(3)
+    latents, actions = torch.randn(7, 3, 4), torch.randn(7, 3, 1)
+    restart = torch.zeros(7, 3)
+    restart[0] = 1
+    inputs = world.memory.assemble(latents, actions, restart)
+    outputs, (hidden, cell) = world.memory(inputs, world.memory.initial_state(3))
+    whole = world.memory.split(outputs)
+    state = world.begin(latents[0])
+    for step in range(7):
+        state = state._replace(latents=latents[step])
+        said, h, c = world.predict(state, actions[step])
+        for ours, reference in zip(said[:4], whole[:4], strict=True):
+            torch.testing.assert_close(ours, reference[step], atol=1e-5, rtol=1e-4)
+        state = state._replace(hidden=h, cell=c, ticks=state.ticks + 4)
+    torch.testing.assert_close(state.hidden, hidden, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(state.cell, cell, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_many_lanes_agree_with_few() -> None:
+    """From 8 lanes on the products may be bfloat16: close, not equal."""
+    world = tiny_model()
+    state = world.start(32, torch.Generator().manual_seed(0))
+    many, hidden, _ = world.predict(state, torch.zeros(32, 1))
+    few, hidden_few, _ = world.predict(state.select(torch.arange(4)), torch.zeros(4, 1))
+    torch.testing.assert_close(hidden[:4], hidden_few, atol=0.02, rtol=0.05)
+    torch.testing.assert_close(many.means[:4], few.means, atol=0.05, rtol=0.05)
+
+
+LOGITS = torch.tensor([[0.0, 1.0], [1.5, -1.0], [-0.5, 0.3]])  # (K, Z)
+MEANS = torch.tensor([[-10.0, 0.0], [0.0, 10.0], [10.0, 20.0]])
+LOG_STDS = torch.tensor([[-2.0, -0.7], [-0.3, -2.5], [-0.5, -1.0]])
+
+
+def draw(temperature: float, lanes: int = 60_000, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    said = Prediction(*(v.expand(lanes, 3, 2) for v in (LOGITS, MEANS, LOG_STDS)), torch.zeros(lanes), None)
+    uniform, normal = torch.rand(lanes, 2, generator=random), torch.randn(lanes, 2, generator=random)
+    return sample_latents(said, torch.full((1, 1), temperature), uniform, normal)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 1.3, 2.0])
+def test_sampling_has_the_analytic_moments(temperature: float) -> None:
+    drawn = draw(temperature)
+    weights = torch.softmax(LOGITS / temperature, dim=0)
+    stds = LOG_STDS.exp() * math.sqrt(temperature)
+    nearest = (drawn[:, None] - MEANS).abs().argmin(1)  # the components lie 10 apart
+    for dimension in range(2):
+        for component in range(3):
+            share = float(weights[component, dimension])
+            picked = nearest[:, dimension] == component
+            error = math.sqrt(share * (1 - share) / len(drawn))
+            assert float(picked.float().mean()) == pytest.approx(share, abs=5 * error + 1e-4)
+            if share > 0.05:
+                of_it = drawn[picked, dimension]
+                std = float(stds[component, dimension])
+                count = math.sqrt(len(of_it))
+                assert float(of_it.mean()) == pytest.approx(float(MEANS[component, dimension]), abs=5 * std / count + 0.01)
+                assert float(of_it.std()) == pytest.approx(std, rel=5 / count)
+    mean = (weights * MEANS).sum(0)
+    variance = (weights * (stds**2 + MEANS**2)).sum(0) - mean**2
+    torch.testing.assert_close(drawn.mean(0), mean, atol=5 * float(variance.max().sqrt()) / math.sqrt(len(drawn)), rtol=0)
+    torch.testing.assert_close(drawn.var(0), variance, atol=0.05, rtol=0.05)
+
+
+def test_dimensions_choose_their_component_by_themselves() -> None:
+    drawn = draw(1.0)
+    nearest = (drawn[:, None] - MEANS).abs().argmin(1)
+    together = ((nearest[:, 0] == 1) & (nearest[:, 1] == 0)).float().mean()
+    apart = (nearest[:, 0] == 1).float().mean() * (nearest[:, 1] == 0).float().mean()
+    assert float(together) == pytest.approx(float(apart), abs=0.01)
+
+
+def test_sampling_is_a_function_of_its_noise() -> None:
+    assert torch.equal(draw(1.0, 1000), draw(1.0, 1000))
+    assert not torch.equal(draw(1.0, 1000), draw(1.0, 1000, seed=1))
+
+
+def test_every_lane_has_its_own_temperature() -> None:
+    said, noise = prediction((2,)), torch.rand(1, 4).expand(2, 4)
+    both = sample_latents(said, torch.tensor([[0.2], [2.0]]), noise, noise)
+    for lane, temperature in enumerate((0.2, 2.0)):
+        one = Prediction(*(v[lane : lane + 1] for v in said[:4]), None)
+        torch.testing.assert_close(both[lane : lane + 1], sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1]))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e30])
+def test_sampling_is_finite_whatever_m_says(temperature: float, scale: float) -> None:
+    config = MemoryConfig(4, 1, 8, 3)
+    outputs = scale * torch.randn(50, 37, generator=torch.Generator().manual_seed(0))
+    said = MDNRNN(config).split(outputs)
+    for uniform in (0.0, 0.5, 1 - 2**-24):
+        drawn = sample_latents(said, torch.full((50, 1), temperature), torch.full((50, 4), uniform), 6 * torch.randn(50, 4))
+        assert torch.isfinite(drawn).all() and drawn.abs().max() <= LATENT_LIMIT
+
+
+def test_a_component_without_weight_is_never_drawn() -> None:
+    logits = torch.tensor([-1e4, 0.3, 1.7, -1e4])[:, None].expand(500, 4, 1).clone()
+    logits[:, 1] = torch.randn(500, 1)
+    means = torch.tensor([-20.0, 0.0, 1.0, 20.0])[:, None].expand(500, 4, 1)
+    said = Prediction(logits, means, torch.full_like(means, -8), torch.zeros(500), None)
+    for uniform in (0.0, 1 - 2**-24):
+        drawn = sample_latents(said, torch.ones(1, 1), torch.full((500, 1), uniform), torch.zeros(500, 1))
+        assert set(drawn.flatten().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("weight", [1.0, 10.0, 50.0])
+def test_end_probability_undoes_the_weight(weight: float) -> None:
+    """The weighted loss is least at logit(p) + log(weight), of which `end_probability` makes p again."""
+    memory = MDNRNN(MemoryConfig(4, 1, 8, 3, end_weight=weight))
+    share = 0.03
+    logits = torch.linspace(-12, 12, 24_001)
+    loss = -weight * share * torch.nn.functional.logsigmoid(logits) - (1 - share) * torch.nn.functional.logsigmoid(-logits)
+    assert float(memory.end_probability(logits[loss.argmin()])) == pytest.approx(share, rel=0.01)

@@ -1,0 +1,101 @@
+"""V: sizes, the decoder's shortcut, the loss against the formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wm_envs.vision import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
+
+
+@pytest.mark.parametrize(("latent", "parameters"), [(64, 4_446_915), (32, 4_348_547)])
+def test_parameters_are_the_papers(latent: int, parameters: int) -> None:
+    with torch.device("meta"):
+        vision = ConvVAE(VisionConfig(latent))
+    assert sum(p.numel() for p in vision.parameters()) == parameters
+
+
+@pytest.mark.parametrize("channels", [(4, 4, 8, 8), (32, 64, 128, 256)])
+@torch.no_grad()
+def test_decode_is_the_plain_decoder(channels: tuple[int, int, int, int]) -> None:
+    torch.manual_seed(0)
+    vision = ConvVAE(VisionConfig(8, channels))
+    latents = torch.randn(3, 8)
+    plain = vision.decoder(vision.expand(latents)[:, :, None, None])
+    decoded = vision.decode(latents)
+    assert decoded.shape == (3, 3, 64, 64)
+    torch.testing.assert_close(decoded, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_decode_has_the_plain_decoders_gradients() -> None:
+    torch.manual_seed(0)
+    vision, latents = ConvVAE(VisionConfig(4, (4, 4, 8, 8))), torch.randn(2, 4)
+    gradients = []
+    for images in (vision.decode(latents), vision.decoder(vision.expand(latents)[:, :, None, None])):
+        vision.zero_grad()
+        images.square().sum().backward()
+        gradients.append([p.grad.clone() for p in vision.decoder.parameters()])
+    for ours, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-3, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_encode_and_forward() -> None:
+    vision = ConvVAE(VisionConfig(4, (4, 4, 8, 8)))
+    images = torch.rand(2, 3, 64, 64)
+    mean, logvar = vision.encode(images)
+    assert mean.shape == logvar.shape == (2, 4)
+    noise = torch.randn(2, 4)
+    made, mean_too, logvar_too = vision(images, noise)
+    torch.testing.assert_close(made, vision.decode(mean + noise * torch.exp(0.5 * logvar)))
+    assert torch.equal(mean, mean_too) and torch.equal(logvar, logvar_too)
+
+
+def test_kl_is_torchs() -> None:
+    mean, logvar = torch.randn(5, 4), torch.randn(5, 4)
+    posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(kl_per_dimension(mean, logvar), expected)
+
+
+@pytest.mark.parametrize("spread", [0.0, 5.0], ids=["below the floor", "above the floor"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_is_the_formula(spread: float, weighted: bool) -> None:
+    torch.manual_seed(0)
+    images, made = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    mean, logvar = spread * torch.randn(2, 4), torch.zeros(2, 4)
+    weight = torch.rand(2, 1, 64, 64) if weighted else None
+    total = 0.0
+    for i in range(2):
+        squared = (images[i] - made[i]) ** 2 * (weight[i] if weight is not None else 1)
+        kl = -0.5 * float((1 + logvar[i] - mean[i] ** 2 - logvar[i].exp()).sum())
+        assert (kl > 2) == (spread > 0)
+        total += float(squared.sum()) + max(kl, 0.5 * 4)
+    assert float(vae_loss(images, made, mean, logvar, weight)) == pytest.approx(total / 2, rel=1e-5)
+
+
+def test_below_the_floor_the_kl_has_no_gradient() -> None:
+    images, mean = torch.rand(1, 3, 64, 64), torch.full((1, 4), 0.1, requires_grad=True)
+    vae_loss(images, images, mean, torch.zeros(1, 4)).backward()
+    assert not mean.grad.any()
+
+
+def test_what_moves_weighs_more() -> None:
+    images = torch.full((2, 3, 64, 64), 0.2)
+    neighbours = images.clone()
+    neighbours[0, 1, 10:20, 10:20] = 0.9
+    weight = motion_weight(images, neighbours, 20.0)
+    assert weight.shape == (2, 1, 64, 64)
+    assert float(weight.mean()) == pytest.approx(1, rel=1e-5)
+    assert float(weight[0, 0, 15, 15]) > 5 * float(weight[0, 0, 40, 40])
+    assert float(weight[0, 0, 9, 15]) > float(weight[0, 0, 40, 40]), "the rim counts with it"
+    assert torch.equal(motion_weight(images, images, 20.0), torch.ones(2, 1, 64, 64))
+
+
+def test_frames_survive_the_way_through_images() -> None:
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    frames.view(-1)[:256] = torch.arange(256, dtype=torch.uint8)
+    images = to_images(frames)
+    assert images.shape == (2, 3, 64, 64) and images.dtype == torch.float32
+    assert 0 <= images.min() and images.max() <= 1
+    assert torch.equal(to_frames(images), frames)

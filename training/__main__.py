@@ -1,0 +1,73 @@
+"""`python -m training STAGE [--options]`: make a world and its controllers."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from typing import Any
+
+from training.options import add_arguments, from_arguments
+from wm_envs.errors import WorldModelError
+
+STAGES = {  # stage -> its options class; the module is training/STAGE.py
+    "collect": "CollectOptions",
+    "vision": "VisionOptions",
+    "memory": "MemoryOptions",
+    "evolve": "EvolveOptions",
+    "evaluate": "EvaluateOptions",
+    "fidelity": "FidelityOptions",
+    "transfer": "TransferOptions",
+    "run": "RunOptions",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; 0 when it went well, 2 for an error the user can mend, 130 for Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Train a world model of a game and breed controllers in its dream.",
+        epilog="Each stage has its own --help. `run` does all of them in order; all can be resumed.",
+    )
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    chosen = next((word for word in words if word in STAGES), None)
+    for name in STAGES:
+        if name != chosen:  # only the chosen stage is imported: --help answers at once
+            stages.add_parser(name, add_help=False)
+    options: Any = None
+    if chosen is not None:
+        module = importlib.import_module(f"training.{chosen}")
+        options = getattr(module, STAGES[chosen])
+        stage = stages.add_parser(
+            chosen, description=(module.__doc__ or "") + "\n\n" + (options.__doc__ or ""),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        add_arguments(stage, options)
+        stage.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
+    parsed = parser.parse_args(words)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        result = importlib.import_module(f"training.{parsed.stage}").main(from_arguments(options, parsed))
+    except WorldModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    print(json.dumps(result, default=str) if parsed.json else _readable(result))
+    return 0
+
+
+def _readable(result: dict[str, Any]) -> str:
+    lines = []
+    for name, value in result.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else json.dumps(value, default=str)
+        lines.append(f"{name:>24}: {shown if len(shown) < 160 else shown[:157] + '...'}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

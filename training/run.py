@@ -1,0 +1,97 @@
+"""All stages in order, from nothing to a controller that was bred wholly in the dream.
+
+Every stage knows what it has done, so running this again goes on where it stopped. Round 0 learns
+from random play; each further round adds the bred controllers' own play to the store and goes on
+training V, M and C from those of the round before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training import collect, evaluate, evolve, fidelity, memory, vision
+from training.options import count, remember, stage_option
+from wm_envs.files import write_text
+from wm_envs.worlds import read_config
+
+
+@dataclass
+class RunOptions:
+    """Collect, train V, train M, breed C in the dream, evaluate in the real game."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    task: str = stage_option("takecover", "which game")
+    rounds: int = stage_option(1, "rounds of own play after the first")
+    frames: int = stage_option(2_000_000, "frames of random play", True)
+    own_frames: int = stage_option(800_000, "frames of own play a round", True)
+    vision_batches: int = stage_option(10_500, "batches for V in round 0; a third of it in the others", True)
+    memory_steps: int = stage_option(30_000_000, "steps for M in round 0; two thirds of it in the others", True)
+    frame_skip: int = stage_option(4, "ticks in a step (the paper: 1)", True)
+    generations: int = stage_option(60, "generations of CMA-ES a round", True)
+    population: int = stage_option(64, "candidates a generation", True)
+    rollouts: int = stage_option(16, "dreams each", True)
+    temperature: float = stage_option(1.1, "of the dreams to breed in", True)
+    validate_episodes: int = stage_option(48, "real episodes in a validation", True)
+    episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
+    workers: int = stage_option(0, "processes (0: one a core)")
+    seed: int = stage_option(0, "of everything", True)
+
+
+def main(options: RunOptions) -> dict[str, Any]:
+    """Run what is not done yet; returns the metrics of every stage."""
+    count("rounds", options.rounds, 0)
+    run = Path(options.run)
+    remember(run / "run.json", options)
+    results: dict[str, Any] = {}
+    folder = run
+    for number in range(options.rounds + 1):
+        before, folder = folder, round_folder(run, number)
+        print(f"round {number}: {folder}", flush=True)
+        results[f"round {number}"] = _round(options, number, before, folder)
+        write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
+    best = max(range(options.rounds + 1), key=lambda n: _validated(round_folder(run, n)))
+    final = round_folder(run, best) / "world"
+    scores = evaluate.main(evaluate.EvaluateOptions(
+        str(final), "controller", options.episodes, workers=options.workers, scores=str(run / "scores.json")))  # fmt: skip
+    results |= {"best round": best, "world": str(final), "evaluate": scores}
+    write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def round_folder(run: Path, number: int) -> Path:
+    """Where a round's models are; the rollouts of all rounds are in RUN/rollouts."""
+    return run if number == 0 else run / f"round-{number}"
+
+
+def _validated(folder: Path) -> float:
+    card = read_config(folder / "world")["controllers"]["controller"]["card"]
+    return float(card.get("validation", card.get("dream"))["mean"])
+
+
+def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict[str, Any]:
+    """One round: collect, vision, memory, evolve, fidelity."""
+    own = number > 0
+    shared = {"task": options.task, "seed": options.seed}
+    done: dict[str, Any] = {}
+    done["collect"] = collect.main(collect.CollectOptions(
+        run=options.run, frames=options.own_frames if own else options.frames, round=number, workers=options.workers,
+        controller="controller" if own else "", world=str(before / "world") if own else "", **shared))  # fmt: skip
+    store = str(Path(options.run) / "rollouts")
+    done["vision"] = vision.main(vision.VisionOptions(
+        run=folder, store=store, batches=options.vision_batches // (3 if own else 1),
+        learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
+        start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
+    done["memory"] = memory.main(memory.MemoryOptions(
+        run=folder, store=store, steps=options.memory_steps * 2 // 3 if own else options.memory_steps,
+        frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
+    done["evolve"] = evolve.main(evolve.EvolveOptions(
+        run=folder, generations=options.generations, population=options.population, rollouts=options.rollouts,
+        temperature=options.temperature, validate_episodes=options.validate_episodes, workers=options.workers,
+        seed=options.seed))  # fmt: skip
+    done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
+        world=str(folder / "world"), episodes=max(2, options.validate_episodes), workers=options.workers,
+        cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
+    return done

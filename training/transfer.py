@@ -1,0 +1,147 @@
+"""The paper's table: bred in the dream at a temperature, then played in the real game.
+
+Beside it the baselines on the same test seeds: random play, the best open-loop policy (chosen on
+validation seeds), C on z alone, and C on z and the h of an untrained M.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import evolve
+from training.episodes import dream_episodes, real_returns
+from training.evaluate import TEST_SEEDS, bred
+from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, EvolveOptions, summary
+from training.options import count, positive, stage_option
+from training.policies import Policy, Script, actor
+from training.pool import available_cores
+from wm_envs.files import write_text
+from wm_envs.memory import MDNRNN
+from wm_envs.tasks import Task
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_controller, load_world, save_controller, save_world
+
+OPEN_LOOPS = (60, 80, 100, 120, 140)  # ticks between changes of side
+
+
+@dataclass
+class TransferOptions:
+    """Breed one controller a temperature in RUN/world, and play all in dream and game."""
+
+    run: Path = stage_option("runs/takecover", "run folder with a world")
+    temperatures: tuple[float, ...] = stage_option((0.1, 0.5, 1.0, 1.15, 1.3), "temperatures to breed at")
+    generations: int = stage_option(30, "generations each")
+    population: int = stage_option(64, "candidates a generation")
+    rollouts: int = stage_option(16, "dreams each")
+    validate_every: int = stage_option(10, "generations between validations in the real game")
+    validate_episodes: int = stage_option(48, "real episodes in a validation")
+    episodes: int = stage_option(100, "episodes of every entry, dream and real")
+    ablations: bool = stage_option(True, "breed the z-only and untrained-M baselines too")
+    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    seed: int = stage_option(0, "of the searches")
+
+
+def main(options: TransferOptions) -> dict[str, Any]:
+    """Rows of the table; also written to RUN/transfer.json and RUN/transfer.md."""
+    for name in ("generations", "episodes", "rollouts", "validate_every"):
+        count(name, getattr(options, name))
+    for temperature in options.temperatures:
+        positive("temperatures", temperature)
+    run = Path(options.run)
+    world = load_world(run / "world")
+    workers = options.workers or available_cores()
+    seeds = [TEST_SEEDS + i for i in range(options.episodes)]
+    rows = []
+    for temperature in options.temperatures:
+        name = f"tau-{temperature:g}"
+        evolve.main(_search(options, name, temperature))
+        rows.append(
+            _row(options, f"tau {temperature:g}", run / "world", bred(run / "world", name), temperature, seeds, workers)
+        )
+    rows += _baselines(options, world, run / "world", seeds, workers)
+    if options.ablations:
+        evolve.main(_search(options, "z-only", 1.0, observation="z"))
+        rows.append(_row(options, "C on z only", run / "world", bred(run / "world", "z-only"), 1.0, seeds, workers))
+        rows.append(_untrained(options, world, run, seeds, workers))
+    write_text(run / "transfer.json", json.dumps(rows, indent=1) + "\n")
+    write_text(run / "transfer.md", as_markdown(rows))
+    print(as_markdown(rows))
+    return {"rows": rows}
+
+
+def _search(options: TransferOptions, name: str, temperature: float, **changes: Any) -> EvolveOptions:
+    return EvolveOptions(
+        run=options.run, name=name, generations=options.generations, population=options.population,
+        rollouts=options.rollouts, temperature=temperature, validate_every=options.validate_every,
+        validate_episodes=options.validate_episodes, workers=options.workers, seed=options.seed, **changes,
+    )  # fmt: skip
+
+
+def _row(
+    options: TransferOptions,
+    name: str,
+    folder: Path,
+    policy: Policy,
+    temperature: float | None,
+    seeds: list[int],
+    workers: int,
+) -> dict[str, Any]:
+    """One entry: real returns on the test seeds and, with a temperature, dreams at it."""
+    row: dict[str, Any] = {"policy": name, "real": summary(real_returns(folder, [policy], seeds, workers)[policy.name])}
+    if temperature is not None:
+        world = load_world(folder)
+        act, observation = actor(policy, world.task, [], world.config.frame_skip)
+        dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
+        row["dream"] = summary(dreams[0])
+    return row
+
+
+def _baselines(
+    options: TransferOptions, world: WorldModel, folder: Path, seeds: list[int], workers: int
+) -> list[dict[str, Any]]:
+    """Random play, and the open loop that does best on the validation seeds."""
+    loop = best_open_loop(world.task, folder, options.validate_episodes or 48, workers)
+    chosen: list[Policy] = [Script("random", "hold", *world.task.hold_scales[0]), loop]
+    return [_row(options, policy.name, folder, policy, None, seeds, workers) for policy in chosen]
+
+
+def best_open_loop(task: Task, folder: Path, episodes: int, workers: int) -> Script:
+    """The alternation that lives longest on the validation seeds."""
+    loops = [Script(f"open loop, switching every {k} ticks", "alternate", k) for k in OPEN_LOOPS]
+    found = real_returns(folder, list(loops), [VALIDATION_SEEDS + i for i in range(episodes)], workers)
+    return max(loops, key=lambda loop: found[loop.name].mean())
+
+
+def _untrained(
+    options: TransferOptions, world: WorldModel, run: Path, seeds: list[int], workers: int
+) -> dict[str, Any]:
+    """C bred in the same dream, but seeing z and the h of an M that never learnt."""
+    folder = run / "world-untrained"
+    torch.manual_seed(options.seed)
+    blank = WorldModel(world.config, world.vision, MDNRNN(world.config.memory), world.first_means, world.first_logvars)
+    save_world(folder, blank, {"memory": "untrained, for an ablation"})
+    evolve.main(_search(options, "untrained-memory", 1.0, observer=str(folder)))
+    save_controller(folder, "untrained-memory", *load_controller(run / "world", "untrained-memory"))
+    policy = bred(folder, "untrained-memory")
+    return _row(options, "C on z and an untrained M's h", folder, policy, None, seeds, workers)
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table, for people."""
+
+    def cell(value: dict[str, float] | None) -> str:
+        return f"{value['mean']:.0f} +- {value['std']:.0f}" if value else ""
+
+    lines = ["| policy | in the dream | in the real game | 95% interval | 10th percentile |", "|---|---|---|---|---|"]
+    for row in rows:
+        real = row["real"]
+        low, high = real["mean"] - real["interval"], real["mean"] + real["interval"]
+        lines.append(
+            f"| {row['policy']} | {cell(row.get('dream'))} | {cell(real)} | {low:.0f} to {high:.0f} | {real['p10']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
