@@ -17,7 +17,6 @@ import math
 import os
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +33,7 @@ from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import InvalidOption, MissingPackage, UnknownName, WorldModelError
 from wm_envs.files import write_bytes
 from wm_envs.tasks import Task
+from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller
 
 try:
@@ -47,7 +47,7 @@ else:
 TEMPERATURES = (0.05, 3.0)
 TEMPERATURE_STEP = 0.05
 DRIVERS = ("you", "controller", "random")
-GIF_SCALE, GIF_FRAMES, GIF_COLOURS = 5, 200, 48  # chosen to stay below about 3 MB
+GIF_SCALE, GIF_FRAMES, GIF_COLOURS = 5, 150, 40  # chosen to stay below about 3 MB
 WINDOW = (640, 640)
 HELP = (
     "left/right, A/D   move",
@@ -82,7 +82,8 @@ class Player:
     ) -> None:  # fmt: skip
         self.dream: Any = env.unwrapped
         self.env, self.driver, self.controller, self.rest = env, driver, controller, rest
-        self.world, self.task = self.dream.world, self.dream.world.task
+        self.world: WorldModel = env.get_wrapper_attr("world")
+        self.task = self.world.task
         self.skip: int = self.world.config.frame_skip
         self.moves = moves_of(self.task)
         self.random = np.random.default_rng(seed)
@@ -273,12 +274,12 @@ class Screen:
 
 
 class Recorder:
-    """Keeps the last `GIF_FRAMES` pictures of a session, one in `stride` ticks, and writes them as a GIF."""
+    """Keeps one picture in `stride` ticks, about `GIF_FRAMES` in all, and writes them as a GIF."""
 
     def __init__(self, folder: Path, ticks: int | None) -> None:
         self.path = folder / "dream.gif"
         self.stride = max(2, math.ceil((ticks or 0) / GIF_FRAMES))
-        self.pictures: deque[Any] = deque(maxlen=GIF_FRAMES)
+        self.pictures: list[Any] = []
         self.seen = 0
         try:  # now, rather than after the playing
             folder.mkdir(parents=True, exist_ok=True)
@@ -295,6 +296,8 @@ class Recorder:
             picture = Image.frombytes("RGB", (side, side), pixels)
             self.pictures.append(picture.quantize(GIF_COLOURS, dither=Image.Dither.NONE))  # dither compresses badly
         self.seen += 1
+        if len(self.pictures) > 1.5 * GIF_FRAMES:  # a long session: half as many frames a second, from the beginning
+            self.pictures, self.stride = self.pictures[::2], self.stride * 2
 
     def save(self, ticks_per_second: int) -> Path:
         """Write the GIF, whole or not at all."""
@@ -318,7 +321,7 @@ def run(player: Player, screen: Screen, recorder: Recorder | None, steps: int | 
         if recorder and not player.paused:
             recorder.add(screen, player)
         if window:
-            surface = pygame.display.get_surface()
+            surface: Any = pygame.display.get_surface()  # another one after each change of its size
             surface.blit(screen.draw(player, surface.get_size()), (0, 0))
             pygame.display.flip()
             clock.tick(player.task.ticks_per_second)
@@ -418,4 +421,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # one dream is too small to share: on a busy computer, threads wait for each other
     sys.exit(main())

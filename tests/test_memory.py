@@ -31,11 +31,20 @@ def prediction(batch: tuple[int, ...], mixtures: int = 3, latent: int = 4) -> Pr
     return Prediction(3 * logits, 2 * means, log_stds, torch.randn(batch), None)
 
 
-def test_nll_is_torchs() -> None:
+def test_nll_and_its_gradients_are_torchs() -> None:
     said, latents = prediction((5, 2)), 3 * torch.randn(5, 2, 4)
-    components = Normal(said.means.transpose(-1, -2), said.log_stds.exp().transpose(-1, -2))
-    mixture = MixtureSameFamily(Categorical(logits=said.logits.transpose(-1, -2)), components)
-    torch.testing.assert_close(mixture_nll(said, latents), -mixture.log_prob(latents))
+    inputs, weight = [said.logits, said.means, said.log_stds], torch.rand(5, 2, 4)
+    results = []
+    for reference in (False, True):
+        logits, means, log_stds = (value.clone().requires_grad_() for value in inputs)
+        if reference:
+            components = Normal(means.transpose(-1, -2), log_stds.exp().transpose(-1, -2))
+            nll = -MixtureSameFamily(Categorical(logits=logits.transpose(-1, -2)), components).log_prob(latents)
+        else:
+            nll = mixture_nll(Prediction(logits, means, log_stds, said.end, None), latents)
+        results.append([nll.detach(), *torch.autograd.grad((nll * weight).sum(), [logits, means, log_stds])])
+    for ours, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-4)
 
 
 def test_loss_counts_only_what_is_there() -> None:

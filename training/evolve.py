@@ -23,7 +23,7 @@ from training.options import count, positive, remember, stage_option
 from training.policies import Act, Bred
 from training.pool import available_cores
 from training.progress import Progress
-from wm_envs.controller import ControllerConfig
+from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import write_text
 from wm_envs.world_model import WorldModel
@@ -107,6 +107,11 @@ def main(options: EvolveOptions) -> dict[str, Any]:
         count(name, getattr(options, name), 2 if name == "population" else 1)
     count("validate_episodes", options.validate_episodes, 0)
     positive("temperature", options.temperature)
+    positive("sigma", options.sigma)
+    if options.temperature_high:
+        positive("temperature_high", options.temperature_high)
+    if options.observation not in OBSERVATIONS:
+        raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
     if options.env not in ("dream", "real"):
         raise InvalidOption("env", options.env, "dream or real", "give --env dream")
     run = Path(options.run)
@@ -141,7 +146,8 @@ def main(options: EvolveOptions) -> dict[str, Any]:
             progress.update(1)
             shown = {"mean": float(scores.mean()), "best": float(scores.max())}
             progress.log(generation, shown | {k: entry[k]["mean"] for k in ("dream", "validation") if k in entry})
-    assert best is not None
+    if best is None:  # resumed to fewer generations than were bred, none of them validated
+        best = _validate(options, world, config, search.mean)
     card = {key: best[key] for key in ("dream", "validation") if key in best} | {"temperature": options.temperature}
     save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), card)
     return {"generations": len(history), **card}

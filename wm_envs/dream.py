@@ -86,7 +86,7 @@ class DreamVectorEnv(LatentVectorEnv):
         values = (*outcome, self._state.ticks)
         reward, end, probability, ticks = (value.cpu().numpy() for value in values)
         infos = {"end_probability": probability, "ticks": ticks}
-        infos |= {f"_{name}": np.ones(self.num_envs, bool) for name in infos}
+        infos |= {f"_{name}": ~idle for name in infos}
         return Lanes(reward.astype(np.float64), end.copy(), ticks >= self._limit, infos)
 
     def _frames(self) -> NDArray[np.uint8]:

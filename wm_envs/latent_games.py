@@ -37,13 +37,13 @@ class LatentGames:
 
     def reset(self, lanes: Sequence[int], seeds: Sequence[int]) -> None:
         """Start the episodes `seeds` on `lanes`; the other lanes stay as they are."""
-        for lane, seed in zip(lanes, seeds, strict=True):
+        for lane, seed in sorted(zip(lanes, seeds, strict=True)):
             self.frames[lane] = self.games[lane].reset(int(seed))
             self.generators[lane].manual_seed(int(seed))
             self.running[lane] = True
         mask = torch.zeros(len(self.games), dtype=torch.bool, device=self.world.device)
         mask[list(lanes)] = True
-        fresh = self.world.begin(self._encode(list(lanes)))
+        fresh = self.world.begin(self._encode(sorted(lanes)))
         self.state = self.state.replace(mask, fresh)
 
     def step(self, executed: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

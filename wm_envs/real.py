@@ -41,9 +41,11 @@ class RealVectorEnv(LatentVectorEnv):
         if isinstance(seed, list | tuple):
             seeds = list(seed)
         else:
-            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
-        if len(seeds) != self.num_envs:
-            raise InvalidOption("seed", seed, f"one number or {self.num_envs} of them", "give a seed a lane")
+            seeds = [seed + i if type(seed) is int else seed for i in range(self.num_envs)]
+        whole = all(s is None or (type(s) is int and s >= 0) for s in seeds)
+        if not whole or len(seeds) != self.num_envs:
+            expected = f"None, a whole number of at least 0, or a list of {self.num_envs} of these"
+            raise InvalidOption("seed", seed, expected, "pass seed=0, say")
         super().reset(seed=seeds[0])
         self._begin(mask, seeds)
         return self._finish_reset(mask)

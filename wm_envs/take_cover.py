@@ -67,8 +67,12 @@ class TakeCoverGame:
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)  # the limit belongs to the environment, not to the game
         before = _engines_of(os.getpid())
-        with _working_in(self.scratch):
-            game.init()
+        try:
+            with _working_in(self.scratch):
+                game.init()
+        except BaseException:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
         engines = _engines_of(os.getpid()) - before
         self._game = game
         _live.add(self)
@@ -208,9 +212,12 @@ def _on_terminate(number: int, _: object) -> None:
 @contextlib.contextmanager
 def _working_in(folder: Path) -> Iterator[None]:
     """Run the engine's start in `folder`: ViZDoom drops files into the working directory."""
-    before = Path.cwd()
+    before, runtime = Path.cwd(), os.environ.get("XDG_RUNTIME_DIR")
     os.chdir(folder)
+    os.environ["XDG_RUNTIME_DIR"] = runtime or str(folder)  # else SDL complains where there is no desktop
     try:
         yield
     finally:
         os.chdir(before)
+        if runtime is None:
+            del os.environ["XDG_RUNTIME_DIR"]

@@ -1,0 +1,168 @@
+"""What M learns from: every step of every phase once an epoch, with the latent, action and end that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, synthetic_episodes, synthetic_store
+
+from training.checkpoint import generator
+from training.rollouts import Part, RolloutStore
+from training.sequences import Latents, Streams, encode_store, join
+from wm_envs.vision import ConvVAE
+
+LENGTHS, DIED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
+
+
+def store(lengths: list[list[int]] = LENGTHS, died: list[list[bool]] = DIED) -> tuple[list[Part], list]:
+    """Parts whose latent at tick t of the whole store is exactly t, in both dimensions."""
+    rng, parts, encoded, first = np.random.default_rng(0), [], [], 0
+    for index, (sizes, ends) in enumerate(zip(lengths, died, strict=True)):
+        total = sum(sizes)
+        actions = rng.uniform(-1, 1, (total, 1)).astype(np.float32)
+        parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ends), {}))
+        means = torch.arange(first, first + total).half()[:, None].repeat(1, 2)
+        encoded.append((means, torch.full_like(means, -200.0)))  # a posterior of no width
+        first += total
+    return parts, encoded
+
+
+def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
+    """(first tick, tick after the last, died) of every episode."""
+    lengths, died = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "died"))
+    stops = np.cumsum(lengths)
+    return [(int(stop - length), int(stop), bool(d)) for stop, length, d in zip(stops, lengths, died, strict=True)]
+
+
+@pytest.mark.parametrize("skip", [1, 3, 4])
+def test_join_works_out_every_step(skip: int) -> None:
+    parts, encoded = store()
+    joined, actions = join(parts, encoded, skip), np.concatenate([part.actions for part in parts])
+    assert len(joined.means) == 192 and joined.frame_skip == skip
+    for start, stop, died in episodes(parts):
+        for tick in range(start, stop):
+            within = actions[tick : min(tick + skip, stop)]
+            assert float(joined.actions[tick]) == pytest.approx(within.mean(), abs=1e-5)
+            assert joined.goes_on[tick] == (tick + skip < stop)
+            assert joined.ends[tick] == (died and tick + skip >= stop)
+    assert joined.starts.tolist() == [start for start, _, _ in episodes(parts)]
+
+
+@pytest.mark.parametrize(("skip", "lanes", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
+def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, lanes: int, steps: int) -> None:
+    parts, encoded = store()
+    streams = Streams(join(parts, encoded, skip), lanes, steps, seed=2)
+    assert streams.windows_an_epoch == 192 // (lanes * steps)
+    bounds = {tick: (start, stop, died) for start, stop, died in episodes(parts) for tick in range(start, stop)}
+    orders = []
+    for epoch in range(2):
+        at = range(epoch * streams.windows_an_epoch, (epoch + 1) * streams.windows_an_epoch)
+        windows = [streams.window(index, generator(0, index)) for index in at]
+        whole = {name: torch.cat([getattr(w, name) for w in windows]) for name in vars(windows[0])}  # (T, B, ...)
+        # Lanes are laid end to end: read one after the other they are whole sequences.
+        seen = whole["latents"][..., 0].T.flatten().round().int().tolist()
+        restart = whole["restart"].T.flatten().tolist()
+        assert sorted(seen) == list(range(192))
+        for place, tick in enumerate(seen):
+            start, stop, _ = bounds[tick]
+            assert restart[place] == (tick - start < skip), "the first step of a phase"
+            if not restart[place]:
+                assert seen[place - 1] == tick - skip
+            elif place:
+                assert not bounds[seen[place - 1]][1] > seen[place - 1] + skip, "the sequence before is whole"
+        firsts = [tick for tick, flag in zip(seen, restart, strict=True) if flag]
+        phases = [start + p for start, stop, _ in episodes(parts) for p in range(skip) if start + p < stop]
+        assert sorted(firsts) == sorted(phases), "every (episode, phase) once"
+        orders.append(firsts)
+    assert orders[0] != orders[1], "epochs are shuffled anew"
+
+
+@pytest.mark.parametrize("skip", [1, 4])
+def test_windows_hold_what_belongs_together(skip: int) -> None:
+    parts, encoded = store()
+    joined = join(parts, encoded, skip)
+    streams = Streams(joined, 4, 8, seed=0)
+    bounds = {tick: (start, stop, died) for start, stop, died in episodes(parts) for tick in range(start, stop)}
+    for index in range(streams.windows_an_epoch):
+        window = streams.window(index, generator(0, index))
+        assert window.latents.shape == window.targets.shape == (8, 4, 2) and window.actions.shape == (8, 4, 1)
+        ticks = window.latents[..., 0].round().int()
+        for step, lane in np.ndindex(8, 4):
+            tick = int(ticks[step, lane])
+            _, stop, died = bounds[tick]
+            assert bool(window.goes_on[step, lane]) == (tick + skip < stop)
+            assert bool(window.ends[step, lane]) == (died and tick + skip >= stop)
+            assert torch.equal(window.actions[step, lane], joined.actions[tick])
+            if window.goes_on[step, lane]:
+                assert window.targets[step, lane].tolist() == pytest.approx([tick + skip] * 2)
+
+
+def test_windows_are_a_function_of_seed_and_number() -> None:
+    joined = join(*store(), 4)
+    joined.logvars[:] = 0
+    streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
+    late = others.window(9, generator(0, 9))  # asked for first, as by a resumed run
+    for index in range(9):
+        streams.window(index, generator(0, index))
+    again = streams.window(9, generator(0, 9))
+    assert all(torch.equal(a, b) for a, b in zip(vars(late).values(), vars(again).values(), strict=True))
+    assert not torch.equal(again.actions, Streams(joined, 4, 8, seed=2).window(9, generator(0, 9)).actions)
+    fresh = streams.window(9, generator(0, 10))
+    assert torch.equal(fresh.actions, again.actions)
+    assert not torch.equal(fresh.latents, again.latents), "the posterior is drawn afresh"
+
+
+def test_latents_are_drawn_from_the_posterior() -> None:
+    joined = join(*store(), 4)
+    joined.means[:], joined.logvars[:] = 3.0, float(np.log(0.25))
+    streams = Streams(joined, 4, 8, seed=1)
+    drawn = torch.cat([streams.window(i, generator(0, i)).latents.flatten() for i in range(200)])
+    assert float(drawn.mean()) == pytest.approx(3, abs=0.02) and float(drawn.std()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_store_smaller_than_a_window_is_repeated() -> None:
+    joined = join(*store([[5, 2]], [[True, False]]), 4)
+    streams = Streams(joined, 4, 8, seed=0)
+    assert streams.windows_an_epoch == 1
+    seen = streams.window(0, generator(0, 0)).latents[..., 0].round().int()
+    assert set(seen.flatten().tolist()) == set(range(7))
+
+
+def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import sequences
+
+    parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
+    torch.manual_seed(0)
+    vision = ConvVAE(TINY.vision).eval()
+    first = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    assert [means.shape for means, _ in first] == [(100, 4)] * 2
+    frames = torch.from_numpy(synthetic_episodes([37, 50, 13], seed=1)[0].frames)
+    with torch.no_grad():
+        expected = vision.encode(frames.permute(0, 3, 1, 2) / 255)[0]
+    torch.testing.assert_close(first[1][0][:37].float(), expected, atol=0.02, rtol=0.05)
+
+    calls, real = [], sequences.encode_frames
+    monkeypatch.setattr(sequences, "encode_frames", lambda *given: calls.append(1) or real(*given))
+    again = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    assert not calls and all(torch.equal(a, b) for p, q in zip(first, again, strict=True) for a, b in zip(p, q, strict=True))
+    with torch.no_grad():
+        vision.mean.bias.add_(1)
+    moved = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    assert len(calls) == 2 and not torch.equal(moved[0][0], first[0][0])
+
+
+def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
+    parts = RolloutStore(synthetic_store(tmp_path, parts=1) / "rollouts").parts
+    vision = ConvVAE(TINY.vision).eval()
+    first = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    path = next((tmp_path / "latents").iterdir())
+    path.write_bytes(path.read_bytes()[:50])
+    assert torch.equal(encode_store(vision, parts, tmp_path / "latents", tmp_path)[0][0], first[0][0])
+
+
+def test_join_keeps_types(tmp_path: Path) -> None:
+    joined = join(*store(), 4)
+    assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32

@@ -1,0 +1,316 @@
+"""World bundles: what is saved is loaded, and what is broken is refused by name before any of it is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY, TINY_CONTROLLER, tiny_model
+from safetensors.torch import load_file, save
+
+from wm_envs import worlds
+from wm_envs.controller import ControllerConfig, act
+from wm_envs.errors import BrokenWorld, ControllerMismatch, UnknownName
+from wm_envs.worlds import load_controller, load_world, read_config, resolve, save_controller, save_world
+
+WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
+
+
+# --- what is saved is loaded --------------------------------------------------------------------------
+
+
+def test_a_world_comes_back(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, frame_skip=3, death="paper", temperature=1.25)
+    made = tiny_model(config=config)
+    save_world(tmp_path / "w", made, {"note": 1})
+    found = load_world(tmp_path / "w")
+    assert found.config == config
+    assert read_config(tmp_path / "w")["card"] == {"note": 1}
+    for model, again in ((made.vision, found.vision), (made.memory, found.memory)):
+        for name, value in model.state_dict().items():
+            assert torch.equal(value.half().float(), again.state_dict()[name]), name
+    assert torch.equal(made.first_means.half().float(), found.first_means)
+    assert torch.equal(made.first_logvars.half().float(), found.first_logvars)
+    assert not any(p.requires_grad for p in (*found.vision.parameters(), *found.memory.parameters()))
+
+
+def test_saving_again_is_the_same_to_the_byte(tiny_world: Path, tmp_path: Path) -> None:
+    save_world(tmp_path / "w", load_world(tiny_world))
+    assert (tmp_path / "w" / WEIGHTS).read_bytes() == (tiny_world / WEIGHTS).read_bytes()
+
+
+def test_overrides_touch_no_weights(tiny_world: Path) -> None:
+    assert load_world(tiny_world, overrides={"death": "paper"}).config.death == "paper"
+
+
+def test_controllers_come_back(own_world: Path) -> None:
+    other = ControllerConfig(4, 8, 1, "zch", bias=False)
+    parameters = torch.randn(other.parameters)
+    save_controller(own_world, "other", other, parameters, {"score": 3})
+    assert list(read_config(own_world)["controllers"]) == ["controller", "other"]
+    config, found = load_controller(own_world, "other")
+    assert config == other and torch.equal(found, parameters)
+    assert load_controller(own_world)[0] == TINY_CONTROLLER
+    save_controller(own_world, "other", other, 2 * parameters)
+    assert torch.equal(load_controller(own_world, "other")[1], 2 * parameters)
+    load_world(own_world)
+
+
+def test_an_unknown_controller_is_told_the_names(tiny_world: Path) -> None:
+    with pytest.raises(UnknownName, match="controller"):
+        load_controller(tiny_world, "nobody")
+
+
+@pytest.mark.parametrize("shape", [(12,), (14,), (2, 12)])
+def test_a_controller_that_does_not_fit(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ControllerMismatch, match="13 parameters for 12 features"):
+        act(TINY_CONTROLLER, torch.zeros(shape), torch.zeros(5, 12))
+    with pytest.raises(ControllerMismatch, match="12 features"):
+        act(TINY_CONTROLLER, torch.zeros(13), torch.zeros(5, 20))
+
+
+def test_a_population_acts_as_each_of_its_members() -> None:
+    population, features = torch.randn(3, 13), torch.randn(3, 5, 12)
+    actions = act(TINY_CONTROLLER, population, features)
+    assert actions.shape == (3, 5, 1)
+    for member, seen, done in zip(population, features, actions, strict=True):
+        torch.testing.assert_close(act(TINY_CONTROLLER, member, seen), done)
+        torch.testing.assert_close(torch.tanh(seen @ member[:12, None] + member[12]), done)
+
+
+# --- names --------------------------------------------------------------------------------------------
+
+
+UNKNOWN = {"other": "gamma", "empty": "", "None": None, "number": 3, "no folder": "no/such/folder", "nul": "alpha\0",
+           "long": "x" * 5000, "path": Path("gamma")}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_an_unknown_world_is_told_the_names(monkeypatch: pytest.MonkeyPatch, tiny_world: Path, name: Any) -> None:
+    folder = tiny_world.parent / "shipped"
+    for shipped in ("alpha", "beta"):
+        shutil.copytree(tiny_world, folder / shipped, dirs_exist_ok=True)
+    monkeypatch.setattr(worlds, "PRETRAINED", folder)
+    assert resolve("alpha") == folder / "alpha"
+    load_world("beta")
+    with pytest.raises(UnknownName, match="'alpha', 'beta'"):
+        load_world(name)
+
+
+# --- what is broken -----------------------------------------------------------------------------------
+
+Damage = Callable[[Path], None]
+
+
+def edit(change: Callable[[dict[str, Any]], Any]) -> Damage:
+    """Damage by changing config.json's values."""
+
+    def damage(folder: Path) -> None:
+        bundle = json.loads((folder / "config.json").read_text())
+        change(bundle)
+        (folder / "config.json").write_text(json.dumps(bundle))
+
+    return damage
+
+
+def setting(path: str, value: Any) -> Damage:
+    """Damage by one value of config.json, `path` separated by dots."""
+
+    def change(bundle: dict[str, Any]) -> None:
+        *outer, last = path.split(".")
+        for key in outer:
+            bundle = bundle[key]
+        bundle[last] = value
+
+    return edit(change)
+
+
+def missing(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def truncated(name: str, keep: float = 0.5) -> Damage:
+    def damage(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(keep * len(data))])
+
+    return damage
+
+
+def flipped(name: str, where: float) -> Damage:
+    def damage(folder: Path) -> None:
+        data = bytearray((folder / name).read_bytes())
+        data[int(where * (len(data) - 1))] ^= 0x80
+        (folder / name).write_bytes(data)
+
+    return damage
+
+
+def tensors(change: Callable[[dict[str, torch.Tensor]], Any], name: str = WEIGHTS, raw: bytes | None = None) -> Damage:
+    """Damage by changing tensors, with size and hash put right."""
+
+    def damage(folder: Path) -> None:
+        values = load_file(folder / name)
+        change(values)
+        data = save(values) if raw is None else raw
+        (folder / name).write_bytes(data)
+        fingerprint = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        edit(lambda bundle: bundle["files"].update({name: fingerprint}))(folder)
+
+    return damage
+
+
+def poison(name: str, value: float) -> Callable[[dict[str, torch.Tensor]], None]:
+    return lambda values: values[name].view(-1)[:1].fill_(value)
+
+
+BROKEN_WORLDS: dict[str, Damage] = {
+    "no config": missing("config.json"),
+    "no weights": missing(WEIGHTS),
+    "config cut": truncated("config.json"),
+    "config empty": truncated("config.json", 0),
+    "config flipped": flipped("config.json", 0),
+    "weights cut": truncated(WEIGHTS),
+    "weights empty": truncated(WEIGHTS, 0),
+    "header flipped": flipped(WEIGHTS, 0.001),
+    "middle flipped": flipped(WEIGHTS, 0.5),
+    "last flipped": flipped(WEIGHTS, 1.0),
+    "not JSON": lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00nonsense"),
+    "JSON list": lambda folder: (folder / "config.json").write_text("[]"),
+    "deep": lambda folder: (folder / "config.json").write_text("[" * 100_000),
+    "deep objects": lambda folder: (folder / "config.json").write_text('{"world":' * 100_000),
+    "large": lambda folder: (folder / "config.json").write_text('"' + "x" * (1 << 21) + '"'),
+    "huge number": lambda folder: (folder / "config.json").write_text('{"version": ' + "9" * 10_000 + "}"),
+    "config is a folder": lambda folder: ((folder / "config.json").unlink(), (folder / "config.json").mkdir()),
+    "format": setting("format", "something-else"),
+    "version": setting("version", 2),
+    "no version": edit(lambda bundle: bundle.pop("version")),
+    "no world": edit(lambda bundle: bundle.pop("world")),
+    "world a list": setting("world", []),
+    "no files": edit(lambda bundle: bundle.update(files={})),
+    "files a list": setting("files", [WEIGHTS]),
+    "file a number": edit(lambda bundle: bundle["files"].update({WEIGHTS: 3})),
+    "no hash": edit(lambda bundle: bundle["files"][WEIGHTS].pop("sha256")),
+    "other hash": edit(lambda bundle: bundle["files"][WEIGHTS].update(sha256="0" * 64)),
+    "unknown field": setting("world.colour", "red"),
+    "unknown field of M": setting("world.memory.layers", 2),
+    "V no object": setting("world.vision", 64),
+    "task unknown": setting("world.task", "chess"),
+    "task a number": setting("world.task", 3),
+    "latent differs": edit(lambda bundle: bundle["world"]["memory"].update(latent=5)),
+    "other latent": edit(lambda bundle: [bundle["world"][part].update(latent=5) for part in ("vision", "memory")]),
+    "other hidden": setting("world.memory.hidden", 16),
+    "other mixtures": setting("world.memory.mixtures", 5),
+    "other channels": setting("world.vision.channels", [4, 4, 8, 16]),
+    "three channels": setting("world.vision.channels", [4, 4, 8]),
+    "channels of floats": setting("world.vision.channels", [4.0, 4.0, 8.0, 8.0]),
+    "other inputs": setting("world.memory.restart", False),
+    "other heads": setting("world.memory.reward", True),
+    "other action": setting("world.memory.action", 2),
+    "negative": setting("world.memory.hidden", -8),
+    "zero": setting("world.memory.mixtures", 0),
+    "text": setting("world.memory.hidden", "8"),
+    "bool": setting("world.memory.hidden", True),
+    "null": setting("world.memory.hidden", None),
+    "huge hidden": setting("world.memory.hidden", 10**9),
+    "huge mixtures": setting("world.memory.mixtures", 10**9),
+    "huge channels": setting("world.vision.channels", [10**9] * 4),
+    "huge latent": edit(lambda bundle: [bundle["world"][part].update(latent=10**12) for part in ("vision", "memory")]),
+    "huge skip": setting("world.frame_skip", 10**9),
+    "death": setting("world.death", "never"),
+    "temperature 0": setting("world.temperature", 0.0),
+    "temperature nan": setting("world.temperature", float("nan")),
+    "end weight 0": setting("world.memory.end_weight", 0),
+    "end weight inf": setting("world.memory.end_weight", float("inf")),
+    "nan": tensors(poison("memory/head.bias", float("nan"))),
+    "inf": tensors(poison("vision/mean.weight", float("inf"))),
+    "nan in firsts": tensors(poison("first/means", float("nan"))),
+    "a tensor less": tensors(lambda values: values.pop("memory/head.bias")),
+    "a tensor more": tensors(lambda values: values.update({"memory/more": torch.zeros(1)})),
+    "no firsts": tensors(lambda values: values.pop("first/means")),
+    "firsts empty": tensors(lambda values: values.update({f"first/{n}": torch.zeros(0, 4) for n in ("means", "logvars")})),
+    "firsts of other sizes": tensors(lambda values: values.update({"first/means": torch.zeros(20, 5)})),
+    "firsts of other counts": tensors(lambda values: values.update({"first/logvars": torch.zeros(19, 4)})),
+    "firsts of one axis": tensors(lambda values: values.update({f"first/{n}": torch.zeros(4) for n in ("means", "logvars")})),
+    "no safetensors": tensors(lambda values: None, raw=b"PK\x03\x04 a pickle, say"),
+    "empty with a right hash": tensors(lambda values: None, raw=b""),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_WORLDS.values(), ids=BROKEN_WORLDS.keys())
+def test_a_broken_world_is_refused(own_world: Path, damage: Damage) -> None:
+    damage(own_world)
+    with pytest.raises(BrokenWorld) as raised:
+        load_world(own_world)
+    assert str(own_world) in str(raised.value)
+
+
+BROKEN_CONTROLLERS: dict[str, Damage] = {
+    "missing": missing(CONTROLLERS),
+    "cut": truncated(CONTROLLERS),
+    "flipped": flipped(CONTROLLERS, 1.0),
+    "not listed": edit(lambda bundle: bundle["files"].pop(CONTROLLERS)),
+    "nan": tensors(poison("controller", float("nan")), CONTROLLERS),
+    "other length": tensors(lambda values: values.update(controller=torch.zeros(12)), CONTROLLERS),
+    "two axes": tensors(lambda values: values.update(controller=torch.zeros(13, 1)), CONTROLLERS),
+    "not in the file": tensors(lambda values: values.update(other=values.pop("controller")), CONTROLLERS),
+    "other sizes": setting("controllers.controller.config.hidden", 9),
+    "negative": setting("controllers.controller.config.hidden", -8),
+    "text": setting("controllers.controller.config.hidden", "8"),
+    "huge": setting("controllers.controller.config.hidden", 10**30),
+    "observation": setting("controllers.controller.config.observation", "pixels"),
+    "unknown field": setting("controllers.controller.config.layers", 3),
+    "no config": edit(lambda bundle: bundle["controllers"]["controller"].pop("config")),
+    "config a list": setting("controllers.controller.config", []),
+    "a list": setting("controllers.controller", []),
+    "null": setting("controllers.controller", None),
+    "controllers a list": setting("controllers", ["controller"]),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_CONTROLLERS.values(), ids=BROKEN_CONTROLLERS.keys())
+def test_a_broken_controller_is_refused(own_world: Path, damage: Damage) -> None:
+    damage(own_world)
+    with pytest.raises(BrokenWorld) as raised:
+        load_controller(own_world, "controller")
+    assert str(own_world) in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_broken_controller_does_not_break_the_world(own_world: Path, damage: str) -> None:
+    BROKEN_CONTROLLERS[damage](own_world)
+    load_world(own_world)
+
+
+def test_nothing_large_is_made_of_a_small_file(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes that pass for sane but are not the file's would be gigabytes: they are compared first."""
+    real = worlds.ConvVAE
+
+    def build(config: Any) -> Any:
+        if torch.empty(0).device.type != "meta":
+            pytest.fail(f"V was built in memory of {config} for a file of {(own_world / WEIGHTS).stat().st_size} bytes")
+        return real(config)
+
+    monkeypatch.setattr(worlds, "ConvVAE", build)
+    setting("world.vision.channels", [4096] * 4)(own_world)
+    with pytest.raises(BrokenWorld):
+        load_world(own_world)
+
+
+def test_a_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in own_world.iterdir()}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="free some space"):
+        save_world(own_world, tiny_model())
+    assert {path.name: path.read_bytes() for path in own_world.iterdir()} == before
