@@ -103,9 +103,15 @@ def synthetic_store(run: Path, parts: int = 2, lengths: tuple[int, ...] = (37, 5
 
 @pytest.fixture
 def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages build V with few channels."""
+    """Stages build V with few channels, and read frames in blocks of 64."""
     import training.memory
+    import training.rollouts
     import training.vision
+
+    def blocks(parts: list, seed: int, chunks: int = 4) -> training.rollouts.FrameBlocks:
+        return training.rollouts.FrameBlocks(parts, seed, min(chunks, 4))
+
+    monkeypatch.setattr(training.vision, "FrameBlocks", blocks)
 
     for module in (training.vision, training.memory):
         monkeypatch.setattr(module, "VisionConfig", lambda latent: VisionConfig(latent, TINY.vision.channels))

@@ -111,11 +111,11 @@ def test_a_seed_means_the_same_in_another_process(tiny_world: Path) -> None:
 def test_without_a_seed_envs_differ_and_the_global_generators_are_left_alone(tiny_world: Path) -> None:
     first, second = (DreamEnv(str(tiny_world)) for _ in range(2))
     assert not np.array_equal(first.reset()[0], second.reset()[0])
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     first.reset(seed=1)
     first.step(np.zeros(1, np.float32))
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
 
 
 # --- one lane and many --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import tiny_model
 from torch.distributions import Categorical, MixtureSameFamily, Normal
+from torch.nn.functional import logsigmoid
 
 from wm_envs.memory import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, memory_loss, mixture_nll, sample_latents
 
@@ -53,7 +54,7 @@ def test_loss_counts_only_what_is_there() -> None:
     goes_on[:3], valid[:4], ends[3] = 1, 1, 1
     losses = memory_loss(config, said, latents, ends, goes_on, valid)
     nll = mixture_nll(said, latents)[:3].mean()
-    weighted = torch.cat([-torch.nn.functional.logsigmoid(-said.end[:3]), -10 * torch.nn.functional.logsigmoid(said.end[3:4])])
+    weighted = -torch.cat([logsigmoid(-said.end[:3]), 10 * logsigmoid(said.end[3:4])])
     torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
     latents[3:], ends[4] = 100.0, 1.0
     assert torch.equal(memory_loss(config, said, latents, ends, goes_on, valid)[2], losses[2])
@@ -119,11 +120,13 @@ def test_sampling_has_the_analytic_moments(temperature: float) -> None:
                 of_it = drawn[picked, dimension]
                 std = float(stds[component, dimension])
                 count = math.sqrt(len(of_it))
-                assert float(of_it.mean()) == pytest.approx(float(MEANS[component, dimension]), abs=5 * std / count + 0.01)
+                expected = float(MEANS[component, dimension])
+                assert float(of_it.mean()) == pytest.approx(expected, abs=5 * std / count + 0.01)
                 assert float(of_it.std()) == pytest.approx(std, rel=5 / count)
     mean = (weights * MEANS).sum(0)
     variance = (weights * (stds**2 + MEANS**2)).sum(0) - mean**2
-    torch.testing.assert_close(drawn.mean(0), mean, atol=5 * float(variance.max().sqrt()) / math.sqrt(len(drawn)), rtol=0)
+    error = float(variance.max().sqrt()) / math.sqrt(len(drawn))
+    torch.testing.assert_close(drawn.mean(0), mean, atol=5 * error, rtol=0)
     torch.testing.assert_close(drawn.var(0), variance, atol=0.05, rtol=0.05)
 
 
@@ -145,7 +148,8 @@ def test_every_lane_has_its_own_temperature() -> None:
     both = sample_latents(said, torch.tensor([[0.2], [2.0]]), noise, noise)
     for lane, temperature in enumerate((0.2, 2.0)):
         one = Prediction(*(v[lane : lane + 1] for v in said[:4]), None)
-        torch.testing.assert_close(both[lane : lane + 1], sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1]))
+        alone = sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1])
+        torch.testing.assert_close(both[lane : lane + 1], alone)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 5.0])
@@ -154,8 +158,9 @@ def test_sampling_is_finite_whatever_m_says(temperature: float, scale: float) ->
     config = MemoryConfig(4, 1, 8, 3)
     outputs = scale * torch.randn(50, 37, generator=torch.Generator().manual_seed(0))
     said = MDNRNN(config).split(outputs)
+    warmth, normal = torch.full((50, 1), temperature), 6 * torch.randn(50, 4)
     for uniform in (0.0, 0.5, 1 - 2**-24):
-        drawn = sample_latents(said, torch.full((50, 1), temperature), torch.full((50, 4), uniform), 6 * torch.randn(50, 4))
+        drawn = sample_latents(said, warmth, torch.full((50, 4), uniform), normal)
         assert torch.isfinite(drawn).all() and drawn.abs().max() <= LATENT_LIMIT
 
 
@@ -175,5 +180,5 @@ def test_end_probability_undoes_the_weight(weight: float) -> None:
     memory = MDNRNN(MemoryConfig(4, 1, 8, 3, end_weight=weight))
     share = 0.03
     logits = torch.linspace(-12, 12, 24_001)
-    loss = -weight * share * torch.nn.functional.logsigmoid(logits) - (1 - share) * torch.nn.functional.logsigmoid(-logits)
+    loss = -weight * share * logsigmoid(logits) - (1 - share) * logsigmoid(-logits)
     assert float(memory.end_probability(logits[loss.argmin()])) == pytest.approx(share, rel=0.01)

@@ -134,7 +134,9 @@ def test_a_broken_part_is_refused(part: Path, damage: Callable[[Path], Any]) -> 
 
 @pytest.mark.parametrize("where", [0.0, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("shard", [64, 4096], ids=["sharded", "plain"])
-def test_a_flipped_byte_of_a_frame_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: int, where: float) -> None:
+def test_a_flipped_byte_of_a_frame_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: int, where: float
+) -> None:
     monkeypatch.setattr(rollouts, "SHARD", shard)
     path = write_part(tmp_path, 0, synthetic_episodes([64]), {"task": "takecover"})
     flip(chunks(path, "frames")[0], where)
@@ -142,12 +144,18 @@ def test_a_flipped_byte_of_a_frame_is_an_error(tmp_path: Path, monkeypatch: pyte
         read_part(path).read(0, 64)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 100), lambda path: os.truncate(path, 0)],
-                         ids=["gone", "cut", "empty"])  # fmt: skip
+LOSS = {"gone": Path.unlink, "cut": lambda path: os.truncate(path, 100), "empty": lambda path: os.truncate(path, 0)}
+
+
+@pytest.mark.parametrize("damage", LOSS.values(), ids=LOSS.keys())
 def test_a_lost_chunk_is_an_error_and_no_black_picture(part: Path, damage: Callable[[Path], Any]) -> None:
     damage(chunks(part, "frames")[1])
     with pytest.raises(BrokenStore, match=part.name):
         read_part(part).read(0, 100)
+
+
+def good(folder: Path, index: int) -> Path:
+    return write_part(folder, index, synthetic_episodes([9]), {"task": "takecover"})
 
 
 @pytest.mark.parametrize("make", [
@@ -155,8 +163,8 @@ def test_a_lost_chunk_is_an_error_and_no_black_picture(part: Path, damage: Calla
     lambda folder: folder.mkdir(),
     lambda folder: folder.write_text("a file"),
     lambda folder: (folder / "part-00000.zarr").mkdir(parents=True),
-    lambda folder: write_part(folder, 0, synthetic_episodes([9]), {"task": "takecover"}).rename(folder / "part-old.zarr"),
-    lambda folder: (folder / "part-00000.zarr").symlink_to(write_part(folder, 1, synthetic_episodes([9]), {"task": "takecover"})),
+    lambda folder: good(folder, 0).rename(folder / "part-old.zarr"),
+    lambda folder: (folder / "part-00000.zarr").symlink_to(good(folder, 1)),
 ], ids=["none", "empty", "a file", "a bare part", "a renamed part", "a link"])  # fmt: skip
 def test_a_foreign_folder_is_refused(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     make(tmp_path / "store")

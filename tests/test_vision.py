@@ -97,5 +97,5 @@ def test_frames_survive_the_way_through_images() -> None:
     frames.view(-1)[:256] = torch.arange(256, dtype=torch.uint8)
     images = to_images(frames)
     assert images.shape == (2, 3, 64, 64) and images.dtype == torch.float32
-    assert 0 <= images.min() and images.max() <= 1
+    assert images.min() >= 0 and images.max() <= 1
     assert torch.equal(to_frames(images), frames)

@@ -171,6 +171,10 @@ def poison(name: str, value: float) -> Callable[[dict[str, torch.Tensor]], None]
     return lambda values: values[name].view(-1)[:1].fill_(value)
 
 
+def firsts(*shape: int) -> dict[str, torch.Tensor]:
+    return {"first/means": torch.zeros(shape), "first/logvars": torch.zeros(shape)}
+
+
 BROKEN_WORLDS: dict[str, Damage] = {
     "no config": missing("config.json"),
     "no weights": missing(WEIGHTS),
@@ -235,10 +239,10 @@ BROKEN_WORLDS: dict[str, Damage] = {
     "a tensor less": tensors(lambda values: values.pop("memory/head.bias")),
     "a tensor more": tensors(lambda values: values.update({"memory/more": torch.zeros(1)})),
     "no firsts": tensors(lambda values: values.pop("first/means")),
-    "firsts empty": tensors(lambda values: values.update({f"first/{n}": torch.zeros(0, 4) for n in ("means", "logvars")})),
+    "firsts empty": tensors(lambda values: values.update(firsts(0, 4))),
     "firsts of other sizes": tensors(lambda values: values.update({"first/means": torch.zeros(20, 5)})),
     "firsts of other counts": tensors(lambda values: values.update({"first/logvars": torch.zeros(19, 4)})),
-    "firsts of one axis": tensors(lambda values: values.update({f"first/{n}": torch.zeros(4) for n in ("means", "logvars")})),
+    "firsts of one axis": tensors(lambda values: values.update(firsts(4))),
     "no safetensors": tensors(lambda values: None, raw=b"PK\x03\x04 a pickle, say"),
     "empty with a right hash": tensors(lambda values: None, raw=b""),
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.errors import MissingPackage
+from wm_envs.errors import InvalidOption, MissingPackage
 
 
 class Window:
@@ -29,6 +30,10 @@ class Window:
         size = (frame.shape[1] * self.scale, frame.shape[0] * self.scale)
         if self._screen is None:
             pygame.display.init()
+            # Without a display SDL falls back to one that nobody can see, unless it was asked for.
+            if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
+                pygame.display.quit()
+                raise InvalidOption("render_mode", "human", "a display", 'use render_mode="rgb_array" here')
             pygame.display.set_caption(self.title)
             self._screen = pygame.display.set_mode(size)
             self._clock = pygame.time.Clock()

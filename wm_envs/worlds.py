@@ -50,7 +50,9 @@ def resolve(world: str | Path) -> Path:
     if isinstance(world, str | Path) and str(world) and (Path(world) / "config.json").is_file():
         return Path(world)
     if isinstance(world, str | Path) and str(world) and Path(world).is_dir():
-        raise _broken(Path(world), "no config.json in it")
+        raise BrokenWorld(
+            "world", f"the folder {world}", "one with a config.json", "give the folder of a world, such as RUN/world"
+        )
     raise UnknownName(
         "world", world, f"one of {shipped_worlds()} or the folder of a world",
         "give such a name, or train a world with `python -m training run`",
