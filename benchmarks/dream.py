@@ -142,7 +142,12 @@ def measure(world_name: str, lanes: int, rounds: int, seconds: float, games: int
         "vector_over_naive": result["vector"] / result["naive"],
         "single_over_matvec": result["matvec"] / result["single"],
     }
-    return {"lanes": lanes, "threads": cores, **{f"{name}_steps_per_second": np.round(rate) for name, rate in result.items()}, **ratios}
+    return {
+        "lanes": lanes,
+        "threads": cores,
+        **{f"{name}_steps_per_second": np.round(rate) for name, rate in result.items()},
+        **ratios,
+    }
 
 
 def main() -> None:

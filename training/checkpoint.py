@@ -56,7 +56,9 @@ def load_checkpoint(
         parameters = dict(model.named_parameters())
         for name, value in _below("optimizer/", tensors).items():
             slot, parameter = name.split("/", 1)
-            optimizer.state[parameters[parameter]][slot] = value
+            owner = parameters[parameter]
+            # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
+            optimizer.state[owner][slot] = torch.empty_like(owner).copy_(value) if value.shape == owner.shape else value
     return step, _below("carried/", tensors)
 
 

@@ -165,7 +165,8 @@ def main(options: CollectOptions) -> dict[str, Any]:
     """Record the parts of this round that are not there yet."""
     count("frames", options.frames)
     count("part_frames", options.part_frames)
-    count("round", options.round, 0)
+    for name in ("round", "workers", "seed"):
+        count(name, getattr(options, name), 0)
     get_task(options.task)
     run = Path(options.run)
     world = Path(options.world) if options.world else run / "world"

@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cma
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from training.episodes import dream_episodes, real_returns
-from training.options import count, positive, remember, stage_option
+from training.options import count, not_negative, positive, remember, stage_option
 from training.policies import Act, Bred
 from training.pool import available_cores
 from training.progress import Progress
@@ -28,6 +28,10 @@ from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import write_text
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
+
+with warnings.catch_warnings():  # that it has no matplotlib, which only its own plots need
+    warnings.simplefilter("ignore", UserWarning)
+    import cma
 
 VALIDATION_SEEDS = 100_000
 UNSEEN_DREAMS = 1 << 40  # seeds of the dreams in which the mean is judged
@@ -65,7 +69,9 @@ class Search:
             "popsize": population, "seed": math.nan, "randn": lambda *shape: self.rng.standard_normal(shape),
             "verbose": -9, "verb_log": 0, "signals_filename": None, "maxiter": math.inf,
         }  # fmt: skip
-        self.strategy = cma.CMAEvolutionStrategy(mean, sigma, options)
+        with warnings.catch_warnings():  # it warns about the name of the signals file it is told not to use
+            warnings.simplefilter("ignore", UserWarning)
+            self.strategy = cma.CMAEvolutionStrategy(mean, sigma, options)
         self.candidates: list[NDArray[np.float64]] = []
 
     def ask(self) -> NDArray[np.float64]:
@@ -112,6 +118,9 @@ def main(options: EvolveOptions) -> dict[str, Any]:
         positive("temperature_high", options.temperature_high)
     if options.observation not in OBSERVATIONS:
         raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
+    not_negative("decay", options.decay)
+    count("seed", options.seed, 0)
+    count("workers", options.workers, 0)
     if options.env not in ("dream", "real"):
         raise InvalidOption("env", options.env, "dream or real", "give --env dream")
     run = Path(options.run)
@@ -163,6 +172,8 @@ def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
         return []
     try:
         history = json.loads(path.read_text())
+        if not isinstance(history, list):
+            raise ValueError("not a list")
         for entry in history:
             search.ask()
             search.tell(np.array(entry["fitness"]))

@@ -57,6 +57,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     for name in ("frame_skip", "hidden", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
+    count("seed", options.seed, 0)
     run, task = Path(options.run), get_task(options.task)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "memory.json", options)

@@ -41,6 +41,11 @@ def positive(name: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def not_negative(name: str, value: object) -> float:
+    """`value` as a finite number of at least 0; raises `InvalidOption`."""
+    return 0.0 if type(value) in (int, float) and value == 0 else positive(name, value)
+
+
 def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
     """One --flag for each field of the dataclass `options`."""
     hints = typing.get_type_hints(options)
@@ -81,6 +86,7 @@ def remember(path: Path, options: Any) -> None:
             before = json.loads(path.read_text())
         except ValueError:
             before = {}
+        before = before if isinstance(before, dict) else {}
         differing = {n: (before.get(n), given[n]) for n in names if before.get(n) != given[n]}
         if differing:
             shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())

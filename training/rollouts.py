@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from wm_envs.errors import BrokenStore, NoSpace
-from wm_envs.tasks import FRAME_SHAPE
+from wm_envs.tasks import FRAME_SHAPE, TASKS
 
 FORMAT = "wm-envs-rollouts"
 VERSION = 1
@@ -104,8 +104,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         _create(group, "lengths", np.array([len(e.actions) for e in episodes], np.int32))
         _create(group, "died", np.array([e.died for e in episodes], np.bool_))
         _sync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
+        _replace_folder(temporary, final)
         _sync_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -113,6 +112,20 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
             raise NoSpace("disk", f"no space left in {folder}", "about 5 kB a frame", "free some space") from error
         raise
     return final
+
+
+def _replace_folder(new: Path, final: Path) -> None:
+    """Rename `new` to `final`; an older `final` goes only when the new one is in its place."""
+    aside = new.with_suffix(".old")
+    if final.exists():
+        final.rename(aside)
+    try:
+        new.rename(final)
+    except OSError:
+        if aside.exists():
+            aside.rename(final)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _header(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +136,17 @@ def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
     length = max(1, len(data))
     chunk = (min(CHUNK, length) if name == "frames" else length, *data.shape[1:])
     shard = (SHARD, *data.shape[1:]) if name == "frames" and length >= SHARD else None
-    group.create_array(name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()])
+    group.create_array(
+        name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()],
+        config={"write_empty_chunks": True},  # so that a file that is not there is one that was lost
+    )  # fmt: skip
+
+
+def _whole_on_disk(array: Any) -> bool:
+    """Whether every file of an array is there: zarr reads a lost one as zeros, silently."""
+    files = -(-array.shape[0] // (array.shards or array.chunks)[0])
+    there = array.store_path.store.root / array.store_path.path / "c"
+    return sum(path.is_file() and not path.is_symlink() for path in there.rglob("*")) == files
 
 
 def _sync(folder: Path) -> None:
@@ -153,6 +176,9 @@ def read_part(path: Path, task: str | None = None) -> Part:
         frames, actions, lengths, died = arrays
         if lengths.shape[0] > 10**7 or actions.shape[0] > 10**9:  # type: ignore[union-attr]
             raise ValueError("absurd size")
+        if not all(_whole_on_disk(array) for array in arrays):
+            raise ValueError("a chunk is missing")
+        index = int(path.stem.partition("-")[2])
         small = [np.asarray(array[:]) for array in (actions, lengths, died)]  # type: ignore[index]
     except Exception as error:
         raise _broken(path, f"unreadable ({error})") from error
@@ -161,8 +187,11 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if task is not None and attributes.get("task") != task:
         raise _broken(path, f"of task {attributes.get('task')!r}, not {task!r}")
     total = len(small[0])
+    known = TASKS.get(str(attributes.get("task")))
     whole = (
-        frames.shape == (total, *FRAME_SHAPE)
+        known is not None
+        and small[0].shape == (total, known.action_size)
+        and frames.shape == (total, *FRAME_SHAPE)
         and frames.dtype == np.uint8
         and small[0].dtype == np.float32
         and small[1].dtype == np.int32
@@ -173,7 +202,6 @@ def read_part(path: Path, task: str | None = None) -> Part:
     )
     if not whole:
         raise _broken(path, "arrays whose shapes or types do not fit each other")
-    index = int(path.stem.partition("-")[2])
     return Part(index, path, small[0], small[1], small[2], attributes)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -62,10 +62,13 @@ def encode_store(vision: ConvVAE, parts: list[Part], folder: Path, run: Path) ->
 def _cached(path: Path, identity: str, size: int) -> tuple[Tensor, Tensor] | None:
     if not path.exists():
         return None
-    with safe_open(path, "pt") as file:
-        if (file.metadata() or {}).get("vision") != identity:
-            return None
-        means, logvars = file.get_tensor("means"), file.get_tensor("logvars")
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("vision") != identity:
+                return None
+            means, logvars = file.get_tensor("means"), file.get_tensor("logvars")
+    except (SafetensorError, OSError):
+        return None  # a damaged cache is made again
     return (means, logvars) if len(means) == len(logvars) == size else None
 
 
@@ -146,6 +149,7 @@ class Streams:
             length = self.windows_an_epoch * self.steps
             ticks = np.resize(ticks, self.lanes * length).reshape(self.lanes, length)
             restart = np.resize(within == 0, self.lanes * length).reshape(self.lanes, length)
+            restart[:, 0] = True  # a lane that begins within a sequence must not carry another's state on
             self._epoch, self._layout = epoch, (ticks, restart)
         return self._layout
 

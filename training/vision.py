@@ -20,7 +20,7 @@ from training.checkpoint import (
     save_checkpoint,
     total_loss,
 )
-from training.options import count, positive, remember, stage_option
+from training.options import count, not_negative, positive, remember, stage_option
 from training.pictures import save_pairs
 from training.progress import Progress
 from training.rollouts import FrameBlocks, RolloutStore
@@ -55,6 +55,8 @@ def main(options: VisionOptions) -> dict[str, Any]:
     for name in ("latent", "batches", "batch", "checkpoint_every"):
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
+    not_negative("motion", options.motion)
+    count("seed", options.seed, 0)
     run = Path(options.run)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "vision.json", options)

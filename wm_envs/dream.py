@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wm_envs.errors import InvalidOption
+from wm_envs.memory import LATENT_LIMIT
 from wm_envs.render import Window
 from wm_envs.spaces import RENDER_MODES, check_temperature, one_of, options_of_reset
 from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
@@ -183,6 +184,9 @@ def check_state(world: WorldModel, state: Any, batch: int) -> State:
     )
     if not fits:
         expected = f"a State of finite tensors of shapes {[tuple(s) for s in shapes]}"
+        raise InvalidOption("state", state, expected, "take it from env.unwrapped.state of an env of the same world")
+    if bool((state[3] < 0).any()) or float(state[0].abs().max()) > LATENT_LIMIT:  # type: ignore[index]
+        expected = f"ticks of at least 0 and latents within {LATENT_LIMIT}"
         raise InvalidOption("state", state, expected, "take it from env.unwrapped.state of an env of the same world")
     latents, hidden, cell, ticks = (value.detach().clone().to(world.device) for value in state)
     return State(latents.float(), hidden.float(), cell.float(), ticks.long())

@@ -29,7 +29,12 @@ def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
 def check_temperature(value: object) -> float:
     """A finite temperature above 0 as a float; raises `InvalidOption`."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
-    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+    with np.errstate(all="ignore"):  # as M computes it: too large is infinite, too small is 0
+        try:
+            as_float32 = float(np.float32(value)) if number else 0.0  # type: ignore[arg-type]
+        except OverflowError:
+            as_float32 = math.inf
+    if not math.isfinite(as_float32) or as_float32 <= 0:
         raise InvalidOption(
             "temperature", value, "a finite number above 0", "the paper uses 0.1 to 1.3; 1.0 is M's own"
         )
@@ -80,11 +85,9 @@ def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArra
         if ((values < 0) | (values >= len(task.discrete_actions))).any():
             raise InvalidAction("action", given, expected, mend)
         return task.executed(np.array(task.discrete_actions, np.float32)[values])
-    values = values.astype(np.float32)
-    low, high = np.array(task.action_low, np.float32), np.array(task.action_high, np.float32)
-    if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
+    if not ((values >= np.array(task.action_low)) & (values <= np.array(task.action_high))).all():  # NaN is neither
         raise InvalidAction("action", given, expected, mend)
-    return task.executed(values)
+    return task.executed(values.astype(np.float32))
 
 
 def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:

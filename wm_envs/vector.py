@@ -116,7 +116,7 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and idle.any():
             self._begin(idle)  # this step begins the next episode of lanes that were over
         elif self.autoreset_mode == AutoresetMode.SAME_STEP and self._done.any():
-            infos |= _final(self._observe(), self._done)
+            infos = {**infos, **_final(self._observe(), self._done, infos)}
             self._begin(self._done)
             self._done = np.zeros(self.num_envs, bool)
         return self._observe(), rewards, terminated, truncated, infos
@@ -126,11 +126,12 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return tuple(self._frames()) if self.render_mode == "rgb_array" else None
 
 
-def _final(observations: NDArray[Any], done: Mask) -> dict[str, Any]:
+def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dict[str, Any]:
     final = np.full(len(done), None, dtype=object)
     for lane in np.flatnonzero(done):
         final[lane] = observations[lane]
-    return {"final_obs": final, "_final_obs": done.copy(), "final_info": {}, "_final_info": done.copy()}
+    last = {name: value & done if name.startswith("_") else value for name, value in infos.items()}
+    return {"final_obs": final, "_final_obs": done.copy(), "final_info": last, "_final_info": done.copy()}
 
 
 def open_world(world: Any, device: Any, death: str | None = None) -> WorldModel:

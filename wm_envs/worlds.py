@@ -47,16 +47,22 @@ def resolve(world: str | Path) -> Path:
     """The folder of a shipped world's name, or of a path; raises `UnknownName`."""
     if isinstance(world, str) and world in shipped_worlds():
         return PRETRAINED / world
-    if isinstance(world, str | Path) and str(world) and (Path(world) / "config.json").is_file():
-        return Path(world)
-    if isinstance(world, str | Path) and str(world) and Path(world).is_dir():
-        raise BrokenWorld(
-            "world", f"the folder {world}", "one with a config.json", "give the folder of a world, such as RUN/world"
-        )
+    if _is_folder(world):
+        if (Path(world) / "config.json").is_file():
+            return Path(world)
+        expected = "a folder with a config.json"
+        raise BrokenWorld("world", f"the folder {world}", expected, "give the folder of a world, such as RUN/world")
     raise UnknownName(
         "world", world, f"one of {shipped_worlds()} or the folder of a world",
         "give such a name, or train a world with `python -m training run`",
     )  # fmt: skip
+
+
+def _is_folder(world: object) -> bool:
+    try:
+        return isinstance(world, str | Path) and bool(str(world)) and Path(world).is_dir()
+    except (OSError, ValueError):  # no name of a file at all
+        return False
 
 
 def _broken(folder: Path, what: str) -> BrokenWorld:
@@ -123,7 +129,8 @@ def load_world(
     config = dataclasses.replace(config, **(overrides or {}))
     _check_config(config, folder)
     tensors = _read_tensors(folder, WEIGHTS, bundle)
-    vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
+    with torch.device("meta"):  # no memory is taken for sizes that the file may not bear out
+        vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
     _fill(vision, "vision/", tensors, folder)
     _fill(memory, "memory/", tensors, folder)
     means, logvars = tensors.get("first/means"), tensors.get("first/logvars")
@@ -143,7 +150,8 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
             "controller", name or "none", f"one of {names} in {folder}", "breed one with `python -m training evolve`"
         )
     name = name or names[0]
-    config = _typed(ControllerConfig, bundle["controllers"][name].get("config"), folder)
+    entry = bundle["controllers"][name]
+    config = _typed(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
     if config.observation not in OBSERVATIONS:
         raise _broken(folder, f"controller {name!r} of observation {config.observation!r}")
     parameters = _read_controllers(folder, bundle).get(name)
@@ -200,7 +208,7 @@ def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, 
 def _fill(model: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Path) -> None:
     weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise _broken(
             folder, f"weights of {prefix[:-1]} do not fit its config ({str(error).splitlines()[-1].strip()})"
