@@ -43,6 +43,7 @@ class MemoryOptions:
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     hidden: int = stage_option(512, "H (the paper: 512 for Doom, 256 for CarRacing)", True)
     mixtures: int = stage_option(5, "K", True)
+    joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
     steps: int = stage_option(30_000_000, "steps to train on", True)
     lanes: int = stage_option(256, "sequences in a batch", True)
     window: int = stage_option(48, "steps back-propagated through", True)
@@ -69,7 +70,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     )
     del encoded, by_index
     torch.manual_seed(options.seed)
-    config = MemoryConfig(vision.config.latent, task.action_size, options.hidden, options.mixtures)
+    config = MemoryConfig(vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint)
     memory = MDNRNN(config).to(best_device())
     metrics = train(memory, training, held_out, options)
     world = WorldModel(

@@ -25,6 +25,7 @@ class MemoryConfig:
     action: int = 1
     hidden: int = 512
     mixtures: int = 5
+    joint: bool = False  # one component for all of z at once, instead of the paper's one a dimension
     restart: bool = True  # a flag that is 1 on the first step of an episode is fed with z and a
     reward: bool = False  # a head for the reward beside the one for the end
     end_weight: float = 10.0  # the weight of ends in the loss; their logit is high by its logarithm
@@ -33,7 +34,7 @@ class MemoryConfig:
 class Prediction(NamedTuple):
     """What M says of the next step: a mixture per latent dimension, the end, the reward."""
 
-    logits: Tensor  # (..., K, Z) unnormalised log weights
+    logits: Tensor  # (..., K, Z) unnormalised log weights, (..., K, 1) when joint
     means: Tensor  # (..., K, Z)
     log_stds: Tensor  # (..., K, Z)
     end: Tensor  # (...) logit that the episode ends with this step
@@ -48,7 +49,9 @@ class MDNRNN(nn.Module):
         self.config = config
         self.inputs = config.latent + config.action + int(config.restart)
         self.lstm = nn.LSTM(self.inputs, config.hidden)
-        self.head = nn.Linear(config.hidden, 3 * config.mixtures * config.latent + 1 + int(config.reward))
+        self.components = config.mixtures * (1 if config.joint else config.latent)  # logits
+        outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
+        self.head = nn.Linear(config.hidden, outputs)
 
     def initial_state(self, batch: int) -> LSTMState:
         """Zeros, (B, H) each."""
@@ -71,10 +74,11 @@ class MDNRNN(nn.Module):
     def split(self, outputs: Tensor) -> Prediction:
         """Raw outputs (..., O) as a `Prediction` (views; log_stds clamped)."""
         k, z = self.config.mixtures, self.config.latent
-        mixture = outputs[..., : 3 * k * z].unflatten(-1, (3, k, z))  # (..., 3, K, Z)
-        logits, means, log_stds = mixture.unbind(-3)
-        reward = outputs[..., 3 * k * z + 1] if self.config.reward else None
-        return Prediction(logits, means, log_stds.clamp(*LOG_STD_RANGE), outputs[..., 3 * k * z], reward)
+        sizes = self.components, k * z, k * z, 1, int(self.config.reward)
+        logits, means, log_stds, end, reward = outputs.split(sizes, dim=-1)
+        logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
+        shown = reward.squeeze(-1) if self.config.reward else None
+        return Prediction(logits, means, log_stds.clamp(*LOG_STD_RANGE), end.squeeze(-1), shown)
 
     def end_probability(self, logit: Tensor) -> Tensor:
         """Calibrated probability of the end: the loss weighs ends by `end_weight`, this undoes it."""
@@ -93,11 +97,15 @@ class _MixtureNLL(torch.autograd.Function):
         inverse = torch.exp(-log_stds)
         normalised = (latents.unsqueeze(-2) - means).mul_(inverse)
         log_weights = F.log_softmax(logits, dim=-2)
-        joint = normalised.square().mul_(-0.5).add_(log_weights).sub_(log_stds)  # (..., K, Z)
+        joint = normalised.square().mul_(-0.5).sub_(log_stds)  # (..., K, Z)
+        if logits.shape[-1] == 1:  # one component for all dimensions
+            joint = joint.sum(dim=-1, keepdim=True)
+        joint = joint.add_(log_weights)
         log_density = torch.logsumexp(joint, dim=-2, keepdim=True)
         responsibility = joint.sub_(log_density).exp_()
         ctx.save_for_backward(responsibility, log_weights, normalised, inverse)
-        return _HALF_LOG_2PI - log_density.squeeze(-2)
+        constant = _HALF_LOG_2PI * (means.shape[-1] // logits.shape[-1])
+        return constant - log_density.squeeze(-2)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -111,7 +119,8 @@ class _MixtureNLL(torch.autograd.Function):
 
 
 def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
-    """-log p(latents) per dimension, (..., Z), of next latents (..., Z), which get no gradient."""
+    """-log p(latents) of next latents (..., Z), which get no gradient: per dimension, (..., Z), or of
+    all dimensions together, (..., 1), when joint."""
     return _MixtureNLL.apply(prediction.logits, prediction.means, prediction.log_stds, latents)
 
 
@@ -124,7 +133,7 @@ def memory_loss(
     All of (T, B) but latents (T, B, Z). `goes_on` marks steps whose next latent exists, `valid`
     those that belong to an episode at all.
     """
-    nll = mixture_nll(prediction, latents).mean(-1)  # (T, B)
+    nll = mixture_nll(prediction, latents).sum(-1) / latents.shape[-1]  # (T, B)
     nll = (nll * goes_on).sum() / goes_on.sum().clamp_min(1)
     weight = torch.tensor(config.end_weight, device=ends.device)
     bce = F.binary_cross_entropy_with_logits(prediction.end, ends, pos_weight=weight, reduction="none")
@@ -139,13 +148,15 @@ def sample_latents(prediction: Prediction, temperature: Tensor, uniform: Tensor,
     """Draw next latents (B, Z): a component PER dimension at logits / tau, then std * sqrt(tau).
 
     `temperature` is (B, 1); `uniform` (B, Z) in [0, 1) picks the component by its cumulative
-    weights, `normal` (B, Z) is standard normal. World Models, section 4 and the authors' code.
+    weights (a joint one by the first of them), `normal` (B, Z) is standard normal. World Models,
+    section 4 and the authors' code.
     """
     top = prediction.logits.amax(dim=-2, keepdim=True)
     weights = torch.exp((prediction.logits - top) / temperature[..., None])  # (B, K, Z)
     cumulative = weights.cumsum(dim=-2)
-    threshold = (uniform * cumulative[..., -1, :]).unsqueeze(-2)
-    chosen = (cumulative[..., :-1, :] <= threshold).sum(dim=-2, keepdim=True)  # (B, 1, Z)
+    threshold = (uniform[..., : weights.shape[-1]] * cumulative[..., -1, :]).unsqueeze(-2)
+    chosen = (cumulative[..., :-1, :] <= threshold).sum(dim=-2, keepdim=True)  # (B, 1, Z) or (B, 1, 1)
+    chosen = chosen.expand(*chosen.shape[:-1], prediction.means.shape[-1])
     mean = prediction.means.gather(-2, chosen).squeeze(-2)
     log_std = prediction.log_stds.gather(-2, chosen).squeeze(-2)
     return (mean + torch.exp(log_std) * temperature.sqrt() * normal).clamp(-LATENT_LIMIT, LATENT_LIMIT)
