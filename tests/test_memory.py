@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from conftest import tiny_model
-from torch.distributions import Categorical, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn.functional import logsigmoid
 
 from wm_envs.memory import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, memory_loss, mixture_nll, sample_latents
@@ -46,6 +46,30 @@ def test_nll_and_its_gradients_are_torchs() -> None:
         results.append([nll.detach(), *torch.autograd.grad((nll * weight).sum(), [logits, means, log_stds])])
     for ours, torchs in zip(*results, strict=True):
         torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-4)
+
+
+def test_joint_nll_and_its_gradients_are_torchs() -> None:
+    memory = MDNRNN(MemoryConfig(latent=6, hidden=8, mixtures=4, joint=True))
+    outputs = torch.randn(3, 5, memory.head.out_features, dtype=torch.float64, requires_grad=True)
+    latents = torch.randn(3, 5, 6, dtype=torch.float64)
+    said = memory.split(outputs)
+    components = Independent(Normal(said.means, said.log_stds.exp()), 1)
+    reference = -MixtureSameFamily(Categorical(logits=said.logits[..., 0]), components).log_prob(latents)
+    ours = mixture_nll(said, latents)[..., 0]
+    torch.testing.assert_close(ours, reference)
+    gradients = [torch.autograd.grad(value.sum(), outputs, retain_graph=True)[0] for value in (ours, reference)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_joint_component_is_chosen_for_all_dimensions() -> None:
+    logits, means = torch.zeros(1, 2, 1), torch.tensor([[[-5.0] * 6, [5.0] * 6]])
+    said = Prediction(
+        logits.expand(500, 2, 1), means.expand(500, 2, 6), torch.full((500, 2, 6), -3.0), torch.zeros(500), None
+    )
+    drawn = sample_latents(said, torch.ones(1, 1), torch.rand(500, 6), torch.randn(500, 6))
+    signs = drawn.sign().mean(dim=1)
+    assert set(signs.tolist()) == {-1.0, 1.0}
+    assert 180 < int((signs > 0).sum()) < 320
 
 
 def test_loss_counts_only_what_is_there() -> None:

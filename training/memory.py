@@ -41,6 +41,7 @@ class MemoryOptions:
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
+    posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
     hidden: int = stage_option(512, "H (the paper: 512 for Doom, 256 for CarRacing)", True)
     mixtures: int = stage_option(5, "K", True)
     joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
@@ -58,6 +59,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     for name in ("frame_skip", "hidden", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
+    positive("posterior_noise", options.posterior_noise)
     count("seed", options.seed, 0)
     run, task = Path(options.run), get_task(options.task)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
@@ -66,7 +68,8 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     encoded = encode_store(vision, store.parts, run / "latents", run)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
-        join(parts, [by_index[part.index] for part in parts], options.frame_skip) for parts in store.split()
+        join(parts, [by_index[part.index] for part in parts], options.frame_skip, options.posterior_noise)
+        for parts in store.split()
     )
     del encoded, by_index
     torch.manual_seed(options.seed)
@@ -74,7 +77,10 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     memory = MDNRNN(config).to(best_device())
     metrics = train(memory, training, held_out, options)
     world = WorldModel(
-        WorldConfig(task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip),
+        WorldConfig(
+            task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
+            posterior_noise=options.posterior_noise,
+        ),
         vision, memory, *first_latents(training),
     )  # fmt: skip
     save_world(run / "world", world, {"memory": metrics})
@@ -190,7 +196,7 @@ def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -
         "nll": float(torch.stack(nlls[0]).mean()),
         "shuffled": float(torch.stack(nlls[1]).mean()),
         "marginal": marginal_nll(latents),
-        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(latents.logvars.float().mean())),
+        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(latents.logvars.float().mean())) + math.log(latents.noise),
         "precision": hits / max(1.0, float(sharp.sum())),
         "recall": hits / max(1.0, float(death.sum())),
         "calibration": float(probability.sum()) / max(1.0, float(death.sum())),
@@ -200,8 +206,7 @@ def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -
 def marginal_nll(latents: Latents, bins: int = 80) -> float:
     """NLL a dimension of latents under their own histogram: what can be known without memory."""
     at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
-    mean, logvar = latents.means[at].float(), latents.logvars[at].float()
-    drawn = (mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=generator(3, 1))).numpy()
+    drawn = latents.draw(at, generator(3, 1)).numpy()
     total = 0.0
     for column in drawn.T:
         counts, edges = np.histogram(column, bins)

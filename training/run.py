@@ -54,8 +54,15 @@ def main(options: RunOptions) -> dict[str, Any]:
         write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
     best = max(range(options.rounds + 1), key=lambda n: _validated(round_folder(run, n)))
     final = round_folder(run, best) / "world"
-    scores = evaluate.main(evaluate.EvaluateOptions(
-        str(final), "controller", options.episodes, workers=options.workers, scores=str(run / "scores.json")))  # fmt: skip
+    scores = evaluate.main(
+        evaluate.EvaluateOptions(
+            world=str(final),
+            controller="controller",
+            episodes=options.episodes,
+            workers=options.workers,
+            scores=str(run / "scores.json"),
+        )
+    )
     results |= {"best round": best, "world": str(final), "evaluate": scores}
     write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
     return results

@@ -37,6 +37,12 @@ class Latents:
     starts: NDArray[np.int64]  # (E,) first tick of each episode
     lengths: NDArray[np.int64]  # (E,)
     frame_skip: int
+    noise: float = 1.0  # scales V's posterior standard deviation whenever a latent is drawn
+
+    def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents (n, Z) float32 at `ticks`, drawn afresh from V's posterior."""
+        mean, logvar = self.means[ticks].float(), self.logvars[ticks].float()
+        return mean + self.noise * (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
 
 
 def encode_store(vision: ConvVAE, parts: list[Part], folder: Path, run: Path) -> list[tuple[Tensor, Tensor]]:
@@ -81,7 +87,7 @@ def weights_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int) -> Latents:
+def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0) -> Latents:
     """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out."""
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
     died = np.concatenate([part.died for part in parts])
@@ -102,6 +108,7 @@ def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: in
         starts=stops - lengths,
         lengths=lengths,
         frame_skip=frame_skip,
+        noise=noise,
     )
 
 
@@ -164,7 +171,7 @@ class Streams:
         following = np.where(data.goes_on[ticks], ticks + data.frame_skip, ticks)
         last = torch.from_numpy(following[-1])
         now = torch.from_numpy(np.ascontiguousarray(ticks))
-        drawn = self._draw(torch.cat([now.flatten(), last]), draw).unflatten(0, (self.steps + 1, self.lanes))
+        drawn = data.draw(torch.cat([now.flatten(), last]), draw).unflatten(0, (self.steps + 1, self.lanes))
         return Window(
             latents=drawn[:-1],
             actions=data.actions[now],
@@ -173,7 +180,3 @@ class Streams:
             goes_on=torch.from_numpy(data.goes_on[ticks]).float(),
             ends=torch.from_numpy(data.ends[ticks]).float(),
         )
-
-    def _draw(self, ticks: Tensor, draw: torch.Generator) -> Tensor:
-        mean, logvar = self.latents.means[ticks].float(), self.latents.logvars[ticks].float()
-        return mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=draw)

@@ -141,7 +141,6 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         real = row["real"]
         low, high = real["mean"] - real["interval"], real["mean"] + real["interval"]
-        lines.append(
-            f"| {row['policy']} | {cell(row.get('dream'))} | {cell(real)} | {low:.0f} to {high:.0f} | {real['p10']:.0f} |"
-        )
+        cells = row["policy"], cell(row.get("dream")), cell(real), f"{low:.0f} to {high:.0f}", f"{real['p10']:.0f}"
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

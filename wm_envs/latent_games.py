@@ -85,7 +85,7 @@ class LatentGames:
     def _encode(self, lanes: list[int]) -> Tensor:
         mean, logvar = self.world.encode(torch.from_numpy(self.frames[lanes]))
         normal = torch.stack([torch.randn(mean.shape[1], generator=self.generators[lane]) for lane in lanes])
-        return (mean + (logvar / 2).exp() * normal.to(mean.device)).clamp(-LATENT_LIMIT, LATENT_LIMIT)
+        return self.world.draw_latents(mean, logvar, normal).clamp(-LATENT_LIMIT, LATENT_LIMIT)
 
     def close(self) -> None:
         """Close every game. May be called twice."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wm_envs.controller import OBSERVATIONS
 from wm_envs.hardware import compute_dtype
-from wm_envs.memory import MDNRNN, MemoryConfig, Prediction, sample_latents
+from wm_envs.memory import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, sample_latents
 from wm_envs.tasks import Task, get_task
 from wm_envs.vision import ConvVAE, VisionConfig, to_frames, to_images
 
@@ -29,6 +29,7 @@ class WorldConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     frame_skip: int = 4  # game ticks in one step
+    posterior_noise: float = 1.0  # z = mean + this * V's posterior std * noise (the paper: 1)
     death: str = "drawn"  # the end is "drawn" with its calibrated probability, or by the "paper": logit > 0
     temperature: float = 1.0  # what gym.make uses unless told otherwise
 
@@ -100,12 +101,16 @@ class WorldModel:
         which = torch.randint(len(self.first_means), (batch,), generator=generator, device=generator.device)
         normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
         which = which.to(self.device)
-        std = (self.first_logvars[which] / 2).exp()
-        return self.begin(self.first_means[which] + std * normal.to(self.device))
+        return self.begin(self.draw_latents(self.first_means[which], self.first_logvars[which], normal))
+
+    def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
+        """Latents (B, Z) from V's posterior and standard normal noise, which `posterior_noise` scales."""
+        return mean + self.config.posterior_noise * (logvar / 2).exp() * normal.to(self.device)
 
     def begin(self, latents: Tensor) -> State:
         """The State of an episode whose first frames V encoded as `latents` (B, Z)."""
         hidden, cell = self.memory.initial_state(len(latents))
+        latents = latents.clamp(-LATENT_LIMIT, LATENT_LIMIT)
         return State(latents, hidden, cell, torch.zeros(len(latents), dtype=torch.int64, device=self.device))
 
     @torch.no_grad()

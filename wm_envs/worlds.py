@@ -254,6 +254,7 @@ def _check_config(config: WorldConfig, folder: Path) -> None:
         and 0 < config.frame_skip <= 1000
         and config.death in ("drawn", "paper")
         and config.temperature > 0
+        and config.posterior_noise >= 0
     )
     if not sane:
         raise _broken(folder, f"settings that make no world: {config}")
