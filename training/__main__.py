@@ -20,6 +20,7 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "evaluate": "EvaluateOptions",
     "fidelity": "FidelityOptions",
     "transfer": "TransferOptions",
+    "publish": "PublishOptions",
     "run": "RunOptions",
 }
 
