@@ -185,7 +185,7 @@ def check_state(world: WorldModel, state: Any, batch: int) -> State:
     if not fits:
         expected = f"a State of finite tensors of shapes {[tuple(s) for s in shapes]}"
         raise InvalidOption("state", state, expected, "take it from env.unwrapped.state of an env of the same world")
-    if bool((state[3] < 0).any()) or float(state[0].abs().max()) > LATENT_LIMIT:  # type: ignore[index]
+    if bool((state[3] < 0).any()) or float(state[0].abs().max()) > LATENT_LIMIT:
         expected = f"ticks of at least 0 and latents within {LATENT_LIMIT}"
         raise InvalidOption("state", state, expected, "take it from env.unwrapped.state of an env of the same world")
     latents, hidden, cell, ticks = (value.detach().clone().to(world.device) for value in state)

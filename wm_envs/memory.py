@@ -36,7 +36,7 @@ class Prediction(NamedTuple):
 
     logits: Tensor  # (..., K, Z) unnormalised log weights, (..., K, 1) when joint
     means: Tensor  # (..., K, Z)
-    log_stds: Tensor  # (..., K, Z)
+    log_stds: Tensor  # (..., K, Z) to be clamped to LOG_STD_RANGE
     end: Tensor  # (...) logit that the episode ends with this step
     reward: Tensor | None  # (...) reward of this step
 
@@ -72,13 +72,13 @@ class MDNRNN(nn.Module):
         return self.head(hidden), (h[0], c[0])
 
     def split(self, outputs: Tensor) -> Prediction:
-        """Raw outputs (..., O) as a `Prediction` (views; log_stds clamped)."""
+        """Raw outputs (..., O) as a `Prediction` (views)."""
         k, z = self.config.mixtures, self.config.latent
         sizes = self.components, k * z, k * z, 1, int(self.config.reward)
         logits, means, log_stds, end, reward = outputs.split(sizes, dim=-1)
         logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
         shown = reward.squeeze(-1) if self.config.reward else None
-        return Prediction(logits, means, log_stds.clamp(*LOG_STD_RANGE), end.squeeze(-1), shown)
+        return Prediction(logits, means, log_stds, end.squeeze(-1), shown)
 
     def end_probability(self, logit: Tensor) -> Tensor:
         """Calibrated probability of the end: the loss weighs ends by `end_weight`, this undoes it."""
@@ -121,7 +121,8 @@ class _MixtureNLL(torch.autograd.Function):
 def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
     """-log p(latents) of next latents (..., Z), which get no gradient: per dimension, (..., Z), or of
     all dimensions together, (..., 1), when joint."""
-    return _MixtureNLL.apply(prediction.logits, prediction.means, prediction.log_stds, latents)
+    log_stds = prediction.log_stds.clamp(*LOG_STD_RANGE)
+    return _MixtureNLL.apply(prediction.logits, prediction.means, log_stds, latents)
 
 
 def memory_loss(
@@ -151,12 +152,13 @@ def sample_latents(prediction: Prediction, temperature: Tensor, uniform: Tensor,
     weights (a joint one by the first of them), `normal` (B, Z) is standard normal. World Models,
     section 4 and the authors' code.
     """
-    top = prediction.logits.amax(dim=-2, keepdim=True)
-    weights = torch.exp((prediction.logits - top) / temperature[..., None])  # (B, K, Z)
-    cumulative = weights.cumsum(dim=-2)
-    threshold = (uniform[..., : weights.shape[-1]] * cumulative[..., -1, :]).unsqueeze(-2)
+    logits = prediction.logits.float()
+    top = logits.amax(dim=-2, keepdim=True)
+    cumulative = torch.exp((logits - top) / temperature[..., None]).cumsum(dim=-2)  # (B, K, Z) or (B, K, 1)
+    threshold = (uniform[..., : logits.shape[-1]] * cumulative[..., -1, :]).unsqueeze(-2)
     chosen = (cumulative[..., :-1, :] <= threshold).sum(dim=-2, keepdim=True)  # (B, 1, Z) or (B, 1, 1)
     chosen = chosen.expand(*chosen.shape[:-1], prediction.means.shape[-1])
-    mean = prediction.means.gather(-2, chosen).squeeze(-2)
-    log_std = prediction.log_stds.gather(-2, chosen).squeeze(-2)
-    return (mean + torch.exp(log_std) * temperature.sqrt() * normal).clamp(-LATENT_LIMIT, LATENT_LIMIT)
+    mean = prediction.means.gather(-2, chosen).squeeze(-2).float()
+    log_std = prediction.log_stds.gather(-2, chosen).squeeze(-2).float().clamp_(*LOG_STD_RANGE)
+    std = log_std.exp_().mul_(temperature.sqrt())
+    return torch.addcmul(mean, std, normal).clamp_(-LATENT_LIMIT, LATENT_LIMIT)

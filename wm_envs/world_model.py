@@ -84,6 +84,7 @@ class WorldModel:
         self.first_means = first_means.float().to(self.device)  # (N, Z)
         self.first_logvars = first_logvars.float().to(self.device)  # (N, Z)
         self._layouts: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self._workspaces: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
     # --- noise: every random number comes from a generator of the caller's -------------------------
 
@@ -122,31 +123,49 @@ class WorldModel:
         """
         prediction, hidden, cell = self.predict(state, action)
         latents = sample_latents(prediction, temperature, noise.uniform, noise.normal)
-        probability = self.memory.end_probability(prediction.end)
+        probability = self.memory.end_probability(prediction.end.float())
         end = noise.end < probability if self.config.death == "drawn" else prediction.end > 0
         skip = self.config.frame_skip
         # Reward 1 a tick survived; an end comes, on average, in the middle of its step.
         reward = torch.where(end, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward
+            reward = prediction.reward.float()
         return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, end, probability)
 
     @torch.no_grad()
     def predict(self, state: State, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
-        """M's prediction from (z, a, h, c), and the new h and c: one step of `MDNRNN`."""
+        """M's prediction from (z, a, h, c), and the new h and c: one step of `MDNRNN`.
+
+        The prediction is a view of a buffer that the next call overwrites.
+        """
         low = compute_dtype(self.device) if len(state.latents) >= LOW_PRECISION_FROM else torch.float32
         weight, bias, head, head_bias = self._layout(low)
-        restart = (state.ticks == 0).to(low)
-        inputs = self.memory.assemble(state.latents.to(low), action.to(low), restart)
-        gates = torch.addmm(bias, torch.cat([inputs, state.hidden.to(low)], dim=1), weight)  # (B, 4H)
+        inputs, gates, outputs = self._workspace(len(state.latents), low)
+        latent, action_size = self.config.memory.latent, self.config.memory.action
+        inputs[:, :latent] = state.latents
+        inputs[:, latent : latent + action_size] = action
+        if self.config.memory.restart:
+            inputs[:, latent + action_size] = state.ticks == 0
+        inputs[:, self.memory.inputs :] = state.hidden
+        torch.addmm(bias, inputs, weight, out=gates)
         size = self.config.memory.hidden
         gates[:, : 3 * size].sigmoid_()  # input, forget, output
         gates[:, 3 * size :].tanh_()
         enter, forget, leave, candidate = gates.split(size, dim=1)
-        cell = torch.addcmul(forget * state.cell, enter, candidate)
-        hidden = leave * torch.tanh(cell)
-        outputs = torch.addmm(head_bias, hidden.to(low), head).float()
-        return self.memory.split(outputs), hidden.float(), cell.float()
+        cell = state.cell * forget
+        cell += enter.mul_(candidate)
+        hidden = cell.to(low, copy=True).tanh_().mul_(leave)
+        torch.addmm(head_bias, hidden, head, out=outputs)
+        return self.memory.split(outputs), hidden.float(), cell
+
+    def _workspace(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Buffers of a step, kept between steps: fresh pages cost more than the sums done in them."""
+        if (batch, dtype) not in self._workspaces:
+            config = self.config.memory
+            widths = self.memory.inputs + config.hidden, 4 * config.hidden, self.memory.head.out_features
+            made = tuple(torch.empty(batch, width, dtype=dtype, device=self.device) for width in widths)
+            self._workspaces = {(batch, dtype): made}  # type: ignore[dict-item]
+        return self._workspaces[batch, dtype]
 
     def _layout(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """M's weights as one step wants them: gates as (I + H, 4H) in the order i, f, o, g."""
