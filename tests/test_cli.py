@@ -1,0 +1,105 @@
+"""The command line, and whole runs of it on the real game, as small as they can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import STAGES, main
+from training.transfer import TransferOptions, as_markdown
+from training.transfer import main as transfer
+
+ROOT = Path(__file__).parent.parent
+
+
+def last_json(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_itself(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([stage, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown and "default:" in shown
+
+
+def test_a_fresh_process_lists_the_stages() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "training", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "STAGE" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["collect", "--frames", "0"], "frames"),
+        (["collect", "--task", "chess"], "takecover"),
+        (["vision", "--batches", "-1"], "batches"),
+        (["memory", "--learning-rate", "nan"], "learning_rate"),
+        (["memory", "--posterior-noise", "0"], "posterior_noise"),
+        (["evolve", "--observation", "smell"], "observation"),
+        (["evolve", "--env", "mars"], "env"),
+        (["evaluate", "--world", "nowhere"], "nowhere"),
+        (["evaluate", "--episodes", "0"], "episodes"),
+        (["fidelity", "--temperature", "-1"], "temperature"),
+        (["publish", "--world", "nowhere"], "nowhere"),
+        (["run", "--rounds", "-1"], "rounds"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = [] if words[0] in ("evaluate", "fidelity", "publish") else ["--run", str(tmp_path / "run")]
+    assert main([*words, *run]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and said in error and "To mend it" in error
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+
+
+TINY = {
+    "frames": 1500, "own-frames": 400, "vision-batches": 6, "memory-steps": 30_000, "generations": 2, "population": 4,
+    "rollouts": 2, "validate-episodes": 2, "episodes": 4, "workers": 1, "rounds": 1,
+}  # fmt: skip
+
+
+def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("vizdoom")
+    run = tmp_path / "run"
+    words = ["run", "--run", str(run), "--json", *(word for k, v in TINY.items() for word in (f"--{k}", str(v)))]
+    assert main(words) == 0
+    first = last_json(capsys)
+    assert first["evaluate"]["episodes"] == 4 and 50 < first["evaluate"]["mean"] <= 2100
+    assert {"round 0", "round 1"} <= set(first)
+    scores = json.loads((run / "scores.json").read_text())
+    assert sorted(scores["scores"]) == [str(200_000 + i) for i in range(4)]
+    assert main(words) == 0, "a finished run does nothing again"
+    again = last_json(capsys)
+    assert again["evaluate"] == first["evaluate"]
+    assert again["round 0"]["collect"]["recorded"] == 0
+
+    rows = transfer(
+        TransferOptions(
+            run=run, temperatures=(0.5,), generations=1, population=4, rollouts=2, validate_every=1,
+            validate_episodes=2, episodes=2, workers=1,
+        )
+    )["rows"]  # fmt: skip
+    names = [row["policy"] for row in rows]
+    assert names[0] == "tau 0.5" and "random" in names and any("untrained" in name for name in names)
+    assert all(row["real"]["mean"] > 50 for row in rows)
+    assert as_markdown(rows).count("\n") == len(rows) + 2
+
+    bundle = tmp_path / "bundle"
+    assert (
+        main(["publish", "--world", str(run / "world"), "--to", str(bundle), "--scores", str(run / "scores.json")]) == 0
+    )
+    assert "Real game, test seeds" in (bundle / "README.md").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", "--world", str(bundle), "--episodes", "4", "--workers", "1", "--json"]) == 0
+    assert last_json(capsys)["mean"] > 50
