@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from training.checkpoint import (
     save_checkpoint,
     total_loss,
 )
-from training.options import count, positive, remember, stage_option
+from training.options import count, not_negative, positive, remember, stage_option
 from training.progress import Progress
 from training.rollouts import RolloutStore
 from training.sequences import Latents, Streams, Window, encode_store, join
+from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.memory import MDNRNN, LSTMState, MemoryConfig, memory_loss
@@ -49,6 +51,7 @@ class MemoryOptions:
     lanes: int = stage_option(256, "sequences in a batch", True)
     window: int = stage_option(48, "steps back-propagated through", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
+    blind: float = stage_option(0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True)
     start: str = stage_option("", "weights to continue from (a memory.safetensors)", True)
     seed: int = stage_option(0, "of the weights, the order and the noise", True)
     checkpoint_every: int = stage_option(200, "batches between checkpoints")
@@ -60,6 +63,8 @@ def main(options: MemoryOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     positive("learning_rate", options.learning_rate)
     positive("posterior_noise", options.posterior_noise)
+    if not_negative("blind", options.blind) >= 1:
+        raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     count("seed", options.seed, 0)
     run, task = Path(options.run), get_task(options.task)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
@@ -122,7 +127,9 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
         while step < batches:
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(step / batches, options.learning_rate, warm=0.03, last=0.03)
-            state = train_batch(memory, optimizer, streams.window(step, generator(options.seed, step)), state)
+            draw = generator(options.seed, step)
+            window = blindfold(streams.window(step, draw), options.blind, draw)
+            state = train_batch(memory, optimizer, window, state)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == batches:
@@ -130,6 +137,18 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
                 metrics = measure(memory, held_out)
                 progress.log(step, metrics)
     return metrics or measure(memory, held_out)
+
+
+def blindfold(window: Window, share: float, draw: torch.Generator) -> Window:
+    """The window with the latents of a random share of its steps put to zero.
+
+    In a dream M sees its own draws, and a fireball that is half drawn is easily forgotten. An M that
+    is now and then shown nothing learns to remember what was there.
+    """
+    if share == 0:
+        return window
+    seen = (torch.rand(window.restart.shape, generator=draw) >= share) | (window.restart > 0)
+    return dataclasses.replace(window, latents=window.latents * seen[..., None])
 
 
 def train_batch(memory: MDNRNN, optimizer: Any, window: Window, state: LSTMState) -> LSTMState:
@@ -176,7 +195,7 @@ def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -
     foretold, came = [], []
     for index in range(min(most, streams.windows_an_epoch)):
         window = streams.window(index, generator(7, index))
-        shuffled = Window(**{**vars(window), "actions": window.actions[:, order]})
+        shuffled = dataclasses.replace(window, actions=window.actions[:, order])
         for which, seen in enumerate((window, shuffled)):
             prediction, states[which] = predict(memory, seen, states[which])
             device = prediction.end.device
