@@ -14,8 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import write_bytes
+from wm_envs.memory import MDNRNN
+from wm_envs.vision import ConvVAE
+from wm_envs.worlds import load_world
 
 
 def save_checkpoint(
@@ -60,6 +63,19 @@ def load_checkpoint(
             # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
             optimizer.state[owner][slot] = torch.empty_like(owner).copy_(value) if value.shape == owner.shape else value
     return step, _below("carried/", tensors)
+
+
+def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
+    """Fill V or M from a checkpoint, or from a world's name or folder, to go on training it."""
+    if source.endswith(".safetensors"):
+        load_checkpoint(Path(source), model)
+        return
+    world = load_world(source)
+    part: nn.Module = world.vision if isinstance(model, ConvVAE) else world.memory
+    try:
+        model.load_state_dict(part.state_dict())
+    except RuntimeError as error:
+        raise InvalidOption("start", source, "a world whose sizes are those asked for", "give its sizes") from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

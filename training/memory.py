@@ -19,6 +19,7 @@ from training.checkpoint import (
     load_checkpoint,
     one_cycle,
     save_checkpoint,
+    start_from,
     total_loss,
 )
 from training.options import count, not_negative, positive, remember, stage_option
@@ -52,7 +53,7 @@ class MemoryOptions:
     window: int = stage_option(48, "steps back-propagated through", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
     blind: float = stage_option(0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True)
-    start: str = stage_option("", "weights to continue from (a memory.safetensors)", True)
+    start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True)
     seed: int = stage_option(0, "of the weights, the order and the noise", True)
     checkpoint_every: int = stage_option(200, "batches between checkpoints")
 
@@ -120,7 +121,7 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
         step, carried = load_checkpoint(path, memory, optimizer)
         state = carried["h"], carried["c"]
     elif options.start:
-        load_checkpoint(Path(options.start), memory)
+        start_from(options.start, memory)
     metrics: dict[str, float] = {}
     with Progress("memory", batches, run, "batches") as progress:
         progress.skip(step)

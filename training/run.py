@@ -33,7 +33,9 @@ class RunOptions:
     generations: int = stage_option(60, "generations of CMA-ES a round", True)
     population: int = stage_option(64, "candidates a generation", True)
     rollouts: int = stage_option(16, "dreams each", True)
-    temperature: float = stage_option(1.1, "of the dreams to breed in", True)
+    temperature: float = stage_option(1.15, "of the dreams to breed in, or the lowest of them", True)
+    temperature_high: float = stage_option(1.5, "the highest, spread over the rollouts (0: all the same)", True)
+    blind: float = stage_option(0.25, "share of steps that M learns blindfolded in rounds of own play", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
@@ -93,12 +95,14 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
         run=folder, store=store, steps=options.memory_steps * 2 // 3 if own else options.memory_steps,
+        learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind if own else 0.0,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
     done["evolve"] = evolve.main(evolve.EvolveOptions(
         run=folder, generations=options.generations, population=options.population, rollouts=options.rollouts,
-        temperature=options.temperature, validate_episodes=options.validate_episodes, workers=options.workers,
+        temperature=options.temperature, temperature_high=options.temperature_high, validate_episodes=options.validate_episodes, workers=options.workers,
         seed=options.seed))  # fmt: skip
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
         world=str(folder / "world"), episodes=max(2, options.validate_episodes), workers=options.workers,
+        temperature=(options.temperature + (options.temperature_high or options.temperature)) / 2,
         cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
     return done

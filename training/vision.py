@@ -18,6 +18,7 @@ from training.checkpoint import (
     load_checkpoint,
     one_cycle,
     save_checkpoint,
+    start_from,
     total_loss,
 )
 from training.options import count, not_negative, positive, remember, stage_option
@@ -45,7 +46,7 @@ class VisionOptions:
     batch: int = stage_option(128, "frames in a batch", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)
     motion: float = stage_option(20.0, "how much more what moves weighs (0: the paper's loss)", True)
-    start: str = stage_option("", "weights to continue from (a vision.safetensors)", True)
+    start: str = stage_option("", "weights to go on from: a vision.safetensors, or a world", True)
     seed: int = stage_option(0, "of the weights, the order of frames and the noise", True)
     checkpoint_every: int = stage_option(500, "batches between checkpoints")
 
@@ -69,7 +70,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
     if path.exists():
         step, _ = load_checkpoint(path, vision, optimizer)
     elif options.start:
-        load_checkpoint(Path(options.start), vision)
+        start_from(options.start, vision)
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
     metrics: dict[str, float] = {}
     with Progress("vision", options.batches, run, "batches") as progress:
