@@ -99,7 +99,8 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
     done["evolve"] = evolve.main(evolve.EvolveOptions(
         run=folder, generations=options.generations, population=options.population, rollouts=options.rollouts,
-        temperature=options.temperature, temperature_high=options.temperature_high, validate_episodes=options.validate_episodes, workers=options.workers,
+        temperature=options.temperature, temperature_high=options.temperature_high, workers=options.workers,
+        validate_episodes=options.validate_episodes,
         seed=options.seed))  # fmt: skip
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
         world=str(folder / "world"), episodes=max(2, options.validate_episodes), workers=options.workers,
