@@ -77,7 +77,7 @@ class DreamVectorEnv(LatentVectorEnv):
     def _begin(self, mask: Mask, state: State | None = None) -> None:
         lanes = torch.from_numpy(mask).to(self._model.device)
         fresh = self._model.start(int(mask.sum()), self._generator) if state is None else state.select(lanes)
-        self._state = self._state.replace(lanes, fresh)
+        self._state.put(lanes, fresh)
 
     def _advance(self, executed: NDArray[np.float32], idle: Mask) -> Lanes:
         model = self._model
@@ -86,7 +86,7 @@ class DreamVectorEnv(LatentVectorEnv):
         self._state, outcome = model.step(self._state, torch.from_numpy(executed).to(model.device), noise, warmth)
         values = (*outcome, self._state.ticks)
         reward, end, probability, ticks = (value.cpu().numpy() for value in values)
-        infos = {"end_probability": probability, "ticks": ticks}
+        infos = {"end_probability": probability, "ticks": ticks.copy()}  # of this step, whatever is begun after it
         infos |= {f"_{name}": ~idle for name in infos}
         return Lanes(reward.astype(np.float64), end.copy(), ticks >= self._limit, infos)
 

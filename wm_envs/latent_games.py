@@ -44,7 +44,7 @@ class LatentGames:
         mask = torch.zeros(len(self.games), dtype=torch.bool, device=self.world.device)
         mask[list(lanes)] = True
         fresh = self.world.begin(self._encode(sorted(lanes)))
-        self.state = self.state.replace(mask, fresh)
+        self.state.put(mask, fresh)
 
     def step(self, executed: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """One step of `frame_skip` ticks with actions (B, A) as the game executes them.

@@ -35,7 +35,7 @@ class WorldConfig:
 
 
 class State(NamedTuple):
-    """Where B dreams are. Tensors of float32 save `ticks`; never changed in place."""
+    """Where B dreams are. Tensors of float32 save `ticks`; `WorldModel` never changes them."""
 
     latents: Tensor  # (B, Z) what V would make of the frame now
     hidden: Tensor  # (B, H) M's h after all earlier steps
@@ -46,12 +46,10 @@ class State(NamedTuple):
         """The state of some lanes, by index or mask."""
         return State(*(value[lanes] for value in self))
 
-    def replace(self, lanes: Tensor, other: State) -> State:
-        """A state in which `lanes` (B,) bool are those of `other`, in order."""
-        result = [value.clone() for value in self]
-        for value, new in zip(result, other, strict=True):
+    def put(self, lanes: Tensor, other: State) -> None:
+        """Overwrite `lanes` (B,) bool by those of `other`, in order: for the one owner of this state."""
+        for value, new in zip(self, other, strict=True):
             value[lanes] = new
-        return State(*result)
 
 
 class Noise(NamedTuple):
