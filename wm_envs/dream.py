@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from wm_envs.errors import InvalidOption
 from wm_envs.memory import LATENT_LIMIT
-from wm_envs.render import Window
-from wm_envs.spaces import RENDER_MODES, check_temperature, one_of, options_of_reset
+from wm_envs.single import LatentEnv
+from wm_envs.spaces import RENDER_MODES, check_temperature, one_of
 from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
 from wm_envs.world_model import State, WorldModel
 
@@ -97,7 +96,7 @@ class DreamVectorEnv(LatentVectorEnv):
         return self._model.observe(self._state, self._observation).cpu().numpy()
 
 
-class DreamEnv(gym.Env[Any, Any]):
+class DreamEnv(LatentEnv):
     """The hallucinated game: V and M in place of the game, at a temperature.
 
     **The agent sees** `observation`: "zh" (default), "zch" or "z" as float32 features (Z + H = 576
@@ -107,29 +106,22 @@ class DreamEnv(gym.Env[Any, Any]):
     **An episode ends** (terminated) when M says so: drawn with its calibrated probability, or with
     death="paper" when its logit is above 0. It is truncated at the game's own limit of ticks.
 
-    It is a `DreamVectorEnv` of one lane.
+    It is a `DreamVectorEnv` of one lane. Options of a reset: "temperature", and "state" to begin from a
+    given State. The info of a step: "end_probability" and "ticks".
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 35}  # noqa: RUF012 (Gymnasium's way)
+    reset_options = ("temperature", "state")
+    _lane: DreamVectorEnv
 
     def __init__(
         self, world: str = "takecover", temperature: float | None = None, observation: str = "zh",
         actions: str = "continuous", death: str | None = None, device: str = "cpu", render_mode: str | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
-        self._lane = DreamVectorEnv(
+        lane = DreamVectorEnv(
             1, None, world, temperature, observation, actions, death, device, "rgb_array", AutoresetMode.DISABLED
         )
-        self.observation_space = self._lane.single_observation_space
-        self.action_space = self._lane.single_action_space
-        self.render_mode = render_mode
-        self.metadata = type(self).metadata | {"render_fps": self._lane.metadata["render_fps"]}
-        self._window = Window(self.world.task.title, self.metadata["render_fps"])
-
-    @property
-    def world(self) -> WorldModel:
-        """The world dreamt of."""
-        return self._lane.world
+        super().__init__(lane, render_mode)
 
     @property
     def temperature(self) -> float:
@@ -144,33 +136,6 @@ class DreamEnv(gym.Env[Any, Any]):
     def state(self) -> State:
         """Where the dream is, as a batch of one; give it to `reset(options={"state": ...})`."""
         return self._lane.state
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode. `options`: "temperature", and "state" to begin from a given State."""
-        options_of_reset(options, ("temperature", "state"))
-        observation, _ = self._lane.reset(seed=seed, options=options)
-        self._np_random, self._np_random_seed = self._lane.np_random, self._lane.np_random_seed
-        self._show()
-        return observation[0], {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step of `frame_skip` ticks. info: "end_probability" and "ticks"."""
-        observation, reward, terminated, truncated, infos = self._lane.step([action])
-        self._show()
-        info = {"end_probability": float(infos["end_probability"][0]), "ticks": int(infos["ticks"][0])}
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self._window.show(self._lane._frames()[0])
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """V's decoding of where the dream is, (64, 64, 3) uint8; None in a window."""
-        return self._lane._frames()[0] if self.render_mode == "rgb_array" else None
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        self._window.close()
 
 
 def check_state(world: WorldModel, state: Any, batch: int) -> State:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidOption
 from wm_envs.latent_games import LatentGames
-from wm_envs.render import Window
-from wm_envs.spaces import RENDER_MODES, one_of, options_of_reset
+from wm_envs.single import LatentEnv
+from wm_envs.spaces import RENDER_MODES, one_of
 from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
-from wm_envs.world_model import WorldModel
 
 
 class RealVectorEnv(LatentVectorEnv):
@@ -73,55 +71,17 @@ class RealVectorEnv(LatentVectorEnv):
         self._games.close()
 
 
-class RealEnv(gym.Env[Any, Any]):
+class RealEnv(LatentEnv):
     """The real game as latent features: a `RealVectorEnv` of one lane.
 
     Sees, does and gets what `DreamEnv` documents; an episode ends when the game does, and is
     truncated at the game's limit. `reset(seed=s)` plays the game's episode s.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 35}  # noqa: RUF012
-
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
-        self._lane = RealVectorEnv(1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED)
-        self.observation_space = self._lane.single_observation_space
-        self.action_space = self._lane.single_action_space
-        self.render_mode = render_mode
-        self.metadata = type(self).metadata | {"render_fps": self._lane.metadata["render_fps"]}
-        self._window = Window(self.world.task.title, self.metadata["render_fps"])
-
-    @property
-    def world(self) -> WorldModel:
-        """The world through which the game is seen."""
-        return self._lane.world
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; there are no options."""
-        options_of_reset(options, ())
-        observation, _ = self._lane.reset(seed=seed)
-        self._np_random, self._np_random_seed = self._lane.np_random, self._lane.np_random_seed
-        self._show()
-        return observation[0], {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step of `frame_skip` ticks of the game."""
-        observation, reward, terminated, truncated, _ = self._lane.step([action])
-        self._show()
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {}
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self._window.show(self._lane._frames()[0])
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """The game's own frame, (64, 64, 3) uint8; None in a window."""
-        return self._lane._frames()[0] if self.render_mode == "rgb_array" else None
-
-    def close(self) -> None:
-        """Close the game and the window."""
-        self._window.close()
-        self._lane.close()
+        lane = RealVectorEnv(1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED)
+        super().__init__(lane, render_mode)
