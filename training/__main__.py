@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import logging
 import sys
 from typing import Any
 
@@ -38,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in STAGES:
         if name != chosen:  # only the chosen stage is imported: --help answers at once
             stages.add_parser(name, add_help=False)
+    module: Any = None
     options: Any = None
     if chosen is not None:
         module = importlib.import_module(f"training.{chosen}")
@@ -49,9 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         add_arguments(stage, options)
         stage.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
     parsed = parser.parse_args(words)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        result = importlib.import_module(f"training.{parsed.stage}").main(from_arguments(options, parsed))
+        result = module.main(from_arguments(options, parsed))
     except WorldModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

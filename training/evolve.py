@@ -142,9 +142,9 @@ def main(options: EvolveOptions) -> dict[str, Any]:
             generation = len(history)
             candidates = search.ask()
             scores = _play(options, world, config, candidates, generation)
-            search.tell(scores - options.decay * (candidates**2).mean(axis=1))
-            entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": None}
-            entry["fitness"] = [float(value) for value in scores - options.decay * (candidates**2).mean(axis=1)]
+            fitness = scores - options.decay * (candidates**2).mean(axis=1)
+            search.tell(fitness)
+            entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": fitness.tolist()}
             last = generation + 1 == options.generations
             if (generation + 1) % options.validate_every == 0 or last:
                 entry |= _validate(options, world, config, search.mean)

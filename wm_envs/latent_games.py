@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wm_envs.memory import LATENT_LIMIT
 from wm_envs.tasks import FRAME_SHAPE, Array, Tick
 from wm_envs.world_model import State, WorldModel
 
@@ -85,7 +84,7 @@ class LatentGames:
     def _encode(self, lanes: list[int]) -> Tensor:
         mean, logvar = self.world.encode(torch.from_numpy(self.frames[lanes]))
         normal = torch.stack([torch.randn(mean.shape[1], generator=self.generators[lane]) for lane in lanes])
-        return self.world.draw_latents(mean, logvar, normal).clamp(-LATENT_LIMIT, LATENT_LIMIT)
+        return self.world.draw_latents(mean, logvar, normal)
 
     def close(self) -> None:
         """Close every game. May be called twice."""

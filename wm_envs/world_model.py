@@ -104,7 +104,8 @@ class WorldModel:
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
         """Latents (B, Z) from V's posterior and standard normal noise, which `posterior_noise` scales."""
-        return mean + self.config.posterior_noise * (logvar / 2).exp() * normal.to(self.device)
+        drawn = mean + self.config.posterior_noise * (logvar / 2).exp() * normal.to(self.device)
+        return drawn.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
 
     def begin(self, latents: Tensor) -> State:
         """The State of an episode whose first frames V encoded as `latents` (B, Z)."""
