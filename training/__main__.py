@@ -16,6 +16,7 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "vision": "VisionOptions",
     "memory": "MemoryOptions",
     "evolve": "EvolveOptions",
+    "ppo": "PpoOptions",
     "evaluate": "EvaluateOptions",
     "fidelity": "FidelityOptions",
     "transfer": "TransferOptions",

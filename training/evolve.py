@@ -23,7 +23,7 @@ from training.options import count, not_negative, positive, remember, stage_opti
 from training.policies import Act, Bred
 from training.pool import available_cores
 from training.progress import Progress
-from wm_envs.controller import OBSERVATIONS, ControllerConfig
+from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import write_text
 from wm_envs.world_model import WorldModel
@@ -96,15 +96,11 @@ class Search:
 def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:
     """Lane l is played by candidate l // rollouts; lanes may have been dropped."""
     parameters = torch.from_numpy(candidates.astype(np.float32))
-    size = config.features * config.action
-    weights = parameters[:, :size].unflatten(1, (config.features, config.action))
-    bias = parameters[:, size:] if config.bias else torch.zeros(len(parameters), config.action)
 
-    def act(features: torch.Tensor, lanes: torch.Tensor, step: int) -> torch.Tensor:
-        who = lanes // rollouts
-        return torch.tanh(torch.einsum("bf,bfa->ba", features, weights[who]) + bias[who])
+    def act_for_lanes(features: torch.Tensor, lanes: torch.Tensor, step: int) -> torch.Tensor:
+        return act(config, parameters[lanes // rollouts], features[:, None])[:, 0]
 
-    return act
+    return act_for_lanes
 
 
 def main(options: EvolveOptions) -> dict[str, Any]:
@@ -200,7 +196,8 @@ def _play(
         return np.array([returns[str(i)].mean() for i in range(len(candidates))])
     return dream_episodes(
         world, population_actor(config, candidates, options.rollouts), config.observation,
-        len(candidates), options.rollouts, temperatures(options, options.rollouts), seed, _observer(options),
+        len(candidates), options.rollouts,
+        temperatures(options.temperature, options.temperature_high, options.rollouts), seed, _observer(options),
     ).mean(axis=1, dtype=np.float64)  # fmt: skip
 
 
@@ -213,10 +210,9 @@ def _observer(options: EvolveOptions) -> WorldModel | None:
     return _load_observer(options.observer) if options.observer else None
 
 
-def temperatures(options: EvolveOptions, rollouts: int) -> torch.Tensor:
-    """The temperature of each rollout, (R, 1), spread evenly from the lowest to the highest."""
-    high = options.temperature_high or options.temperature
-    return torch.linspace(options.temperature, high, rollouts)[:, None]
+def temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
+    """The temperature of each rollout, (R, 1), spread evenly from `low` to `high` (0: all `low`)."""
+    return torch.linspace(low, high or low, rollouts)[:, None]
 
 
 def _validate(
@@ -226,16 +222,20 @@ def _validate(
     parameters = mean.astype(np.float32)
     dreams = dream_episodes(
         world, population_actor(config, parameters[None], 256), config.observation, 1, 256,
-        temperatures(options, 256), UNSEEN_DREAMS, _observer(options),
+        temperatures(options.temperature, options.temperature_high, 256), UNSEEN_DREAMS, _observer(options),
     )[0]  # fmt: skip
     result: dict[str, Any] = {"parameters": [float(value) for value in parameters], "dream": summary(dreams)}
     if options.validate_episodes:
-        policy = Bred("mean", config, tuple(result["parameters"]))
-        seeds = [VALIDATION_SEEDS + i for i in range(options.validate_episodes)]
         seen_through = options.observer or Path(options.run) / "world"
-        returns = real_returns(seen_through, [policy], seeds, options.workers or available_cores())
-        result["validation"] = summary(returns["mean"])
+        policy = Bred("mean", config, tuple(result["parameters"]))
+        result["validation"] = validation(seen_through, policy, options.validate_episodes, options.workers)
     return result
+
+
+def validation(world: str | Path, policy: Bred, episodes: int, workers: int) -> dict[str, float]:
+    """A policy in the real game, on the seeds kept for choosing."""
+    seeds = [VALIDATION_SEEDS + i for i in range(episodes)]
+    return summary(real_returns(world, [policy], seeds, workers or available_cores())[policy.name])
 
 
 def summary(returns: NDArray[Any]) -> dict[str, float]:

@@ -1,8 +1,9 @@
-"""C: the paper's linear controller, a whole population at once."""
+"""C: the paper's linear controller, or one with hidden layers, a whole population at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,13 +15,20 @@ OBSERVATIONS = ("zh", "zch", "z")
 
 @dataclass(frozen=True)
 class ControllerConfig:
-    """A linear map from what is observed ("zh", "zch" or "z") to an action, through tanh."""
+    """A map from what is observed ("zh", "zch" or "z") to an action.
+
+    Without `units` it is linear (World Models, section 2.3); each of `units` puts a layer of so many tanh units
+    before the last map. Its outputs are the action itself, through tanh, or with `choices` the
+    scores of a few actions, the best of which is taken.
+    """
 
     latent: int = 64
     hidden: int = 512
     action: int = 1
     observation: str = "zh"
     bias: bool = True
+    units: tuple[int, ...] = ()
+    choices: tuple[float, ...] = ()  # (N * A,) the actions to choose from, one after the other
 
     @property
     def features(self) -> int:
@@ -28,13 +36,19 @@ class ControllerConfig:
         return self.latent + self.hidden * {"z": 0, "zh": 1, "zch": 2}[self.observation]
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of every layer."""
+        widths = [self.features, *self.units, len(self.choices) // self.action if self.choices else self.action]
+        return list(pairwise(widths))
+
+    @property
     def parameters(self) -> int:
-        """Length of the flat parameter vector: weights (F, A), then the bias (A,)."""
-        return (self.features + int(self.bias)) * self.action
+        """Length of the flat parameter vector: for each layer weights (in, out), then the bias (out,)."""
+        return sum((inputs + int(self.bias)) * outputs for inputs, outputs in self.layers)
 
 
 def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
-    """Actions (..., R, A) in (-1, 1) for features (..., R, F).
+    """Actions (..., R, A) in [-1, 1] for features (..., R, F).
 
     `parameters` (P,) is one controller for all; (N, P) is a population, and features (N, R, F) then
     hold R lanes of each. Raises `ControllerMismatch` when the sizes do not fit.
@@ -45,9 +59,15 @@ def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tenso
             f"{config.parameters} parameters for {config.features} features ({config.observation})",
             "use the world and observation that it was bred with",
         )  # fmt: skip
-    size = config.features * config.action
-    weight = parameters[..., :size].unflatten(-1, (config.features, config.action))
-    pre = features @ weight  # (..., R, A)
-    if config.bias:
-        pre = pre + parameters[..., None, size:]
-    return torch.tanh(pre)
+    values, at = features, 0
+    for number, (inputs, outputs) in enumerate(config.layers):
+        weight = parameters[..., at : at + inputs * outputs].unflatten(-1, (inputs, outputs))
+        values = (torch.tanh(values) if number else values) @ weight  # (..., R, out)
+        at += inputs * outputs
+        if config.bias:
+            values = values + parameters[..., None, at : at + outputs]
+            at += outputs
+    if not config.choices:
+        return torch.tanh(values)
+    table = torch.tensor(config.choices, device=values.device).unflatten(0, (-1, config.action))
+    return table[values.argmax(dim=-1)]

@@ -152,8 +152,10 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     name = name or names[0]
     entry = bundle["controllers"][name]
     config = _typed(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
-    if config.observation not in OBSERVATIONS:
-        raise _broken(folder, f"controller {name!r} of observation {config.observation!r}")
+    sane = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
+    sane = sane and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
+    if not sane or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.units)):
+        raise _broken(folder, f"controller {name!r} with settings that make none: {config}")
     parameters = _read_controllers(folder, bundle).get(name)
     if parameters is None or parameters.shape != (config.parameters,):
         raise _broken(folder, f"controller {name!r} of a wrong shape")
@@ -230,7 +232,8 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
             result[name] = _typed(nested[name], value, folder)
             continue
         wanted: Any = type(fields[name].default)
-        if wanted is tuple and isinstance(value, list) and all(type(item) is int for item in value):
+        item: Any = float if "float" in str(fields[name].type) else int
+        if wanted is tuple and isinstance(value, list) and all(type(v) is item and math.isfinite(v) for v in value):
             value = tuple(value)
         if wanted is float and type(value) is int:
             value = float(value)

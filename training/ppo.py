@@ -1,0 +1,142 @@
+"""Stage 4b, ppo: proximal policy optimisation (Stable-Baselines3) in a batch of dreams.
+
+CMA-ES is told one number an episode; PPO learns from every step of every dream. What it makes is a
+controller like any other: linear as the paper's C, or with hidden layers of tanh units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
+from training.episodes import dream_episodes
+from training.evolve import UNSEEN_DREAMS, population_actor, summary, temperatures, validation
+from training.options import count, positive, remember, stage_option
+from training.policies import Bred
+from training.progress import Progress
+from wm_envs.controller import OBSERVATIONS, ControllerConfig
+from wm_envs.errors import InvalidOption
+from wm_envs.sb3 import make_vec_env
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_controller, load_world, read_config, save_controller
+
+
+@dataclass
+class PpoOptions:
+    """Learn a controller in RUN/world by PPO; the result joins the bundle's controllers under its name."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    name: str = stage_option("ppo", "name of the controller, and of RUN/ppo/NAME", True)
+    steps: int = stage_option(20_000_000, "steps of dreams in all", True)
+    lanes: int = stage_option(512, "dreams at once", True)
+    horizon: int = stage_option(32, "steps of each dream between two updates", True)
+    minibatch: int = stage_option(4096, "steps in a minibatch", True)
+    epochs: int = stage_option(3, "passes over the steps of an update", True)
+    temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
+    temperature_high: float = stage_option(0.0, "highest temperature, drawn anew for each update (0: one only)", True)
+    observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
+    units: tuple[int, ...] = stage_option((), "tanh units of C's hidden layers (none: linear)", True)
+    learning_rate: float = stage_option(1e-3, "peak of the schedule", True)
+    discount: float = stage_option(0.98, "gamma, a step", True)
+    entropy: float = stage_option(0.003, "weight of the policy's entropy", True)
+    validate_every: int = stage_option(100, "updates between validations in the real game")
+    validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
+    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    seed: int = stage_option(0, "of the weights and of the dreams", True)
+
+
+def main(options: PpoOptions) -> dict[str, Any]:
+    """Learn for `steps`, keep the controller that validates best."""
+    for name in ("steps", "lanes", "horizon", "minibatch", "epochs", "validate_every"):
+        count(name, getattr(options, name))
+    for name in ("validate_episodes", "workers", "seed"):
+        count(name, getattr(options, name), 0)
+    for name in ("temperature", "learning_rate", "discount", "entropy"):
+        positive(name, getattr(options, name))
+    if options.observation not in OBSERVATIONS:
+        raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
+    run = Path(options.run)
+    remember(run / "ppo" / options.name / "options.json", options)
+    world = load_world(run / "world")
+    env = VecNormalize(
+        make_vec_env(
+            "WMDream-v0", options.lanes, options.seed, world=str(run / "world"), actions="discrete",
+            observation=options.observation, temperature=options.temperature,
+        ), norm_obs=False, gamma=options.discount,
+    )  # fmt: skip
+    learner = PPO(
+        "MlpPolicy", env, options.learning_rate, options.horizon, options.minibatch, options.epochs, options.discount,
+        ent_coef=options.entropy, policy_kwargs={"net_arch": {"pi": list(options.units), "vf": [128]}},
+        seed=options.seed, device="cpu",
+    )  # fmt: skip
+    return _learn(learner, env, world, options)
+
+
+def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+    run = Path(options.run)
+    path = run / "ppo" / options.name / "policy.safetensors"
+    updates = max(1, options.steps // (options.lanes * options.horizon))
+    optimizer, done = learner.policy.optimizer, 0
+    if path.exists():
+        done, carried = load_checkpoint(path, learner.policy, optimizer)
+        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in carried["returns"])
+    rng = np.random.default_rng((options.seed, done))
+    with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
+        progress.skip(done)
+        while done < updates:
+            env.set_attr(
+                "temperature", rng.uniform(options.temperature, options.temperature_high or options.temperature)
+            )
+            rate = one_cycle(done / updates, options.learning_rate, warm=0.02)
+            learner.lr_schedule = lambda _, rate=rate: rate
+            learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
+            done += 1
+            progress.update(1)
+            if done % options.validate_every == 0 or done == updates:
+                metrics = _validate(learner, world, options)
+                returns = torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count])
+                save_checkpoint(path, learner.policy, optimizer, done, {"returns": returns})
+                progress.log(done, metrics)
+    return read_config(run / "world")["controllers"][options.name]["card"]
+
+
+def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str, float]:
+    """Judge the policy in unseen dreams and in the real game; keep it when none before was better."""
+    folder = Path(options.run) / "world"
+    config, parameters = as_controller(learner, world, options)
+    dreams = dream_episodes(
+        world, population_actor(config, parameters[None].double().numpy(), 256), config.observation, 1, 256,
+        temperatures(options.temperature, options.temperature_high, 256), UNSEEN_DREAMS,
+    )[0]  # fmt: skip
+    card: dict[str, Any] = {"dream": summary(dreams), "temperature": options.temperature}
+    if options.validate_episodes:
+        policy = Bred(options.name, config, tuple(parameters.tolist()))
+        card["validation"] = validation(folder, policy, options.validate_episodes, options.workers)
+    known = read_config(folder)["controllers"].get(options.name)
+    if known is None or load_controller(folder, options.name)[0] != config or _merit(card) > _merit(known["card"]):
+        save_controller(folder, options.name, config, parameters, card)
+    return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
+
+
+def _merit(card: dict[str, Any]) -> float:
+    return float(card.get("validation", card["dream"])["mean"])
+
+
+def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple[ControllerConfig, Tensor]:
+    """The policy's most likely action as a controller: its config and flat parameters (P,)."""
+    memory, task = world.config.memory, world.task
+    choices = tuple(float(value) for action in task.discrete_actions for value in action)
+    config = ControllerConfig(
+        memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.units), choices
+    )
+    maps = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
+    parts = [part for layer in (*maps, learner.policy.action_net) for part in (layer.weight.t().flatten(), layer.bias)]
+    return config, torch.cat(parts).detach()
