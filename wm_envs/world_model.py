@@ -82,7 +82,7 @@ class WorldModel:
         self.first_means = first_means.float().to(self.device)  # (N, Z)
         self.first_logvars = first_logvars.float().to(self.device)  # (N, Z)
         self._layouts: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
-        self._workspaces: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
+        self._workspaces: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     # --- noise: every random number comes from a generator of the caller's -------------------------
 
@@ -139,35 +139,38 @@ class WorldModel:
         """
         low = compute_dtype(self.device) if len(state.latents) >= LOW_PRECISION_FROM else torch.float32
         weight, bias, head, head_bias = self._layout(low)
-        inputs, gates, outputs = self._workspace(len(state.latents), low)
+        inputs, products, gates, outputs = self._workspace(len(state.latents), low)
         latent, action_size = self.config.memory.latent, self.config.memory.action
         inputs[:, :latent] = state.latents
         inputs[:, latent : latent + action_size] = action
         if self.config.memory.restart:
             inputs[:, latent + action_size] = state.ticks == 0
         inputs[:, self.memory.inputs :] = state.hidden
-        torch.addmm(bias, inputs, weight, out=gates)
-        size = self.config.memory.hidden
-        gates[:, : 3 * size].sigmoid_()  # input, forget, output
-        gates[:, 3 * size :].tanh_()
-        enter, forget, leave, candidate = gates.split(size, dim=1)
+        torch.addmm(bias, inputs, weight, out=products)
+        if low != torch.float32:
+            gates.copy_(products)
+        enter, forget, leave, candidate = gates.sigmoid_().split(self.config.memory.hidden, dim=1)
         cell = state.cell * forget
-        cell += enter.mul_(candidate)
-        hidden = cell.to(low, copy=True).tanh_().mul_(leave)
-        torch.addmm(head_bias, hidden, head, out=outputs)
-        return self.memory.split(outputs), hidden.float(), cell
+        cell.addcmul_(enter, candidate, value=2).sub_(enter)  # + enter * tanh of the candidate
+        hidden = (cell * 2).sigmoid_().mul_(2).sub_(1).mul_(leave)
+        torch.addmm(head_bias, hidden.to(low), head, out=outputs)
+        return self.memory.split(outputs), hidden, cell
 
-    def _workspace(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    def _workspace(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Buffers of a step, kept between steps: fresh pages cost more than the sums done in them."""
         if (batch, dtype) not in self._workspaces:
             config = self.config.memory
             widths = self.memory.inputs + config.hidden, 4 * config.hidden, self.memory.head.out_features
-            made = tuple(torch.empty(batch, width, dtype=dtype, device=self.device) for width in widths)
-            self._workspaces = {(batch, dtype): made}  # type: ignore[dict-item]
+            inputs, products, outputs = (torch.empty(batch, n, dtype=dtype, device=self.device) for n in widths)
+            self._workspaces = {(batch, dtype): (inputs, products, products.float(), outputs)}
         return self._workspaces[batch, dtype]
 
     def _layout(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """M's weights as one step wants them: gates as (I + H, 4H) in the order i, f, o, g."""
+        """M's weights as one step wants them: gates as (I + H, 4H) in the order i, f, o, g.
+
+        Those of g are doubled: tanh(x) = 2 sigmoid(2x) - 1, and PyTorch's sigmoid is several times
+        faster than its tanh.
+        """
         if dtype not in self._layouts:
             lstm, head = self.memory.lstm, self.memory.head
             weight_ih, weight_hh, bias_ih, bias_hh = lstm.all_weights[0]
@@ -176,6 +179,8 @@ class WorldModel:
             order = [enter, forget, leave, candidate]
             weight = weight.unflatten(0, (4, -1))[order].flatten(0, 1)
             bias = bias.unflatten(0, (4, -1))[order].flatten()
+            for part in (weight, bias):
+                part[3 * self.config.memory.hidden :] *= 2
             parts = weight.t(), bias, head.weight.t(), head.bias
             self._layouts[dtype] = tuple(part.detach().to(dtype).contiguous() for part in parts)  # type: ignore[assignment]
         return self._layouts[dtype]
