@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,38 @@ def test_a_population_acts_as_each_of_its_members() -> None:
     for member, seen, done in zip(population, features, actions, strict=True):
         torch.testing.assert_close(act(TINY_CONTROLLER, member, seen), done)
         torch.testing.assert_close(torch.tanh(seen @ member[:12, None] + member[12]), done)
+
+
+@pytest.mark.parametrize("units", [(), (7,), (5, 6)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_hidden_layers_are_those_of_torch(own_world: Path, units: tuple[int, ...], bias: bool) -> None:
+    config = ControllerConfig(4, 8, 2, "zh", bias, units)
+    widths = [12, *units, 2]
+    layers: list[torch.nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [torch.nn.Linear(inputs, outputs, bias=bias), torch.nn.Tanh()]
+    network = torch.nn.Sequential(*layers)
+    maps = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+    parameters = torch.cat(
+        [part.flatten() for layer in maps for part in (layer.weight.t(), *([layer.bias] if bias else []))]
+    ).detach()
+    assert config.parameters == len(parameters)
+    features = torch.randn(5, 12)
+    torch.testing.assert_close(act(config, parameters, features), network(features).detach())
+    save_controller(own_world, "deep", config, parameters)
+    assert load_controller(own_world, "deep")[0] == config
+
+
+def test_a_choice_is_the_best_scored(own_world: Path) -> None:
+    config = ControllerConfig(4, 8, 1, "z", False, (), (0.0, 1.0, -1.0))
+    parameters, features = torch.randn(12), torch.randn(6, 4)
+    scores = features @ parameters.view(4, 3)
+    expected = torch.tensor([0.0, 1.0, -1.0])[scores.argmax(1)][:, None]
+    assert torch.equal(act(config, parameters, features), expected)
+    population = parameters.expand(2, 12)
+    assert torch.equal(act(config, population, features.expand(2, 6, 4)), expected.expand(2, 6, 1))
+    save_controller(own_world, "choosy", config, parameters)
+    assert load_controller(own_world, "choosy")[0] == config
 
 
 # --- names --------------------------------------------------------------------------------------------
@@ -270,6 +303,11 @@ BROKEN_CONTROLLERS: dict[str, Damage] = {
     "text": setting("controllers.controller.config.hidden", "8"),
     "huge": setting("controllers.controller.config.hidden", 10**30),
     "observation": setting("controllers.controller.config.observation", "pixels"),
+    "units": setting("controllers.controller.config.units", [0]),
+    "many units": setting("controllers.controller.config.units", [10**9]),
+    "units of text": setting("controllers.controller.config.units", ["7"]),
+    "choices": setting("controllers.controller.config.choices", [2.0]),
+    "infinite choices": setting("controllers.controller.config.choices", [float("inf")]),
     "unknown field": setting("controllers.controller.config.layers", 3),
     "no config": edit(lambda bundle: bundle["controllers"]["controller"].pop("config")),
     "config a list": setting("controllers.controller.config", []),

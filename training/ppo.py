@@ -19,7 +19,7 @@ from torch import Tensor
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
 from training.episodes import dream_episodes
 from training.evolve import UNSEEN_DREAMS, population_actor, summary, temperatures, validation
-from training.options import count, positive, remember, stage_option
+from training.options import count, not_negative, positive, remember, stage_option
 from training.policies import Bred
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
@@ -59,8 +59,14 @@ def main(options: PpoOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     for name in ("validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
-    for name in ("temperature", "learning_rate", "discount", "entropy"):
+    for name in ("temperature", "learning_rate", "discount"):
         positive(name, getattr(options, name))
+    for name in ("temperature_high", "entropy"):
+        not_negative(name, getattr(options, name))
+    for width in options.units:
+        count("units", width)
+    if options.discount > 1:
+        raise InvalidOption("discount", options.discount, "at most 1", "give --discount 0.98, say")
     if options.observation not in OBSERVATIONS:
         raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
     run = Path(options.run)

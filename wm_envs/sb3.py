@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from wm_envs.errors import InvalidOption
 from wm_envs.vector import LatentVectorEnv
 
 Indices = int | Iterable[int] | None
@@ -34,14 +35,17 @@ def make_vec_env(
 class LatentVecEnv(VecEnv):
     """A `LatentVectorEnv` as Stable-Baselines3 wants it.
 
-    A lane that is over is begun again within the same step; its info then holds "terminal_observation"
-    and "TimeLimit.truncated". All lanes are one environment: attributes and methods are the whole
+    A lane that is over is begun again within the same step; its info then holds "terminal_observation",
+    and "TimeLimit.truncated" tells a limit from an end. All lanes are one environment: attributes and methods are the whole
     environment's, whichever lanes are asked for.
     """
 
     def __init__(self, env: LatentVectorEnv) -> None:
         if env.autoreset_mode != AutoresetMode.DISABLED:
-            raise ValueError("LatentVecEnv resets lanes itself: make its env with AutoresetMode.DISABLED")
+            raise InvalidOption(
+                "autoreset_mode", env.autoreset_mode, "AutoresetMode.DISABLED: lanes are reset here",
+                "use make_vec_env, or make the env with it",
+            )  # fmt: skip
         self.env = env
         self._actions: NDArray[Any] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -63,14 +67,14 @@ class LatentVecEnv(VecEnv):
         """One step of all lanes: observations, rewards (B,) float32, dones (B,) and an info a lane."""
         assert self._actions is not None, "step_async comes first"
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
-        infos = self._lanes(info)
+        infos = self._lanes(info | {"TimeLimit.truncated": truncated & ~terminated})
         done = terminated | truncated
         if done.any():
             for lane in np.flatnonzero(done):
                 infos[lane]["terminal_observation"] = observations[lane]
-                infos[lane]["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
             begun, _ = self.env.reset(options={"reset_mask": done})
             observations = np.where(done.reshape(-1, *[1] * (observations.ndim - 1)), begun, observations)
+        self.step_infos = infos
         return observations, rewards.astype(np.float32), done, infos
 
     def _lanes(self, info: dict[str, Any]) -> list[dict[str, Any]]:

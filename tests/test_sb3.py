@@ -1,0 +1,156 @@
+"""The native adapter to Stable-Baselines3, beside its own DummyVecEnv; and PPO in the dream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny_world
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import wm_envs  # noqa: F401 (registers the ids)
+from training import ppo
+from training.ppo import PpoOptions
+from wm_envs.controller import act
+from wm_envs.errors import InvalidOption, OptionsDiffer
+from wm_envs.sb3 import LatentVecEnv, make_vec_env
+from wm_envs.worlds import load_controller, load_world
+
+
+def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, LatentVecEnv]:
+    """The same dream behind SB3's own adapter and behind ours."""
+    kwargs = {"world": str(world), "actions": actions} | more
+    theirs = DummyVecEnv([lambda: gym.make("WMDream-v0", **kwargs)])
+    theirs.seed(7)
+    return theirs, make_vec_env("WMDream-v0", 1, seed=7, **kwargs)
+
+
+@pytest.mark.parametrize("actions", ["continuous", "discrete"])
+def test_one_lane_is_what_dummy_vec_env_gives(tiny_world: Path, actions: str) -> None:
+    theirs, ours = both(tiny_world, actions)
+    assert ours.observation_space == theirs.observation_space and ours.action_space == theirs.action_space
+    ours.action_space.seed(3)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    over = 0
+    for _ in range(60):
+        action = np.array([ours.action_space.sample()])
+        for mine, reference in zip(ours.step(action)[:3], theirs.step(action)[:3], strict=True):
+            np.testing.assert_array_equal(mine, reference)
+            assert mine.dtype == reference.dtype
+        mine, reference = ours.step_infos[0], theirs.buf_infos[0]
+        assert mine.keys() == reference.keys()
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], reference[name])
+        over += "terminal_observation" in mine
+    assert over >= 2
+
+
+def test_a_time_limit_is_told_from_an_end(immortal_world: Path) -> None:
+    theirs, ours = both(immortal_world, "discrete")
+    short = make_vec_env("WMDream-v0", 3, seed=7, world=str(immortal_world), max_episode_steps=5)
+    for env in (theirs, ours, short):
+        env.reset()
+    for step in range(1, 11):
+        _, _, done, infos = short.step(np.zeros((3, 1), np.float32))
+        assert done.all() == (step % 5 == 0)
+        assert all(info.get("TimeLimit.truncated", False) == (step % 5 == 0) for info in infos)
+    for _ in range(525):
+        _, _, done, infos = ours.step(np.array([0]))
+        _, _, expected, reference = theirs.step(np.array([0]))
+        assert done == expected and infos[0].get("TimeLimit.truncated") == reference[0].get("TimeLimit.truncated")
+    assert done[0] and infos[0]["TimeLimit.truncated"]
+
+
+def test_lanes_that_are_over_begin_again_and_the_others_go_on(tiny_world: Path) -> None:
+    env = make_vec_env("WMDream-v0", 32, seed=0, world=str(tiny_world))
+    env.reset()
+    for _ in range(40):
+        before = np.array([info.get("ticks", 0) for info in getattr(env, "step_infos", [{}] * 32)])
+        ended = np.array(["terminal_observation" in info for info in getattr(env, "step_infos", [{}] * 32)])
+        observations, rewards, done, infos = env.step(np.zeros((32, 1), np.float32))
+        ticks = np.array([info["ticks"] for info in infos])
+        np.testing.assert_array_equal(ticks, np.where(ended, 0, before) + 4)
+        assert rewards.dtype == np.float32 and (rewards > 0).all()
+        for lane in np.flatnonzero(done):
+            assert not np.array_equal(infos[lane]["terminal_observation"], observations[lane])
+        assert all(("terminal_observation" in info) == over for info, over in zip(infos, done, strict=True))
+
+
+def test_seeds_attributes_and_methods(tiny_world: Path) -> None:
+    env = make_vec_env("WMDream-v0", 4, seed=5, world=str(tiny_world), render_mode="rgb_array")
+    first = env.reset()
+    assert not np.array_equal(env.reset(), first)  # the seed is for one reset
+    env.seed(5)
+    np.testing.assert_array_equal(env.reset(), first)
+    env.set_attr("temperature", 0.5)
+    assert env.get_attr("temperature") == [0.5] * 4 and env.get_attr("num_envs", indices=[0, 2]) == [4, 4]
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 4
+    assert [frame.shape for frame in env.get_images()] == [(64, 64, 3)] * 4
+    env.close()
+
+
+def test_an_env_that_resets_itself_is_refused(tiny_world: Path) -> None:
+    env: Any = gym.make_vec("WMDream-v0", num_envs=2, world=str(tiny_world))
+    with pytest.raises(InvalidOption, match="DISABLED"):
+        LatentVecEnv(env)
+
+
+def options(run: Path, **changes: Any) -> PpoOptions:
+    small = {"steps": 512, "lanes": 8, "horizon": 16, "minibatch": 64, "epochs": 2, "validate_episodes": 0,
+             "validate_every": 2, "units": (5,)}  # fmt: skip
+    return PpoOptions(run=run, **(small | changes))
+
+
+def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
+    make_tiny_world(tmp_path / "world")
+    result = ppo.main(options(tmp_path))
+    config, parameters = load_controller(tmp_path / "world", "ppo")
+    assert config.units == (5,) and config.choices == (0.0, 1.0, -1.0) and result["dream"]["episodes"] == 256
+    assert load_controller(tmp_path / "world")[0].units == ()  # the one that was there
+    assert len((tmp_path / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
+    assert ppo.main(options(tmp_path)) == result  # done already
+    with pytest.raises(OptionsDiffer, match="discount"):
+        ppo.main(options(tmp_path, discount=0.5))
+    assert json.loads((tmp_path / "world" / "config.json").read_text())["controllers"]["ppo"]["card"] == result
+    assert torch.isfinite(parameters).all()
+
+
+@pytest.mark.parametrize("units", [(), (5,), (6, 4)])
+def test_the_controller_is_the_policy(tmp_path: Path, units: tuple[int, ...]) -> None:
+    world = load_world(make_tiny_world(tmp_path / "world"))
+    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "world"), actions="discrete")
+    learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": list(units), "vf": [3]}}, seed=1, device="cpu")
+    with torch.no_grad():
+        learner.policy.action_net.weight.mul_(100)
+    config, parameters = ppo.as_controller(learner, world, options(tmp_path, units=units))
+    features = env.reset()
+    wanted, _ = learner.predict(features, deterministic=True)
+    done = act(config, parameters, torch.from_numpy(features))
+    np.testing.assert_array_equal(done.numpy(), np.array(world.task.discrete_actions, np.float32)[wanted])
+    assert len(set(wanted.tolist())) > 1
+
+
+def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    make_tiny_world(tmp_path / "world")
+    ppo.main(options(tmp_path, steps=256))
+    checkpoint = tmp_path / "ppo" / "ppo" / "policy.safetensors"
+    before = checkpoint.read_bytes()
+    (tmp_path / "ppo" / "ppo" / "options.json").unlink()  # ask for more steps than before
+    ppo.main(options(tmp_path, steps=512))
+    assert checkpoint.read_bytes() != before
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("steps", 0), ("lanes", -1), ("discount", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
+    ("units", (0,)), ("discount", 1.5), ("epochs", 1.5),
+])  # fmt: skip
+def test_bad_options_are_named_before_any_work(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=field):
+        ppo.main(options(tmp_path, **{field: value}))
+    assert not any(tmp_path.iterdir())
