@@ -111,7 +111,7 @@ def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episod
 
     games = LatentGames(world, len(seeds), record)
     detours: list[tuple[int, Array]] = [(0, np.zeros(world.task.action_size, np.float32)) for _ in seeds]
-    choices = np.array(world.task.discrete_actions, np.float32)
+    choices = world.task.executed(np.array(world.task.discrete_actions, np.float32))
     try:
         games.reset(range(len(seeds)), seeds)
         for lane, episode in enumerate(episodes):

@@ -23,3 +23,11 @@ for _id, _world in _REAL.items():
             vector_entry_point="wm_envs.real:RealVectorEnv",
             kwargs={"world": _world},
         )
+if "FastCarRacing-v0" not in registry:
+    register(
+        id="FastCarRacing-v0",
+        entry_point="wm_envs.car_racing:FastCarRacing",
+        max_episode_steps=1000,
+        reward_threshold=900,
+        kwargs={"drawing": "exact"},
+    )

@@ -56,7 +56,7 @@ class Task:
 
     name: str
     title: str
-    open: Callable[[], Game]
+    open: Callable[..., Game]  # with no argument the game that is played; others only choose how it is drawn
     action_low: tuple[float, ...]  # (A,)
     action_high: tuple[float, ...]  # (A,)
     discrete_actions: tuple[tuple[float, ...], ...]  # what actions="discrete" can choose from
@@ -97,7 +97,39 @@ TAKE_COVER = Task(
     idle_actions=(0,),
 )
 
-TASKS = {task.name: task for task in (TAKE_COVER,)}
+
+def _executed_car_racing(action: Array) -> Array:
+    """Steer as it is, gas (a + 1) / 2, brake clip(a, 0, 1) (the authors' released code)."""
+    steer, gas, brake = (action[..., i] for i in range(3))
+    return np.stack([steer, (gas + 1) / 2, np.clip(brake, 0, 1)], axis=-1).astype(np.float32)
+
+
+def _open_car_racing(drawing: str = "fast") -> Game:
+    from wm_envs.car_racing_game import CarRacingGame  # Box2D and pygame are an extra
+
+    return CarRacingGame(drawing)
+
+
+CAR_RACING = Task(
+    name="carracing",
+    title="CarRacing",
+    open=_open_car_racing,
+    action_low=(-1.0, -1.0, -1.0),
+    action_high=(1.0, 1.0, 1.0),
+    discrete_actions=(
+        # Gymnasium's own five, in its order: nothing, right, left, gas 0.2, brake 0.8 ...
+        (0.0, -1.0, 0.0), (0.6, -1.0, 0.0), (-0.6, -1.0, 0.0), (0.0, -0.6, 0.0), (0.0, -1.0, 0.8),
+        # ... and what they lack: right and left on the gas, full gas.
+        (0.6, -0.6, 0.0), (-0.6, -0.6, 0.0), (0.0, 1.0, 0.0),
+    ),
+    executed=_executed_car_racing,
+    tick_limit=1000,
+    ticks_per_second=50,
+    hold_scales=((1, 5), (5, 20), (10, 50)),
+    idle_actions=(0, 1, 2, 4),
+)  # fmt: skip
+
+TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
 
 
 def get_task(name: str) -> Task:

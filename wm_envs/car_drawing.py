@@ -1,0 +1,206 @@
+"""CarRacing's picture, drawn faster: what the painters share, and the painter of small frames.
+
+Gymnasium turns every corner of some 700 polygons in Python for every frame, draws those that are near
+at 1000x800 and shrinks the result to 96x96. That is 98% of a step. Here a `Scene` holds the polygons of
+an episode as arrays, so that they are turned and culled at once.
+
+Points of the plane are complex numbers, x + iy, in the game's units of length.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wm_envs.errors import MissingPackage
+from wm_envs.tasks import FRAME_SHAPE, Frame
+
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Box2D 2.3.10 warns as it loads, and crashes Python where warnings are errors
+        import Box2D  # noqa: F401 (without it Gymnasium raises an error that is no ImportError)
+    import cv2
+    import pygame  # noqa: F401 (the same)
+    from gymnasium.envs.box2d import car_dynamics, car_racing
+    from gymnasium.envs.box2d.car_dynamics import Car
+    from gymnasium.envs.box2d.car_racing import CarRacing as CarRacing  # for others: here its absence is explained
+except ImportError as error:
+    raise MissingPackage(
+        "CarRacing", f"no package {error.name!r}", "the extra 'carracing'", "pip install 'wm-envs[carracing]'"
+    ) from error
+
+cv2.setNumThreads(1)  # many games run side by side: threads inside one drawing only get in the way
+
+Points = NDArray[np.complex128]
+
+VIEW_ROWS = 84  # of the 96 rows of an observation; below them are the indicators, which V does not see
+_DARKENING = 2  # stock's smoothscale gives c - 2 for an even area of colour c
+_SUBPIXEL_BITS = 8
+_WHEEL_WIDTH, _WHEEL_RADIUS = (size * car_dynamics.SIZE for size in (car_dynamics.WHEEL_W, car_dynamics.WHEEL_R))
+_SIGNS: Points = np.array([-1 + 1j, 1 + 1j, 1 - 1j, -1 - 1j])
+_HULL: list[Points] = [
+    np.array([complex(x, y) * car_dynamics.SIZE for x, y in polygon])
+    for polygon in (car_dynamics.HULL_POLY1, car_dynamics.HULL_POLY2, car_dynamics.HULL_POLY3, car_dynamics.HULL_POLY4)
+]
+_PAINT, _TYRE, _STRIPE = (202, 0, 0), (0, 0, 0), (75, 75, 75)  # darkened, as everything here
+
+
+def crop(observation: NDArray[np.uint8]) -> Frame:
+    """What V sees, (64, 64, 3), of an observation, (96, 96, 3) (World Models, appendix A.1)."""
+    return np.asarray(cv2.resize(observation[:VIEW_ROWS], FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def zoom_at(seconds: float) -> float:
+    """Pixels of the 1000x800 picture a unit of length: the camera comes down in the first second."""
+    return 0.1 * car_racing.SCALE * max(1 - seconds, 0) + car_racing.ZOOM * car_racing.SCALE * min(seconds, 1)
+
+
+class Scene:
+    """Grass, road and kerbs of one episode, in the order in which they are drawn.
+
+    N polygons: `corners` (N, 4), `middles` (N,), `reach` (N,) from the middle to the farthest corner,
+    `colours` (N, 3). The game recolours tiles that are driven on: their colours are views of `colours`.
+    """
+
+    def __init__(self, env: CarRacing) -> None:
+        patch = car_racing.GRASS_DIM
+        grass = [
+            [complex(patch * (x + i), patch * (y + j)) for i, j in ((1, 0), (0, 0), (0, 1), (1, 1))]
+            for x in range(-20, 20, 2)
+            for y in range(-20, 20, 2)
+        ]
+        road = [[complex(x, y) for x, y in polygon] for polygon, _ in env.road_poly]
+        self.corners: Points = np.array(grass + road)
+        self.middles: Points = self.corners.mean(axis=1)
+        self.reach = np.abs(self.corners - self.middles[:, None]).max(axis=1)
+        self.colours = np.array([env.grass_color] * len(grass) + [colour for _, colour in env.road_poly], float)
+        self.background = env.bg_color
+        tiles: Iterator[Any] = iter(env.road or ())
+        for row, (polygon, colour) in enumerate(env.road_poly):
+            if isinstance(colour, np.ndarray):  # a tile; kerbs have tuples
+                env.road_poly[row] = (polygon, self.colours[len(grass) + row])
+                next(tiles).color = self.colours[len(grass) + row]
+
+
+def inward(corners: Points) -> Points:
+    """For each corner (..., C) of convex polygons: where to move it so that all sides move in by about 1."""
+
+    def unit(vectors: Points) -> Points:
+        return vectors / np.maximum(np.abs(vectors), 1e-9)
+
+    return unit(np.roll(corners, 1, axis=-1) - corners) + unit(np.roll(corners, -1, axis=-1) - corners)
+
+
+def stripe(phase: float) -> tuple[float, float] | None:
+    """The ends, from -1 to 1, of the light stripe that shows a wheel turn; None while it is below."""
+    behind = [math.sin(angle) > 0 for angle in (phase, phase + 1.2)]
+    along = [math.cos(angle) for angle in (phase, phase + 1.2)]
+    if all(behind):
+        return None
+    first, last = (math.copysign(1, c) if hidden else c for c, hidden in zip(along, behind, strict=True))
+    return first, last
+
+
+class SmallPainter:
+    """Draws the (64, 64, 3) frame that V needs, without the indicators, straight from the polygons.
+
+    OpenCV draws, with smooth edges, on twice the size. It also draws the outline of whatever it fills,
+    half a pixel thick on the outer side; so all polygons are made smaller by so much first.
+    """
+
+    shape = FRAME_SHAPE
+    _SIZE = 2 * FRAME_SHAPE[0]
+    _VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)  # of the 1000x800 picture
+    _CAR = complex(car_racing.WINDOW_W / 2, car_racing.WINDOW_H / 4)  # where it is in that picture, from below
+
+    def __init__(self) -> None:
+        self._canvas = np.zeros((self._SIZE, self._SIZE, 3), np.uint8)
+        one = 1 << _SUBPIXEL_BITS
+        self._scale = np.array([one * self._SIZE / self._VIEW[0], -one * self._SIZE / self._VIEW[1]])
+        # From the car, in pixels of the picture, to sub-pixels of the canvas; a pixel's middle is a whole number.
+        self._offset = np.array([self._CAR.real, self._CAR.imag - car_racing.WINDOW_H]) * self._scale - one / 2
+        self._offset += 0.5  # the conversion to whole numbers truncates
+        # The view's middle as seen from the car, and half its size, in pixels of the picture.
+        self._middle = complex(0, car_racing.WINDOW_H - self._VIEW[1] / 2) - self._CAR + self._VIEW[0] / 2
+        self._half = (self._VIEW[0] / 2, self._VIEW[1] / 2)
+        pixel = 0.5 * (self._VIEW[0] + self._VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
+        self._shrink = pixel / 2
+        self._hull: tuple[float, list[NDArray[np.int32]]] = (0.0, [])
+
+    def begin(self, env: CarRacing) -> None:
+        """Take the track of a new episode."""
+        self._scene = Scene(env)
+        self._inward = inward(self._scene.corners)
+        self._narrow = np.abs(self._scene.corners - np.roll(self._scene.corners, 1, axis=1)).min(axis=1)[:, None] / 2
+        bounds = car_racing.PLAYFIELD
+        self._field: Points = np.array([complex(x, y) * bounds for x, y in ((1, 1), (1, -1), (-1, -1), (-1, 1))])
+        colour = self._dark(np.asarray(self._scene.background, float))
+        self._lawn = np.broadcast_to(np.array(colour, np.uint8), self._canvas.shape).copy()
+        self._lawn_colour = colour
+
+    def draw(self, env: CarRacing) -> Frame:
+        """The frame of this moment, (64, 64, 3)."""
+        assert env.car is not None
+        zoom = zoom_at(env.t)
+        hull = env.car.hull
+        position = complex(*hull.position)
+        turn = cmath.rect(zoom, -hull.angle)  # from the plane to pixels of the picture, from the car
+        self._draw_field(position, turn)
+        self._draw_scene(position, turn, zoom)
+        self._draw_car(env.car, position, turn, zoom)
+        return np.asarray(cv2.resize(self._canvas, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _draw_field(self, position: complex, turn: complex) -> None:
+        away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
+        if away * abs(turn) > math.hypot(*self._VIEW):  # the end of the world is out of sight
+            np.copyto(self._canvas, self._lawn)
+            return
+        self._canvas[:] = 0
+        self._fill(self._to_canvas((self._field - position) * turn), self._lawn_colour)
+
+    def _draw_scene(self, position: complex, turn: complex, zoom: float) -> None:
+        scene = self._scene
+        place = (scene.middles - position) * turn - self._middle
+        reach = scene.reach * zoom
+        seen = np.abs(place.real) < reach + self._half[0]
+        seen &= np.abs(place.imag) < reach + self._half[1]
+        rows = np.flatnonzero(seen)
+        shrink = np.minimum(self._shrink / zoom, self._narrow[rows])
+        corners = (scene.corners[rows] + self._inward[rows] * shrink - position) * turn
+        for polygon, colour in zip(self._to_canvas(corners), self._dark(scene.colours[rows]), strict=True):
+            self._fill(polygon, colour)
+
+    def _draw_car(self, car: Car, position: complex, turn: complex, zoom: float) -> None:
+        shrink = self._shrink / zoom
+        stripes = [(owner, seen) for owner, wheel in enumerate(car.wheels) if (seen := stripe(wheel.phase))]
+        owners = [0, 1, 2, 3, *(owner for owner, _ in stripes)]
+        ends = np.array([(-1.0, 1.0)] * 4 + [seen for _, seen in stripes]) * _WHEEL_RADIUS
+        height = np.maximum(np.abs(ends[:, 1] - ends[:, 0]) / 2 - shrink, 0)
+        corners = max(_WHEEL_WIDTH - shrink, 0) * _SIGNS.real + 1j * height[:, None] * _SIGNS.imag
+        corners += 1j * ends.mean(axis=1)[:, None]
+        places = np.array([complex(*wheel.position) for wheel in car.wheels]) - position
+        turns = np.array([cmath.rect(1, wheel.angle) for wheel in car.wheels])
+        polygons = self._to_canvas((corners * turns[owners, None] + places[owners, None]) * turn)
+        for number, polygon in enumerate(polygons):
+            self._fill(polygon, _TYRE if number < 4 else _STRIPE)
+        if self._hull[0] != zoom:  # the camera turns with the hull: it changes with the zoom only
+            self._hull = (zoom, [self._to_canvas((p + inward(p) * shrink) * zoom) for p in _HULL])
+        for polygon in self._hull[1]:
+            self._fill(polygon, _PAINT)
+
+    def _to_canvas(self, points: Points) -> NDArray[np.int32]:
+        """Points (..., C) in pixels of the picture, from the car -> sub-pixels of the canvas (..., C, 2)."""
+        return (points.view(np.float64).reshape(*points.shape, 2) * self._scale + self._offset).astype(np.int32)
+
+    def _fill(self, polygon: NDArray[np.int32], colour: Any) -> None:
+        cv2.fillConvexPoly(self._canvas, polygon, colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+    @staticmethod
+    def _dark(colours: NDArray[np.floating[Any]]) -> Any:
+        return np.maximum(colours.astype(np.int64) - _DARKENING, 0).tolist()

@@ -1,0 +1,59 @@
+"""The real game behind the CarRacing task: pixels and ticks of Gymnasium's CarRacing, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wm_envs.car_drawing import CarRacing, crop
+from wm_envs.car_racing import DRAWINGS, FastCarRacing, checked_action
+from wm_envs.errors import InvalidOption
+from wm_envs.tasks import Array, Frame, Tick
+
+GAME_DRAWINGS = ("stock", *DRAWINGS)
+
+
+class CarRacingGame:
+    """CarRacing without a time limit; satisfies `wm_envs.tasks.Game`.
+
+    `drawing`: "fast" (the small frame, drawn as such), "exact" or "stock" (the observation of CarRacing-v3,
+    cropped and resized). Episodes are those of `gym.make("CarRacing-v3").reset(seed=seed)` with any of them;
+    frames of ticks on the way are drawn by "stock" only, and looked at by nobody.
+    """
+
+    def __init__(self, drawing: str = "fast") -> None:
+        if drawing not in GAME_DRAWINGS:
+            raise InvalidOption("drawing", drawing, f"one of {list(GAME_DRAWINGS)}", "pass drawing='fast', say")
+        self._env: Any = CarRacing() if drawing == "stock" else FastCarRacing(drawing)
+        self._cropped = drawing != "fast"
+        self.lap_finished = False  # whether the episode's lap has been completed
+
+    def reset(self, seed: int) -> Frame:
+        """Start the episode named by `seed`; the same seed gives the same track."""
+        self.lap_finished = False
+        return self._frame(self._env.reset(seed=int(seed))[0])
+
+    def advance(self, action: Array, ticks: int) -> Tick:
+        """Hold `action` ((3,): steer -1..1, gas 0..1, brake 0..1) for `ticks` ticks of 1/50 s."""
+        action = checked_action(self._env.action_space, action)
+        total = 0.0
+        for played in range(1, ticks + 1):
+            observation, reward, terminated, info = self._tick(action, drawn=played == ticks)
+            total += float(reward)
+            if terminated:
+                self.lap_finished = bool(info["lap_finished"])
+                return Tick(None, total, True, played)
+        return Tick(self._frame(observation), total, False, ticks)
+
+    def close(self) -> None:
+        """Close the game. May be called twice."""
+        self._env.close()
+
+    def _tick(self, action: Array, drawn: bool) -> tuple[Any, float, bool, dict[str, Any]]:
+        if isinstance(self._env, FastCarRacing):
+            observation, reward, terminated, _, info = self._env.tick(action, drawn)
+        else:
+            observation, reward, terminated, _, info = self._env.step(action)
+        return observation, reward, terminated, info
+
+    def _frame(self, observation: Any) -> Frame:
+        return crop(observation) if self._cropped else observation
