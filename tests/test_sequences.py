@@ -23,7 +23,8 @@ def store(lengths: list[list[int]] = LENGTHS, died: list[list[bool]] = DIED) -> 
     for index, (sizes, ends) in enumerate(zip(lengths, died, strict=True)):
         total = sum(sizes)
         actions = rng.uniform(-1, 1, (total, 1)).astype(np.float32)
-        parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ends), {}))
+        rewards = rng.normal(size=total).astype(np.float32)
+        parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ends), {}, rewards))
         means = torch.arange(first, first + total).half()[:, None].repeat(1, 2)
         encoded.append((means, torch.full_like(means, -200.0)))  # a posterior of no width
         first += total
@@ -40,12 +41,15 @@ def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
 @pytest.mark.parametrize("skip", [1, 3, 4])
 def test_join_works_out_every_step(skip: int) -> None:
     parts, encoded = store()
-    joined, actions = join(parts, encoded, skip), np.concatenate([part.actions for part in parts])
+    joined, actions = join(parts, encoded, skip, unit=2.0), np.concatenate([part.actions for part in parts])
+    rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
+    assert join(parts, encoded, skip).rewards is None and joined.rewards is not None
     assert len(joined.means) == 192 and joined.frame_skip == skip
     for start, stop, died in episodes(parts):
         for tick in range(start, stop):
             within = actions[tick : min(tick + skip, stop)]
             assert float(joined.actions[tick]) == pytest.approx(within.mean(), abs=1e-5)
+            assert joined.rewards[tick] == pytest.approx(rewards[tick : min(tick + skip, stop)].sum() / 2, abs=1e-5)
             assert joined.goes_on[tick] == (tick + skip < stop)
             assert joined.ends[tick] == (died and tick + skip >= stop)
     assert joined.starts.tolist() == [start for start, _, _ in episodes(parts)]
@@ -54,7 +58,7 @@ def test_join_works_out_every_step(skip: int) -> None:
 @pytest.mark.parametrize(("skip", "lanes", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
 def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, lanes: int, steps: int) -> None:
     parts, encoded = store()
-    streams = Streams(join(parts, encoded, skip), lanes, steps, seed=2)
+    streams = Streams(join(parts, encoded, skip, unit=2.0), lanes, steps, seed=2)
     assert streams.windows_an_epoch == 192 // (lanes * steps)
     bounds = {tick: (start, stop, died) for start, stop, died in episodes(parts) for tick in range(start, stop)}
     orders = []
@@ -102,7 +106,7 @@ def test_windows_hold_what_belongs_together(skip: int) -> None:
 
 
 def test_windows_are_a_function_of_seed_and_number() -> None:
-    joined = join(*store(), 4)
+    joined = join(*store(), 4, unit=1.0)
     joined.logvars[:] = 0
     streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
     late = others.window(9, generator(0, 9))  # asked for first, as by a resumed run
@@ -117,7 +121,7 @@ def test_windows_are_a_function_of_seed_and_number() -> None:
 
 
 def test_latents_are_drawn_from_the_posterior() -> None:
-    joined = join(*store(), 4)
+    joined = join(*store(), 4, unit=1.0)
     joined.means[:], joined.logvars[:] = 3.0, float(np.log(0.25))
     streams = Streams(joined, 4, 8, seed=1)
     drawn = torch.cat([streams.window(i, generator(0, i)).latents.flatten() for i in range(200)])
@@ -166,5 +170,5 @@ def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
 
 
 def test_join_keeps_types(tmp_path: Path) -> None:
-    joined = join(*store(), 4)
+    joined = join(*store(), 4, unit=1.0)
     assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32

@@ -83,14 +83,19 @@ class HeldActions:
 def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) -> Episode:
     """Play one episode at random, tick by tick."""
     act = HeldActions(task, rng)
-    frames, actions = [game.reset(seed)], []
+    frames, actions, rewards = [game.reset(seed)], [], []
     while True:
         actions.append(task.executed(act()))
         tick = game.advance(actions[-1], 1)
+        rewards.append(tick.reward)
         if tick.terminated or len(actions) == task.tick_limit:
-            return Episode(np.stack(frames), np.stack(actions), tick.terminated)
+            return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards))
         assert tick.frame is not None
         frames.append(tick.frame)
+
+
+def _rewards(task: Task, rewards: list[float]) -> Array | None:
+    return np.array(rewards, np.float32) if task.reward_unit else None
 
 
 def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episode]:
@@ -100,11 +105,12 @@ def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episod
     config, parameters = load_controller(job.world, controller)
     rngs = [np.random.default_rng((job.seed, seed)) for seed in seeds]
     stray = [STRAY[lane % len(STRAY)] for lane in range(len(seeds))]
-    episodes = [Episode([], [], False) for _ in seeds]  # type: ignore[arg-type]
+    episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
 
     def record(lane: int, action: Array, tick: Tick) -> None:
         episode = episodes[lane]
         episode.actions.append(action)  # type: ignore[attr-defined]
+        episode.rewards.append(tick.reward)  # type: ignore[union-attr]
         episode.died = tick.terminated
         if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
             episode.frames.append(tick.frame)  # type: ignore[attr-defined]
@@ -129,7 +135,10 @@ def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episod
             games.step(executed)
     finally:
         games.close()
-    return [Episode(np.stack(e.frames), np.stack(e.actions), e.died) for e in episodes]
+    return [
+        Episode(np.stack(e.frames), np.stack(e.actions), e.died, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
+        for e in episodes
+    ]
 
 
 def record_part(job: PartJob) -> int:

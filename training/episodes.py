@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from training.policies import Act, Policy, actor
 from training.pool import run_jobs
 from wm_envs.latent_games import LatentGames
+from wm_envs.tasks import Task
 from wm_envs.world_model import Noise, WorldModel
 from wm_envs.worlds import load_world
 
@@ -62,7 +64,7 @@ def dream_episodes(
             break
         if going < COMPACT_BELOW * len(lanes):
             state, seen, lanes, alive = state.select(alive), seen.select(alive), lanes[alive], alive[alive]
-    return returns.clamp_max(world.task.tick_limit).view(groups, rollouts).numpy()
+    return as_returns(world.task, returns.view(groups, rollouts).numpy())
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class RealJob:
     world: str
     policy: Policy
     seeds: tuple[int, ...]
+    drawing: str = ""
 
 
 @functools.lru_cache(maxsize=4)
@@ -82,7 +85,7 @@ def _world(path: str) -> WorldModel:
 def play_real(job: RealJob) -> list[float]:
     """The returns of a tile of episodes in the real game."""
     world = _world(job.world)
-    games = LatentGames(world, len(job.seeds))
+    games = LatentGames(world, len(job.seeds), drawing=job.drawing)
     act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
     returns = np.zeros(len(job.seeds))
     lanes = torch.arange(len(job.seeds))
@@ -96,24 +99,29 @@ def play_real(job: RealJob) -> list[float]:
                 break
     finally:
         games.close()
-    return [float(value) for value in np.minimum(returns, world.task.tick_limit)]
+    return [float(value) for value in as_returns(world.task, returns)]
+
+
+def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
+    """Summed rewards as returns: where they are ticks survived, the last step may go beyond the limit."""
+    return totals if task.reward_unit else np.minimum(totals, task.tick_limit)
 
 
 def real_episodes(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: int
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: int, drawing: str = ""
 ) -> Iterator[tuple[Policy, tuple[int, ...], list[float]]]:
     """Play every policy on every seed in the real game; yields (policy, seeds, returns) tile by tile."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
-    jobs = [RealJob(str(world), policy, tile) for policy in policies for tile in tiles]
+    jobs = [RealJob(str(world), policy, tile, drawing) for policy in policies for tile in tiles]
     for job, returns in run_jobs(play_real, jobs, workers):
         yield job.policy, job.seeds, returns
 
 
 def real_returns(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: int
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: int, drawing: str = ""
 ) -> dict[str, NDArray[np.float64]]:
     """Returns of every policy by its name, in the order of `seeds`."""
     found: dict[str, dict[int, float]] = {policy.name: {} for policy in policies}
-    for policy, tile, returns in real_episodes(world, policies, seeds, workers):
+    for policy, tile, returns in real_episodes(world, policies, seeds, workers, drawing):
         found[policy.name].update(zip(tile, returns, strict=True))
     return {name: np.array([scores[seed] for seed in seeds]) for name, scores in found.items()}

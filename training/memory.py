@@ -45,7 +45,7 @@ class MemoryOptions:
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
-    hidden: int = stage_option(512, "H (the paper: 512 for Doom, 256 for CarRacing)", True)
+    hidden: int = stage_option(0, "H (0: the paper's, 512 for Doom and 256 for CarRacing)", True)
     mixtures: int = stage_option(5, "K", True)
     joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
     steps: int = stage_option(30_000_000, "steps to train on", True)
@@ -60,26 +60,37 @@ class MemoryOptions:
 
 def main(options: MemoryOptions) -> dict[str, Any]:
     """Train, or go on training, M, measure it on held-out episodes, and write the bundle."""
-    for name in ("frame_skip", "hidden", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
+    for name in ("frame_skip", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
         count(name, getattr(options, name))
+    count("hidden", options.hidden, 0)
     positive("learning_rate", options.learning_rate)
     positive("posterior_noise", options.posterior_noise)
     if not_negative("blind", options.blind) >= 1:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     count("seed", options.seed, 0)
     run, task = Path(options.run), get_task(options.task)
+    options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "memory.json", options)
     vision = load_vision(run)
     encoded = encode_store(vision, store.parts, run / "latents", run)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
-        join(parts, [by_index[part.index] for part in parts], options.frame_skip, options.posterior_noise)
+        join(
+            parts,
+            [by_index[part.index] for part in parts],
+            options.frame_skip,
+            options.posterior_noise,
+            task.reward_unit,
+        )
         for parts in store.split()
     )
     del encoded, by_index
     torch.manual_seed(options.seed)
-    config = MemoryConfig(vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint)
+    config = MemoryConfig(
+        vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint,
+        reward=task.reward_unit > 0,
+    )  # fmt: skip
     memory = MDNRNN(config).to(best_device())
     metrics = train(memory, training, held_out, options)
     world = WorldModel(
@@ -154,18 +165,24 @@ def blindfold(window: Window, share: float, draw: torch.Generator) -> Window:
 
 def train_batch(memory: MDNRNN, optimizer: Any, window: Window, state: LSTMState) -> LSTMState:
     """One step of back-propagation through a window; returns the carried state."""
-    device = memory.head.weight.device
     prediction, state = predict(memory, window, state)
-    _, _, loss = memory_loss(
-        memory.config, prediction, window.targets.to(device), window.ends.to(device), window.goes_on.to(device),
-        (window.goes_on + window.ends).to(device),
-    )  # fmt: skip
+    _, _, loss = losses(memory, prediction, window)
     total_loss(loss)
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(memory, 1.0)
     optimizer.step()
     return state[0].detach(), state[1].detach()
+
+
+def losses(memory: MDNRNN, prediction: Any, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    """`memory_loss` of a prediction for a window."""
+    device = prediction.end.device
+    rewards = None if window.rewards is None else window.rewards.to(device)
+    return memory_loss(
+        memory.config, prediction, window.targets.to(device), window.ends.to(device), window.goes_on.to(device),
+        (window.goes_on + window.ends).to(device), rewards,
+    )  # fmt: skip
 
 
 def predict(memory: MDNRNN, window: Window, state: LSTMState) -> tuple[Any, LSTMState]:
@@ -194,19 +211,17 @@ def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -
     states = [memory.initial_state(lanes) for _ in range(2)]
     nlls: list[list[Tensor]] = [[], []]
     foretold, came = [], []
+    rewards: list[tuple[Tensor, Tensor]] = []  # (foretold, came)
     for index in range(min(most, streams.windows_an_epoch)):
         window = streams.window(index, generator(7, index))
         shuffled = dataclasses.replace(window, actions=window.actions[:, order])
         for which, seen in enumerate((window, shuffled)):
             prediction, states[which] = predict(memory, seen, states[which])
-            device = prediction.end.device
-            nll, _, _ = memory_loss(
-                memory.config, prediction, seen.targets.to(device), seen.ends.to(device), seen.goes_on.to(device),
-                (seen.goes_on + seen.ends).to(device),
-            )  # fmt: skip
-            nlls[which].append(nll.cpu())
+            nlls[which].append(losses(memory, prediction, seen)[0].cpu())
             if which == 0:
                 valid = (window.goes_on + window.ends) > 0
+                if window.rewards is not None:
+                    rewards.append((prediction.reward.cpu()[valid], window.rewards[valid]))
                 foretold.append(memory.end_probability(prediction.end).cpu()[valid])
                 came.append(window.ends[valid])
     probability, death = torch.cat(foretold), torch.cat(came)
@@ -220,6 +235,17 @@ def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -
         "precision": hits / max(1.0, float(sharp.sum())),
         "recall": hits / max(1.0, float(death.sum())),
         "calibration": float(probability.sum()) / max(1.0, float(death.sum())),
+    } | _of_rewards(rewards)
+
+
+def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """`explained`, the share of the variance of rewards that was foretold, and `kindness`, their sum over what came."""
+    if not rewards:
+        return {}
+    foretold, came = (torch.cat(side) for side in zip(*rewards, strict=True))
+    return {
+        "explained": 1 - float((foretold - came).square().mean() / came.var()),
+        "kindness": float(foretold.sum() / came.sum()),
     }
 
 

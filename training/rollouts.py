@@ -9,6 +9,7 @@ damaged one is an error and never a picture of zeros.
         actions  (N, A)         float32  a_t, taken at x_t, as the game executed it
         lengths  (E,)           int32    ticks of each episode, in order; their sum is N
         died     (E,)           bool     the last action ended the game (else the limit did)
+        rewards  (N,)           float32  of a_t; only where they are not 1 a tick survived
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Episode:
     frames: NDArray[np.uint8]  # (T, 64, 64, 3)
     actions: NDArray[np.float32]  # (T, A)
     died: bool
+    rewards: NDArray[np.float32] | None = None  # (T,); None: 1 a tick
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Part:
     lengths: NDArray[np.int32]  # (E,)
     died: NDArray[np.bool_]  # (E,)
     attributes: dict[str, Any]
+    rewards: NDArray[np.float32] | None = None  # (N,); None: 1 a tick
 
     @cached_property
     def frames(self) -> zarr.Array:
@@ -103,6 +106,8 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         _create(group, "actions", np.concatenate([episode.actions for episode in episodes]))
         _create(group, "lengths", np.array([len(e.actions) for e in episodes], np.int32))
         _create(group, "died", np.array([e.died for e in episodes], np.bool_))
+        if all(episode.rewards is not None for episode in episodes):
+            _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))  # type: ignore[arg-type]
         _sync(temporary)
         _replace_folder(temporary, final)
         _sync_folder(folder)
@@ -172,14 +177,16 @@ def read_part(path: Path, task: str | None = None) -> Part:
     try:
         group = zarr.open_group(path, mode="r")
         attributes = dict(group.attrs)
-        arrays = [group[name] for name in ("frames", "actions", "lengths", "died")]
-        frames, actions, lengths, died = arrays
+        known = TASKS.get(str(attributes.get("task")))
+        names = ("frames", "actions", "lengths", "died", *(["rewards"] if known and known.reward_unit else []))
+        arrays = [group[name] for name in names]
+        frames, actions, lengths, *_ = arrays
         if lengths.shape[0] > 10**7 or actions.shape[0] > 10**9:  # type: ignore[union-attr]
             raise ValueError("absurd size")
         if not all(_whole_on_disk(array) for array in arrays):
             raise ValueError("a chunk is missing")
         index = int(path.stem.partition("-")[2])
-        small = [np.asarray(array[:]) for array in (actions, lengths, died)]  # type: ignore[index]
+        small = [np.asarray(array[:]) for array in arrays[1:]]  # type: ignore[index]
     except Exception as error:
         raise _broken(path, f"unreadable ({error})") from error
     if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
@@ -187,7 +194,6 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if task is not None and attributes.get("task") != task:
         raise _broken(path, f"of task {attributes.get('task')!r}, not {task!r}")
     total = len(small[0])
-    known = TASKS.get(str(attributes.get("task")))
     whole = (
         known is not None
         and small[0].shape == (total, known.action_size)
@@ -199,10 +205,11 @@ def read_part(path: Path, task: str | None = None) -> Part:
         and bool((small[1] > 0).all())
         and int(small[1].sum()) == total
         and bool(np.isfinite(small[0]).all())
+        and all(rewards.shape == (total,) and bool(np.isfinite(rewards).all()) for rewards in small[3:])
     )
     if not whole:
         raise _broken(path, "arrays whose shapes or types do not fit each other")
-    return Part(index, path, small[0], small[1], small[2], attributes)
+    return Part(index, path, *small[:3], attributes, *small[3:])
 
 
 class RolloutStore:

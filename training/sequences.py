@@ -38,6 +38,7 @@ class Latents:
     lengths: NDArray[np.int64]  # (E,)
     frame_skip: int
     noise: float = 1.0  # scales V's posterior standard deviation whenever a latent is drawn
+    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t, in the task's unit
 
     def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
         """Latents (n, Z) float32 at `ticks`, drawn afresh from V's posterior."""
@@ -87,8 +88,13 @@ def weights_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0) -> Latents:
-    """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out."""
+def join(
+    parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0, unit: float = 0.0
+) -> Latents:
+    """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out.
+
+    Rewards are wanted in `unit`, or not at all (0).
+    """
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
     died = np.concatenate([part.died for part in parts])
     stops = np.cumsum(lengths)
@@ -96,9 +102,11 @@ def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: in
     tick = np.arange(total)
     stop = np.repeat(stops, lengths)  # (N,) where each tick's episode ends
     after = np.minimum(tick + frame_skip, stop)
-    sums = np.concatenate([np.zeros((1, parts[0].actions.shape[1])), np.cumsum(
-        np.concatenate([part.actions for part in parts]), axis=0, dtype=np.float64)])  # fmt: skip
-    actions = (sums[after] - sums[tick]) / (after - tick)[:, None]
+    actions = _sums(np.concatenate([part.actions for part in parts]), tick, after) / (after - tick)[:, None]
+    rewards = None
+    if unit:
+        of_ticks = np.concatenate([part.rewards for part in parts])[:, None]  # type: ignore[arg-type]
+        rewards = (_sums(of_ticks, tick, after)[:, 0] / unit).astype(np.float32)
     return Latents(
         means=torch.cat([means for means, _ in encoded]),
         logvars=torch.cat([logvars for _, logvars in encoded]),
@@ -109,7 +117,15 @@ def join(parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: in
         lengths=lengths,
         frame_skip=frame_skip,
         noise=noise,
+        rewards=rewards,
     )
+
+
+def _sums(values: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums of `values` (N, A) over start[i] <= t < stop[i], (N, A)."""
+    running = np.cumsum(values, axis=0, dtype=np.float64)
+    running = np.concatenate([np.zeros_like(running[:1]), running])
+    return running[stop] - running[start]
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,7 @@ class Window:
     targets: Tensor  # (T, B, Z) next latents; of no meaning where goes_on is 0
     goes_on: Tensor
     ends: Tensor
+    rewards: Tensor | None = None  # (T, B) where M is to foretell them
 
 
 class Streams:
@@ -179,4 +196,5 @@ class Streams:
             targets=drawn[1:],
             goes_on=torch.from_numpy(data.goes_on[ticks]).float(),
             ends=torch.from_numpy(data.ends[ticks]).float(),
+            rewards=None if data.rewards is None else torch.from_numpy(data.rewards[ticks]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from training.progress import Progress
 from training.rollouts import FrameBlocks, RolloutStore
 from wm_envs.files import write_text
 from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.tasks import get_task
 from wm_envs.vision import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_images, vae_loss
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
@@ -41,7 +43,7 @@ class VisionOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
-    latent: int = stage_option(64, "Z, latent dimensions (the paper: 64 for Doom, 32 for CarRacing)", True)
+    latent: int = stage_option(0, "Z, latent dimensions (0: the paper's, 64 for Doom and 32 for CarRacing)", True)
     batches: int = stage_option(10_000, "training batches", True)
     batch: int = stage_option(128, "frames in a batch", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)
@@ -53,12 +55,14 @@ class VisionOptions:
 
 def main(options: VisionOptions) -> dict[str, Any]:
     """Train, or go on training, and measure V on held-out frames."""
-    for name in ("latent", "batches", "batch", "checkpoint_every"):
+    for name in ("batches", "batch", "checkpoint_every"):
         count(name, getattr(options, name))
+    count("latent", options.latent, 0)
     positive("learning_rate", options.learning_rate)
     not_negative("motion", options.motion)
     count("seed", options.seed, 0)
-    run = Path(options.run)
+    run, task = Path(options.run), get_task(options.task)
+    options = dataclasses.replace(options, latent=options.latent or task.latent)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "vision.json", options)
     training, held_out = store.split()

@@ -21,14 +21,18 @@ class LatentGames:
     bits of floating point, which may differ between batch sizes).
 
     `on_tick(lane, action, tick)`, when given, is told of every single tick, which is then drawn;
-    otherwise only the last frame of a step is.
+    otherwise only the last frame of a step is. `drawing` is one of the task's, "" for its default.
     """
 
     def __init__(
-        self, world: WorldModel, batch: int, on_tick: Callable[[int, Array, Tick], None] | None = None
+        self,
+        world: WorldModel,
+        batch: int,
+        on_tick: Callable[[int, Array, Tick], None] | None = None,
+        drawing: str = "",
     ) -> None:
         self.world, self.on_tick = world, on_tick
-        self.games = [world.task.open() for _ in range(batch)]
+        self.games = [world.task.open(*([drawing] if drawing else [])) for _ in range(batch)]
         self.frames = np.zeros((batch, *FRAME_SHAPE), np.uint8)
         self.generators = [torch.Generator() for _ in range(batch)]
         self.state = world.begin(torch.zeros(batch, world.config.memory.latent))

@@ -19,17 +19,20 @@ class RealVectorEnv(LatentVectorEnv):
     """`num_envs` real games in this process, seen through one batch of V and M.
 
     Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
-    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`.
+    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `drawing` is one
+    of the task's ways to draw, by default the one that scores are measured with.
     """
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, drawing: str | None = None,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
+        drawings = model.task.drawings or (None,)
+        drawing = drawings[0] if drawing is None else one_of("drawing", drawing, drawings)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
-        self._games = LatentGames(model, num_envs)
+        self._games = LatentGames(model, num_envs, drawing=drawing or "")
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -80,8 +83,10 @@ class RealEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
-        render_mode: str | None = None,
+        render_mode: str | None = None, drawing: str | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
-        lane = RealVectorEnv(1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED)
+        lane = RealVectorEnv(
+            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing
+        )  # fmt: skip
         super().__init__(lane, render_mode)

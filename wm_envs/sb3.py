@@ -36,8 +36,8 @@ class LatentVecEnv(VecEnv):
     """A `LatentVectorEnv` as Stable-Baselines3 wants it.
 
     A lane that is over is begun again within the same step; its info then holds "terminal_observation",
-    and "TimeLimit.truncated" tells a limit from an end. All lanes are one environment: attributes and methods are the whole
-    environment's, whichever lanes are asked for.
+    and "TimeLimit.truncated" tells a limit from an end. All lanes are one environment: attributes and
+    methods are the whole environment's, whichever lanes are asked for.
     """
 
     def __init__(self, env: LatentVectorEnv) -> None:

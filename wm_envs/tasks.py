@@ -65,6 +65,10 @@ class Task:
     ticks_per_second: int
     hold_scales: tuple[tuple[int, int], ...]  # random play holds an action lo..hi ticks long
     idle_actions: tuple[int, ...]  # indices in discrete_actions that half of random play avoids
+    latent: int = 64  # Z in the paper
+    hidden: int = 512  # H in the paper
+    reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
+    drawings: tuple[str, ...] = ()  # what `open` takes: first how scores are measured, last the fastest
 
     @property
     def action_size(self) -> int:
@@ -127,6 +131,10 @@ CAR_RACING = Task(
     ticks_per_second=50,
     hold_scales=((1, 5), (5, 20), (10, 50)),
     idle_actions=(0, 1, 2, 4),
+    latent=32,
+    hidden=256,
+    reward_unit=3.0,  # about what a new tile of the track gives
+    drawings=("stock", "exact", "fast"),
 )  # fmt: skip
 
 TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}

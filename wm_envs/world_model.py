@@ -128,7 +128,7 @@ class WorldModel:
         # Reward 1 a tick survived; an end comes, on average, in the middle of its step.
         reward = torch.where(end, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward.float()
+            reward = prediction.reward.float() * self.task.reward_unit
         return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, end, probability)
 
     @torch.no_grad()
