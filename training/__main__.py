@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 from typing import Any
 
@@ -25,8 +26,16 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
 }
 
 
+class Terminated(BaseException):
+    """SIGTERM, raised so that workers and games are closed on the way out."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; 0 when it went well, 2 for an error the user can mend, 130 for Ctrl-C."""
+    """Run one stage; 0 when it went well, 2 for an error the user can mend, 130 for Ctrl-C, 143 for SIGTERM."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -58,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
+    except Terminated:
+        print("terminated; run the same command again to go on", file=sys.stderr)
+        return 143
     print(json.dumps(result, default=str) if parsed.json else _readable(result))
     return 0
 
@@ -71,4 +83,5 @@ def _readable(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from training.options import count, stage_option
-from training.pool import available_cores, run_jobs
+from training.pool import Workers, run_jobs
 from training.progress import Progress
 from training.rollouts import Episode, part_path, write_part
 from wm_envs.controller import act
@@ -41,6 +41,7 @@ class CollectOptions:
     world: str = stage_option("", "the world of these controllers (default: RUN/world)")
     part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
     workers: int = stage_option(0, "processes (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "names the whole collection")
 
 
@@ -195,7 +196,7 @@ def main(options: CollectOptions) -> dict[str, Any]:
     recorded = 0
     with Progress("collect", parts * size, run, "frames") as progress:
         progress.skip((parts - len(jobs)) * size)
-        for _, frames in run_jobs(record_part, jobs, options.workers or available_cores()):
+        for _, frames in run_jobs(record_part, jobs, Workers(options.workers, options.ray)):
             recorded += frames
             progress.update(size)
     return {"parts": parts, "recorded": recorded, "folder": str(run / "rollouts")}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.policies import Act, Policy, actor
-from training.pool import run_jobs
+from training.pool import Workers, run_jobs
 from wm_envs.latent_games import LatentGames
 from wm_envs.tasks import Task
 from wm_envs.world_model import Noise, WorldModel
@@ -108,7 +108,7 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
 
 
 def real_episodes(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: int, drawing: str = ""
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
 ) -> Iterator[tuple[Policy, tuple[int, ...], list[float]]]:
     """Play every policy on every seed in the real game; yields (policy, seeds, returns) tile by tile."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
@@ -118,7 +118,7 @@ def real_episodes(
 
 
 def real_returns(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: int, drawing: str = ""
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
 ) -> dict[str, NDArray[np.float64]]:
     """Returns of every policy by its name, in the order of `seeds`."""
     found: dict[str, dict[int, float]] = {policy.name: {} for policy in policies}

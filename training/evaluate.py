@@ -11,7 +11,7 @@ from training.episodes import real_returns
 from training.evolve import summary
 from training.options import count, stage_option
 from training.policies import Bred, Policy, Script
-from training.pool import available_cores
+from training.pool import Workers
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.tasks import get_task
@@ -29,6 +29,7 @@ class EvaluateOptions:
     episodes: int = stage_option(100, "episodes to play")
     first_seed: int = stage_option(TEST_SEEDS, "seed of the first (validation: 100,000 up, test: 200,000 up)")
     workers: int = stage_option(0, "processes (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     drawing: str = stage_option("", "how the game draws itself (default: as scores are measured)")
     scores: str = stage_option("", "file for every episode's score, as JSON (none: not written)")
 
@@ -55,7 +56,7 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
     if drawing and drawing not in task.drawings:
         raise InvalidOption("drawing", drawing, f"one of {task.drawings} for {task.name}", "leave --drawing away")
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
-    returns = real_returns(folder, [policy], seeds, options.workers or available_cores(), drawing)[policy.name]
+    returns = real_returns(folder, [policy], seeds, Workers(options.workers, options.ray), drawing)[policy.name]
     result = {"world": str(options.world), "controller": policy.name} | summary(returns)
     if options.scores:
         each = {str(seed): score for seed, score in zip(seeds, returns.tolist(), strict=True)}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from training.episodes import dream_episodes, real_returns
 from training.options import count, not_negative, positive, remember, stage_option
 from training.policies import Act, Bred
-from training.pool import available_cores
+from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
@@ -57,6 +57,7 @@ class EvolveOptions:
     validate_every: int = stage_option(10, "generations between validations of the mean in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "of the search and of the dreams", True)
 
 
@@ -192,7 +193,7 @@ def _play(
     if options.env == "real":
         policies = [Bred(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)]
         seeds = [10_000_000 + seed * options.rollouts + r for r in range(options.rollouts)]
-        returns = real_returns(Path(options.run) / "world", policies, seeds, options.workers or available_cores())  # type: ignore[arg-type]
+        returns = real_returns(Path(options.run) / "world", policies, seeds, Workers(options.workers, options.ray))  # type: ignore[arg-type]
         return np.array([returns[str(i)].mean() for i in range(len(candidates))])
     return dream_episodes(
         world, population_actor(config, candidates, options.rollouts), config.observation,
@@ -228,14 +229,15 @@ def _validate(
     if options.validate_episodes:
         seen_through = options.observer or Path(options.run) / "world"
         policy = Bred("mean", config, tuple(result["parameters"]))
-        result["validation"] = validation(seen_through, policy, options.validate_episodes, options.workers)
+        workers = Workers(options.workers, options.ray)
+        result["validation"] = validation(seen_through, policy, options.validate_episodes, workers)
     return result
 
 
-def validation(world: str | Path, policy: Bred, episodes: int, workers: int) -> dict[str, float]:
+def validation(world: str | Path, policy: Bred, episodes: int, workers: Workers) -> dict[str, float]:
     """A policy in the real game, on the seeds kept for choosing."""
     seeds = [VALIDATION_SEEDS + i for i in range(episodes)]
-    return summary(real_returns(world, [policy], seeds, workers or available_cores())[policy.name])
+    return summary(real_returns(world, [policy], seeds, workers)[policy.name])
 
 
 def summary(returns: NDArray[Any]) -> dict[str, float]:

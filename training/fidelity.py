@@ -19,7 +19,7 @@ from training.evaluate import bred
 from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
 from training.options import count, positive, stage_option
 from training.policies import Policy, actor, scripts
-from training.pool import available_cores
+from training.pool import Workers
 from wm_envs.files import write_text
 from wm_envs.worlds import load_world, read_config, resolve
 
@@ -35,6 +35,7 @@ class FidelityOptions:
     dreams: int = stage_option(512, "dreams of each policy")
     temperature: float = stage_option(1.0, "of the dreams")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     cache: str = stage_option("", "JSON file of real returns of scripts, which do not depend on the world's weights")
 
 
@@ -77,7 +78,7 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
     known = json.loads(path.read_text()) if path and path.exists() else {}
     key = {policy.name: f"{policy.name}/{skip}/{seeds[0]}/{len(seeds)}" for policy in battery}
     missing = [policy for policy in battery if key[policy.name] not in known or not hasattr(policy, "kind")]
-    found = real_returns(folder, missing, seeds, options.workers or available_cores())
+    found = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
     for policy in missing:
         if hasattr(policy, "kind"):
             known[key[policy.name]] = found[policy.name].tolist()

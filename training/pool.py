@@ -1,7 +1,8 @@
-"""The one seam to processes: map a function over jobs, in this process or in several.
+"""The one seam to parallel work: map a function over jobs in this process, in several, or on a Ray cluster.
 
 A job must say all that its result depends on (its seeds above all), so that the results are the
-same for any number of workers.
+same on all three, for any number of workers. A worker that dies or hangs is replaced and its jobs
+are done again.
 """
 
 from __future__ import annotations
@@ -9,12 +10,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from wm_envs.errors import InvalidOption, MissingPackage, WorkersLost
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+PATIENCE = 900.0  # seconds in which at least one job must end, or its worker is taken to hang
+ATTEMPTS = 3  # times that workers may be lost in a row without any job done
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where jobs are done: in `count` processes here (0: one a core, 1: this very one), or on a Ray cluster."""
+
+    count: int = 0
+    ray: str = ""  # address of the cluster, or "local" to start one on this machine
 
 
 def available_cores() -> int:
@@ -22,25 +39,125 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def run_jobs(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: Workers | None = None, patience: float = PATIENCE
+) -> Iterator[tuple[Job, Result]]:
+    """Yield (job, result) as jobs end, in any order. What `function` raises is raised here.
+
+    Raises `WorkersLost` when workers die or hang again and again.
+    """
+    workers, pending = workers or Workers(1), list(jobs)
+    count = min(workers.count or available_cores(), len(pending))
+    if workers.ray:
+        yield from _on_ray(function, pending, workers.ray)
+    elif count <= 1:
+        for job in pending:
+            yield job, function(job)
+    else:
+        yield from _in_processes(function, pending, count, patience)
+
+
+# --- processes ------------------------------------------------------------------------------------------
+
+
 def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)  # more threads than cores make every worker several times slower
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_follow_the_parent, daemon=True).start()
 
 
-def run_jobs(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 1) -> Iterator[tuple[Job, Result]]:
-    """Yield (job, result) as jobs end, in any order; one worker means this very process."""
-    pending = list(jobs)
-    if workers <= 1 or len(pending) <= 1:
-        for job in pending:
-            yield job, function(job)
-        return
+def _follow_the_parent() -> None:
+    """A worker whose parent was killed would wait for jobs for ever: it ends, and its games with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _in_processes(
+    function: Callable[[Job], Result], jobs: list[Job], count: int, patience: float
+) -> Iterator[tuple[Job, Result]]:
+    left, lost = dict(enumerate(jobs)), 0
+    while left:
+        before = len(left)
+        for number, result in _until_broken(function, left, count, patience):
+            yield left.pop(number), result
+        lost = lost + 1 if len(left) == before else 0
+        if left and lost == ATTEMPTS:
+            raise WorkersLost(
+                "workers", f"{ATTEMPTS} times in a row none of which did a job", "workers that live",
+                "see whether memory is short, give fewer --workers, or 1 to see what goes wrong",
+            )  # fmt: skip
+
+
+def _until_broken(
+    function: Callable[[Job], Result], jobs: dict[int, Job], count: int, patience: float
+) -> Iterator[tuple[int, Result]]:
+    """Results by number until all jobs are done, or a worker died or hangs; no worker is left behind."""
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # fork and threads of torch do not mix
-    executor = ProcessPoolExecutor(min(workers, len(pending)), context, _start_worker)
+    executor = ProcessPoolExecutor(min(count, len(jobs)), context, _start_worker)
+    futures: dict[Future[Result], int] = {executor.submit(function, job): n for n, job in jobs.items()}
     try:
-        futures = {executor.submit(function, job): job for job in pending}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        while futures:
+            done, _ = wait(futures, timeout=patience, return_when=FIRST_COMPLETED)
+            if not done:
+                return
+            for future in done:
+                yield futures.pop(future), future.result()
+    except BrokenProcessPool:
+        return
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=False, cancel_futures=True)
+        _end(set(multiprocessing.active_children()) - others, gently=not futures)
+
+
+def _end(processes: set[Any], gently: bool) -> None:
+    """Wait for workers that have nothing left to do; end the others, who close their games on SIGTERM."""
+    for process in processes:
+        if not gently:
+            process.terminate()
+    for process in processes:
+        process.join(10)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+# --- Ray ------------------------------------------------------------------------------------------------
+
+
+def _on_ray(function: Callable[[Job], Result], jobs: list[Job], address: str) -> Iterator[tuple[Job, Result]]:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingPackage(
+            "ray", "not installed", "Ray", "pip install 'wm-envs[ray]', or leave --ray away"
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InvalidOption(
+                "ray", address, "the address of a running cluster, auto, or local", "start one with `ray start --head`"
+            ) from error
+    remote = ray.remote(max_retries=ATTEMPTS, num_cpus=1)(_one_thread)
+    waiting = {remote.remote(function, job): job for job in jobs}
+    try:
+        while waiting:
+            done, _ = ray.wait(list(waiting))
+            yield waiting.pop(done[0]), ray.get(done[0])
+    except ray.exceptions.WorkerCrashedError as error:
+        raise WorkersLost("workers", str(error), "workers that live", "see Ray's logs for what killed them") from error
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+
+
+def _one_thread(function: Callable[[Job], Result], job: Job) -> Result:
+    import torch
+
+    torch.set_num_threads(1)
+    return function(job)

@@ -21,6 +21,7 @@ from training.episodes import dream_episodes
 from training.evolve import UNSEEN_DREAMS, population_actor, summary, temperatures, validation
 from training.options import count, not_negative, positive, remember, stage_option
 from training.policies import Bred
+from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import InvalidOption
@@ -50,6 +51,7 @@ class PpoOptions:
     validate_every: int = stage_option(100, "updates between validations in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "of the weights and of the dreams", True)
 
 
@@ -125,7 +127,8 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     card: dict[str, Any] = {"dream": summary(dreams), "temperature": options.temperature}
     if options.validate_episodes:
         policy = Bred(options.name, config, tuple(parameters.tolist()))
-        card["validation"] = validation(folder, policy, options.validate_episodes, options.workers)
+        workers = Workers(options.workers, options.ray)
+        card["validation"] = validation(folder, policy, options.validate_episodes, workers)
     known = read_config(folder)["controllers"].get(options.name)
     if known is None or load_controller(folder, options.name)[0] != config or _merit(card) > _merit(known["card"]):
         save_controller(folder, options.name, config, parameters, card)

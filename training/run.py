@@ -1,4 +1,4 @@
-"""All stages in order, from nothing to a controller that was bred wholly in the dream.
+"""All stages in order, from nothing to a controller that learnt wholly in the dream.
 
 Every stage knows what it has done, so running this again goes on where it stopped. Round 0 learns
 from random play; each further round adds the bred controllers' own play to the store and goes on
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import collect, evaluate, evolve, fidelity, memory, vision
+from training import collect, evaluate, evolve, fidelity, memory, ppo, vision
 from training.options import count, remember, stage_option
+from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.worlds import read_config
 
 
 @dataclass
 class RunOptions:
-    """Collect, train V, train M, breed C in the dream, evaluate in the real game."""
+    """Collect, train V, train M, let C learn in the dream, evaluate it in the real game."""
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
@@ -30,21 +31,27 @@ class RunOptions:
     vision_batches: int = stage_option(10_500, "batches for V in round 0; a third of it in the others", True)
     memory_steps: int = stage_option(30_000_000, "steps for M in round 0; two thirds of it in the others", True)
     frame_skip: int = stage_option(4, "ticks in a step (the paper: 1)", True)
+    learner: str = stage_option("ppo", "how C learns in the dream: ppo, or evolve (CMA-ES, as in the paper)", True)
+    ppo_steps: int = stage_option(2_000_000, "steps of dreams for PPO a round", True)
+    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)", True)
     generations: int = stage_option(60, "generations of CMA-ES a round", True)
     population: int = stage_option(64, "candidates a generation", True)
     rollouts: int = stage_option(16, "dreams each", True)
-    temperature: float = stage_option(1.15, "of the dreams to breed in, or the lowest of them", True)
-    temperature_high: float = stage_option(1.5, "the highest, spread over the rollouts (0: all the same)", True)
-    blind: float = stage_option(0.25, "share of steps that M learns blindfolded in rounds of own play", True)
+    temperature: float = stage_option(1.3, "of the dreams to learn in, or the lowest of them", True)
+    temperature_high: float = stage_option(1.6, "the highest, spread over the rollouts (0: all the same)", True)
+    blind: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "of everything", True)
 
 
 def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     count("rounds", options.rounds, 0)
+    if options.learner not in ("ppo", "evolve"):
+        raise InvalidOption("learner", options.learner, "ppo or evolve", "give --learner ppo")
     run = Path(options.run)
     remember(run / "run.json", options)
     results: dict[str, Any] = {}
@@ -62,6 +69,7 @@ def main(options: RunOptions) -> dict[str, Any]:
             controller="controller",
             episodes=options.episodes,
             workers=options.workers,
+            ray=options.ray,
             scores=str(run / "scores.json"),
         )
     )
@@ -81,29 +89,39 @@ def _validated(folder: Path) -> float:
 
 
 def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict[str, Any]:
-    """One round: collect, vision, memory, evolve, fidelity."""
+    """One round: collect, vision, memory, ppo or evolve, fidelity."""
     own = number > 0
     shared = {"task": options.task, "seed": options.seed}
+    where = {"workers": options.workers, "ray": options.ray}
+    store = str(Path(options.run) / "rollouts")
     done: dict[str, Any] = {}
     done["collect"] = collect.main(collect.CollectOptions(
-        run=options.run, frames=options.own_frames if own else options.frames, round=number, workers=options.workers,
-        controller="controller" if own else "", world=str(before / "world") if own else "", **shared))  # fmt: skip
-    store = str(Path(options.run) / "rollouts")
+        run=options.run, frames=options.own_frames if own else options.frames, round=number,
+        controller="controller" if own else "", world=str(before / "world") if own else "",
+        **where, **shared))  # fmt: skip
     done["vision"] = vision.main(vision.VisionOptions(
         run=folder, store=store, batches=options.vision_batches // (3 if own else 1),
         learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
         start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
         run=folder, store=store, steps=options.memory_steps * 2 // 3 if own else options.memory_steps,
-        learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind if own else 0.0,
+        learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
-    done["evolve"] = evolve.main(evolve.EvolveOptions(
-        run=folder, generations=options.generations, population=options.population, rollouts=options.rollouts,
-        temperature=options.temperature, temperature_high=options.temperature_high, workers=options.workers,
-        validate_episodes=options.validate_episodes,
-        seed=options.seed))  # fmt: skip
+    done[options.learner] = _learn(options, folder, where)
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
-        world=str(folder / "world"), episodes=max(2, options.validate_episodes), workers=options.workers,
+        world=str(folder / "world"), episodes=max(2, options.validate_episodes), **where,
         temperature=(options.temperature + (options.temperature_high or options.temperature)) / 2,
         cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
     return done
+
+
+def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str, Any]:
+    """C, by PPO or by CMA-ES, in the dream of `folder`."""
+    shared: dict[str, Any] = {
+        "run": folder, "name": "controller", "temperature": options.temperature, "seed": options.seed,
+        "temperature_high": options.temperature_high, "validate_episodes": options.validate_episodes, **where,
+    }  # fmt: skip
+    if options.learner == "ppo":
+        return ppo.main(ppo.PpoOptions(steps=options.ppo_steps, units=tuple(options.units), **shared))
+    sizes = {name: getattr(options, name) for name in ("generations", "population", "rollouts")}
+    return evolve.main(evolve.EvolveOptions(**sizes, **shared))

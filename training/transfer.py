@@ -19,7 +19,7 @@ from training.evaluate import TEST_SEEDS, bred
 from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, EvolveOptions, summary
 from training.options import count, positive, stage_option
 from training.policies import Policy, Script, actor
-from training.pool import available_cores
+from training.pool import Workers
 from wm_envs.files import write_text
 from wm_envs.memory import MDNRNN
 from wm_envs.tasks import Task
@@ -43,6 +43,7 @@ class TransferOptions:
     episodes: int = stage_option(100, "episodes of every entry, dream and real")
     ablations: bool = stage_option(True, "breed the z-only and untrained-M baselines too")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "of the searches")
 
 
@@ -54,7 +55,7 @@ def main(options: TransferOptions) -> dict[str, Any]:
         positive("temperatures", temperature)
     run = Path(options.run)
     world = load_world(run / "world")
-    workers = options.workers or available_cores()
+    workers = Workers(options.workers, options.ray)
     seeds = [TEST_SEEDS + i for i in range(options.episodes)]
     rows = []
     for temperature in options.temperatures:
@@ -78,7 +79,8 @@ def _search(options: TransferOptions, name: str, temperature: float, **changes: 
     return EvolveOptions(
         run=options.run, name=name, generations=options.generations, population=options.population,
         rollouts=options.rollouts, temperature=temperature, validate_every=options.validate_every,
-        validate_episodes=options.validate_episodes, workers=options.workers, seed=options.seed, **changes,
+        validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray, seed=options.seed,
+        **changes,
     )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def _row(
     policy: Policy,
     temperature: float | None,
     seeds: list[int],
-    workers: int,
+    workers: Workers,
 ) -> dict[str, Any]:
     """One entry: real returns on the test seeds and, with a temperature, dreams at it."""
     row: dict[str, Any] = {"policy": name, "real": summary(real_returns(folder, [policy], seeds, workers)[policy.name])}
@@ -102,7 +104,7 @@ def _row(
 
 
 def _baselines(
-    options: TransferOptions, world: WorldModel, folder: Path, seeds: list[int], workers: int
+    options: TransferOptions, world: WorldModel, folder: Path, seeds: list[int], workers: Workers
 ) -> list[dict[str, Any]]:
     """Random play, and the open loop that does best on the validation seeds."""
     loop = best_open_loop(world.task, folder, options.validate_episodes or 48, workers)
@@ -110,7 +112,7 @@ def _baselines(
     return [_row(options, policy.name, folder, policy, None, seeds, workers) for policy in chosen]
 
 
-def best_open_loop(task: Task, folder: Path, episodes: int, workers: int) -> Script:
+def best_open_loop(task: Task, folder: Path, episodes: int, workers: Workers) -> Script:
     """The alternation that lives longest on the validation seeds."""
     loops = [Script(f"open loop, switching every {k} ticks", "alternate", k) for k in OPEN_LOOPS]
     found = real_returns(folder, list(loops), [VALIDATION_SEEDS + i for i in range(episodes)], workers)
@@ -118,7 +120,7 @@ def best_open_loop(task: Task, folder: Path, episodes: int, workers: int) -> Scr
 
 
 def _untrained(
-    options: TransferOptions, world: WorldModel, run: Path, seeds: list[int], workers: int
+    options: TransferOptions, world: WorldModel, run: Path, seeds: list[int], workers: Workers
 ) -> dict[str, Any]:
     """C bred in the same dream, but seeing z and the h of an M that never learnt."""
     folder = run / "world-untrained"

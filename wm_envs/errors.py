@@ -56,5 +56,9 @@ class NoSpace(WorldModelError, OSError):
     """The disk is full; nothing that was there before has been changed."""
 
 
+class WorkersLost(WorldModelError, RuntimeError):
+    """Worker processes that died or hung again and again; what they did before is kept."""
+
+
 class Diverged(WorldModelError, ArithmeticError):
     """A loss, gradient or weight that is not finite: training stops before it writes any of it."""

@@ -1,0 +1,151 @@
+"""The seam to parallel work: the same results everywhere, workers that die or hang are replaced, none stays behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from training.pool import Workers, run_jobs
+from wm_envs.errors import InvalidOption, WorkersLost
+
+TWO = Workers(2)
+
+
+def square(number: int) -> int:
+    return number**2
+
+
+def fail_on_three(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    return number
+
+
+def die_once(job: tuple[str, int]) -> int:
+    """Job 2 kills its worker the first time."""
+    folder, number = job
+    mark = Path(folder) / "died"
+    if number == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def hang_once(job: tuple[str, int]) -> int:
+    """Job 1 hangs the first time."""
+    folder, number = job
+    mark = Path(folder) / "hung"
+    if number == 1 and not mark.exists():
+        mark.touch()
+        time.sleep(600)
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def wait_long(folder: str) -> None:
+    (Path(folder) / f"pid-{os.getpid()}").touch()
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("workers", [Workers(1), TWO, Workers(5)])
+def test_results_do_not_depend_on_the_workers(workers: Workers) -> None:
+    assert dict(run_jobs(square, range(7), workers)) == {n: n**2 for n in range(7)}
+    assert not multiprocessing.active_children()
+
+
+def test_no_jobs_are_no_work() -> None:
+    assert list(run_jobs(square, [], TWO)) == []
+
+
+@pytest.mark.parametrize("workers", [Workers(1), TWO])
+def test_what_a_job_raises_is_raised_here(workers: Workers) -> None:
+    with pytest.raises(ValueError, match="three"):
+        list(run_jobs(fail_on_three, range(5), workers))
+    assert not multiprocessing.active_children()
+
+
+def test_jobs_of_a_worker_that_dies_are_done_again(tmp_path: Path) -> None:
+    jobs = [(str(tmp_path), number) for number in range(5)]
+    assert dict(run_jobs(die_once, jobs, TWO)) == {job: job[1] for job in jobs}
+    assert (tmp_path / "died").exists() and not multiprocessing.active_children()
+
+
+def test_jobs_of_a_worker_that_hangs_are_done_again(tmp_path: Path) -> None:
+    jobs = [(str(tmp_path), number) for number in range(2)]
+    assert dict(run_jobs(hang_once, jobs, TWO, patience=8.0)) == {job: job[1] for job in jobs}
+    assert (tmp_path / "hung").exists() and not multiprocessing.active_children()
+
+
+def test_workers_that_always_die_are_an_error_in_the_end() -> None:
+    with pytest.raises(WorkersLost, match="workers"):
+        list(run_jobs(die, range(2), TWO))
+    assert not multiprocessing.active_children()
+
+
+def test_a_consumer_that_stops_leaves_no_worker_behind(tmp_path: Path) -> None:
+    results = run_jobs(hang_once, [(str(tmp_path), number) for number in range(2)], TWO)
+    assert next(results)[1] == 0
+    results.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_pool import wait_long; from training.pool import Workers, run_jobs\n"
+        f"if __name__ == '__main__': list(run_jobs(wait_long, [{str(tmp_path)!r}] * 2, Workers(2)))\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "main.py")], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+    )
+    workers = wait_for(lambda: [int(p.name[4:]) for p in tmp_path.glob("pid-*")], lambda found: len(found) == 2)
+    parent.send_signal(number)
+    parent.wait(30)
+    assert not wait_for(lambda: [pid for pid in workers if alive(pid)], lambda left: not left)
+
+
+def wait_for(look: Any, good: Any, seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not good(value := look()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return value
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(InvalidOption, match="ray"):
+        list(run_jobs(square, range(3), Workers(ray="127.0.0.1:1")))
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same() -> None:
+    ray = pytest.importorskip("ray")
+    try:
+        assert dict(run_jobs(square, range(7), Workers(ray="local"))) == {n: n**2 for n in range(7)}
+        with pytest.raises(ValueError, match="three"):
+            list(run_jobs(fail_on_three, range(5), Workers(ray="local")))
+    finally:
+        ray.shutdown()
