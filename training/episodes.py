@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -82,8 +81,15 @@ def _world(path: str) -> WorldModel:
     return load_world(path)
 
 
-def play_real(job: RealJob) -> list[float]:
-    """The returns of a tile of episodes in the real game."""
+class Played(NamedTuple):
+    """What became of one real episode."""
+
+    score: float
+    finished: bool  # the game's goal was reached
+
+
+def play_real(job: RealJob) -> list[Played]:
+    """Play a tile of episodes in the real game."""
     world = _world(job.world)
     games = LatentGames(world, len(job.seeds), drawing=job.drawing)
     act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
@@ -97,9 +103,11 @@ def play_real(job: RealJob) -> list[float]:
             returns += rewards
             if not games.running.any():
                 break
+        finished = [game.finished for game in games.games]
     finally:
         games.close()
-    return [float(value) for value in as_returns(world.task, returns)]
+    scores = as_returns(world.task, returns).tolist()
+    return [Played(*each) for each in zip(scores, finished, strict=True)]
 
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
@@ -109,19 +117,19 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
 
 def real_episodes(
     world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
-) -> Iterator[tuple[Policy, tuple[int, ...], list[float]]]:
-    """Play every policy on every seed in the real game; yields (policy, seeds, returns) tile by tile."""
+) -> dict[str, list[Played]]:
+    """Play every policy on every seed in the real game; by its name, in the order of `seeds`."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
     jobs = [RealJob(str(world), policy, tile, drawing) for policy in policies for tile in tiles]
-    for job, returns in run_jobs(play_real, jobs, workers):
-        yield job.policy, job.seeds, returns
+    found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
+    for job, played in run_jobs(play_real, jobs, workers):
+        found[job.policy.name].update(zip(job.seeds, played, strict=True))
+    return {name: [episodes[seed] for seed in seeds] for name, episodes in found.items()}
 
 
 def real_returns(
     world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns of every policy by its name, in the order of `seeds`."""
-    found: dict[str, dict[int, float]] = {policy.name: {} for policy in policies}
-    for policy, tile, returns in real_episodes(world, policies, seeds, workers, drawing):
-        found[policy.name].update(zip(tile, returns, strict=True))
-    return {name: np.array([scores[seed] for seed in seeds]) for name, scores in found.items()}
+    """The returns alone of `real_episodes`."""
+    played = real_episodes(world, policies, seeds, workers, drawing)
+    return {name: np.array([episode.score for episode in episodes]) for name, episodes in played.items()}

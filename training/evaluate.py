@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.episodes import real_returns
+import numpy as np
+
+from training.episodes import real_episodes
 from training.evolve import summary
 from training.options import count, stage_option
 from training.policies import Bred, Policy, Script
@@ -41,7 +43,7 @@ def bred(world: str | Path, name: str = "") -> Bred:
 
 
 def main(options: EvaluateOptions) -> dict[str, Any]:
-    """Mean, standard deviation, 95% interval and 10th percentile over the episodes."""
+    """Mean, standard deviation, 95% interval, 10th percentile and, where there is a goal, the share that reached it."""
     count("episodes", options.episodes)
     count("first_seed", options.first_seed, 0)
     count("workers", options.workers, 0)
@@ -56,9 +58,12 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
     if drawing and drawing not in task.drawings:
         raise InvalidOption("drawing", drawing, f"one of {task.drawings} for {task.name}", "leave --drawing away")
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
-    returns = real_returns(folder, [policy], seeds, Workers(options.workers, options.ray), drawing)[policy.name]
-    result = {"world": str(options.world), "controller": policy.name} | summary(returns)
+    played = real_episodes(folder, [policy], seeds, Workers(options.workers, options.ray), drawing)[policy.name]
+    scores = [episode.score for episode in played]
+    result = {"world": str(options.world), "controller": policy.name} | summary(np.array(scores))
+    if task.reward_unit:
+        result["finished"] = sum(episode.finished for episode in played) / len(played)
     if options.scores:
-        each = {str(seed): score for seed, score in zip(seeds, returns.tolist(), strict=True)}
+        each = {str(seed): score for seed, score in zip(seeds, scores, strict=True)}
         write_text(Path(options.scores), json.dumps(result | {"scores": each}, indent=1) + "\n")
     return result

@@ -21,6 +21,7 @@ from training.options import count, positive, stage_option
 from training.policies import Policy, actor, scripts
 from training.pool import Workers
 from wm_envs.files import write_text
+from wm_envs.tasks import Task
 from wm_envs.worlds import load_world, read_config, resolve
 
 
@@ -65,7 +66,7 @@ def main(options: FidelityOptions) -> dict[str, Any]:
         )
     return {
         "spearman": spearman(means[:, 0], means[:, 1]),
-        "log_ratio": float(np.abs(np.log(means[:, 1] / means[:, 0])).mean()),
+        **distance(world.task, means),
         "temperature": options.temperature,
         "policies": rows,
     }
@@ -85,6 +86,15 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
     if path:
         write_text(path, json.dumps(known))
     return {p.name: found[p.name] if p.name in found else np.array(known[key[p.name]]) for p in battery}
+
+
+def distance(task: Task, means: NDArray[Any]) -> dict[str, float]:
+    """How far dreams are from the game, over means (P, 2), real and dream: lifetimes by their log ratio; returns,
+    which may be negative, by their difference over the spread of the real ones."""
+    real, dream = means.T
+    if task.reward_unit:
+        return {"relative_error": float(np.abs(dream - real).mean() / max(np.ptp(real), 1e-9))}
+    return {"log_ratio": float(np.abs(np.log(dream / real)).mean())}
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:

@@ -84,7 +84,7 @@ def model_card(folder: Path) -> str:
         found = card["fidelity"]
         lines += [
             f"- Fidelity at temperature {found['temperature']}: Spearman {found['spearman']:.3f}, "
-            f"mean absolute log ratio {found['log_ratio']:.3f}",
+            f"{_figures({k: found[k] for k in ('log_ratio', 'relative_error') if k in found})}",
             "",
             "| policy | real | dream |",
             "|---|---|---|",

@@ -25,11 +25,11 @@ class CarRacingGame:
             raise InvalidOption("drawing", drawing, f"one of {list(GAME_DRAWINGS)}", "pass drawing='fast', say")
         self._env: Any = CarRacing() if drawing == "stock" else FastCarRacing(drawing)
         self._cropped = drawing != "fast"
-        self.lap_finished = False  # whether the episode's lap has been completed
+        self.finished = False  # whether the episode's lap has been completed
 
     def reset(self, seed: int) -> Frame:
         """Start the episode named by `seed`; the same seed gives the same track."""
-        self.lap_finished = False
+        self.finished = False
         return self._frame(self._env.reset(seed=int(seed))[0])
 
     def advance(self, action: Array, ticks: int) -> Tick:
@@ -40,7 +40,7 @@ class CarRacingGame:
             observation, reward, terminated, info = self._tick(action, drawn=played == ticks)
             total += float(reward)
             if terminated:
-                self.lap_finished = bool(info["lap_finished"])
+                self.finished = bool(info["lap_finished"])
                 return Tick(None, total, True, played)
         return Tick(self._frame(observation), total, False, ticks)
 

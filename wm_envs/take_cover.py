@@ -48,6 +48,8 @@ class TakeCoverGame:
     game is opened; games whose owner lives are never touched.
     """
 
+    finished = False  # there is no goal but to live
+
     def __init__(self) -> None:
         sweep()
         _install_cleanup()

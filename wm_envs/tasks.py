@@ -37,6 +37,8 @@ class Tick:
 class Game(Protocol):
     """The bare game behind a task: no observation space, no time limit, only pixels and ticks."""
 
+    finished: bool  # whether this episode has reached the game's goal: a lap; Take Cover has none
+
     def reset(self, seed: int) -> Frame:
         """Start the episode that `seed` (0 <= seed < 2**32) names and return its first frame."""
         ...
