@@ -27,9 +27,10 @@ try:
         import Box2D  # noqa: F401 (without it Gymnasium raises an error that is no ImportError)
     import cv2
     import pygame  # noqa: F401 (the same)
-    from gymnasium.envs.box2d import car_dynamics, car_racing
+    from gymnasium.envs.box2d import car_dynamics
+    from gymnasium.envs.box2d import car_racing as car_racing  # for others: its absence is explained here
     from gymnasium.envs.box2d.car_dynamics import Car
-    from gymnasium.envs.box2d.car_racing import CarRacing as CarRacing  # for others: here its absence is explained
+    from gymnasium.envs.box2d.car_racing import CarRacing as CarRacing
 except ImportError as error:
     raise MissingPackage(
         "CarRacing", f"no package {error.name!r}", "the extra 'carracing'", "pip install 'wm-envs[carracing]'"
@@ -40,6 +41,11 @@ cv2.setNumThreads(1)  # many games run side by side: threads inside one drawing 
 Points = NDArray[np.complex128]
 
 VIEW_ROWS = 84  # of the 96 rows of an observation; below them are the indicators, which V does not see
+# The part of the 1000x800 picture that the indicators leave: its middle as seen from the car, y upwards, and half
+# its size, in pixels of that picture.
+_VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)
+VIEW_MIDDLE = complex(0, car_racing.WINDOW_H * 3 / 4 - _VIEW[1] / 2)
+VIEW_HALF = (_VIEW[0] / 2, _VIEW[1] / 2)
 _DARKENING = 2  # stock's smoothscale gives c - 2 for an even area of colour c
 _SUBPIXEL_BITS = 8
 _WHEEL_WIDTH, _WHEEL_RADIUS = (size * car_dynamics.SIZE for size in (car_dynamics.WHEEL_W, car_dynamics.WHEEL_R))
@@ -71,7 +77,7 @@ class Scene:
     def __init__(self, env: CarRacing) -> None:
         patch = car_racing.GRASS_DIM
         grass = [
-            [complex(patch * (x + i), patch * (y + j)) for i, j in ((1, 0), (0, 0), (0, 1), (1, 1))]
+            [complex(patch * x + i * patch, patch * y + j * patch) for i, j in ((1, 0), (0, 0), (0, 1), (1, 1))]
             for x in range(-20, 20, 2)
             for y in range(-20, 20, 2)
         ]
@@ -86,6 +92,23 @@ class Scene:
             if isinstance(colour, np.ndarray):  # a tile; kerbs have tuples
                 env.road_poly[row] = (polygon, self.colours[len(grass) + row])
                 next(tiles).color = self.colours[len(grass) + row]
+
+    def in_view(self, position: complex, turn: complex, margin: float) -> NDArray[np.intp]:
+        """Rows of the polygons that may reach into the view or up to `margin` pixels beside it.
+
+        `position` is the car's, `turn` takes the plane to pixels of the picture as seen from the car.
+        """
+        place = (self.middles - position) * turn - VIEW_MIDDLE
+        reach = self.reach * abs(turn) + margin
+        seen = np.abs(place.real) < reach + VIEW_HALF[0]
+        seen &= np.abs(place.imag) < reach + VIEW_HALF[1]
+        return np.flatnonzero(seen)
+
+    @staticmethod
+    def fills_view(position: complex, turn: complex) -> bool:
+        """Whether the playfield's end is out of sight for certain."""
+        away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
+        return away * abs(turn) > abs(VIEW_MIDDLE) + math.hypot(*VIEW_HALF)
 
 
 def inward(corners: Points) -> Points:
@@ -116,20 +139,16 @@ class SmallPainter:
 
     shape = FRAME_SHAPE
     _SIZE = 2 * FRAME_SHAPE[0]
-    _VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)  # of the 1000x800 picture
     _CAR = complex(car_racing.WINDOW_W / 2, car_racing.WINDOW_H / 4)  # where it is in that picture, from below
 
     def __init__(self) -> None:
         self._canvas = np.zeros((self._SIZE, self._SIZE, 3), np.uint8)
         one = 1 << _SUBPIXEL_BITS
-        self._scale = np.array([one * self._SIZE / self._VIEW[0], -one * self._SIZE / self._VIEW[1]])
+        self._scale = np.array([one * self._SIZE / _VIEW[0], -one * self._SIZE / _VIEW[1]])
         # From the car, in pixels of the picture, to sub-pixels of the canvas; a pixel's middle is a whole number.
         self._offset = np.array([self._CAR.real, self._CAR.imag - car_racing.WINDOW_H]) * self._scale - one / 2
         self._offset += 0.5  # the conversion to whole numbers truncates
-        # The view's middle as seen from the car, and half its size, in pixels of the picture.
-        self._middle = complex(0, car_racing.WINDOW_H - self._VIEW[1] / 2) - self._CAR + self._VIEW[0] / 2
-        self._half = (self._VIEW[0] / 2, self._VIEW[1] / 2)
-        pixel = 0.5 * (self._VIEW[0] + self._VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
+        pixel = 0.5 * (_VIEW[0] + _VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
         self._shrink = pixel / 2
         self._hull: tuple[float, list[NDArray[np.int32]]] = (0.0, [])
 
@@ -157,8 +176,7 @@ class SmallPainter:
         return np.asarray(cv2.resize(self._canvas, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
 
     def _draw_field(self, position: complex, turn: complex) -> None:
-        away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
-        if away * abs(turn) > math.hypot(*self._VIEW):  # the end of the world is out of sight
+        if self._scene.fills_view(position, turn):
             np.copyto(self._canvas, self._lawn)
             return
         self._canvas[:] = 0
@@ -166,11 +184,7 @@ class SmallPainter:
 
     def _draw_scene(self, position: complex, turn: complex, zoom: float) -> None:
         scene = self._scene
-        place = (scene.middles - position) * turn - self._middle
-        reach = scene.reach * zoom
-        seen = np.abs(place.real) < reach + self._half[0]
-        seen &= np.abs(place.imag) < reach + self._half[1]
-        rows = np.flatnonzero(seen)
+        rows = scene.in_view(position, turn, margin=0)
         shrink = np.minimum(self._shrink / zoom, self._narrow[rows])
         corners = (scene.corners[rows] + self._inward[rows] * shrink - position) * turn
         for polygon, colour in zip(self._to_canvas(corners), self._dark(scene.colours[rows]), strict=True):
