@@ -17,21 +17,23 @@ DRAWINGS = ("exact", "fast")
 
 def checked_action(space: spaces.Space[Any], action: Any) -> Any:
     """`action` as CarRacing takes it; raises `InvalidAction` where the game would take it silently."""
-    expected = f"an action of {space}"
-    mend = "take one from env.action_space.sample()"
     if isinstance(space, spaces.Discrete):
         if not space.contains(action):
-            raise InvalidAction("action", action, expected, mend)
+            raise _refused(space, action)
         return action
     assert isinstance(space, spaces.Box)
     try:
         values = np.asarray(action)
     except ValueError as error:
-        raise InvalidAction("action", action, expected, mend) from error
+        raise _refused(space, action) from error
     fits = values.dtype.kind in "iuf" and values.shape == space.shape
     if not fits or not ((values >= space.low) & (values <= space.high)).all():  # NaN is neither
-        raise InvalidAction("action", action, expected, mend)
+        raise _refused(space, action)
     return values
+
+
+def _refused(space: spaces.Space[Any], action: Any) -> InvalidAction:
+    return InvalidAction("action", action, f"one of {space}", "take one from env.action_space.sample()")
 
 
 class FastCarRacing(CarRacing):
