@@ -12,7 +12,7 @@ from __future__ import annotations
 import cmath
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ try:
         import Box2D  # noqa: F401 (without it Gymnasium raises an error that is no ImportError)
     import cv2
     import pygame  # noqa: F401 (the same)
-    from gymnasium.envs.box2d import car_dynamics, car_racing
+    from gymnasium.envs.box2d import car_dynamics
+    from gymnasium.envs.box2d import car_racing as car_racing  # for others: its absence is explained here
     from gymnasium.envs.box2d.car_dynamics import Car
-    from gymnasium.envs.box2d.car_racing import CarRacing as CarRacing  # for others: here its absence is explained
+    from gymnasium.envs.box2d.car_racing import CarRacing as CarRacing
 except ImportError as error:
     raise MissingPackage(
         "CarRacing", f"no package {error.name!r}", "the extra 'carracing'", "pip install 'wm-envs[carracing]'"
@@ -40,6 +41,11 @@ cv2.setNumThreads(1)  # many games run side by side: threads inside one drawing 
 Points = NDArray[np.complex128]
 
 VIEW_ROWS = 84  # of the 96 rows of an observation; below them are the indicators, which V does not see
+# The part of the 1000x800 picture that the indicators leave: its middle as seen from the car, y upwards, and half
+# its size, in pixels of that picture.
+_VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)
+VIEW_MIDDLE = complex(0, car_racing.WINDOW_H * 3 / 4 - _VIEW[1] / 2)
+VIEW_HALF = (_VIEW[0] / 2, _VIEW[1] / 2)
 _DARKENING = 2  # stock's smoothscale gives c - 2 for an even area of colour c
 _SUBPIXEL_BITS = 8
 _WHEEL_WIDTH, _WHEEL_RADIUS = (size * car_dynamics.SIZE for size in (car_dynamics.WHEEL_W, car_dynamics.WHEEL_R))
@@ -48,6 +54,7 @@ _HULL: list[Points] = [
     np.array([complex(x, y) * car_dynamics.SIZE for x, y in polygon])
     for polygon in (car_dynamics.HULL_POLY1, car_dynamics.HULL_POLY2, car_dynamics.HULL_POLY3, car_dynamics.HULL_POLY4)
 ]
+_WHEELS = [complex(x, y) * car_dynamics.SIZE for x, y in car_dynamics.WHEELPOS]
 _PAINT, _TYRE, _STRIPE = (202, 0, 0), (0, 0, 0), (75, 75, 75)  # darkened, as everything here
 
 
@@ -71,7 +78,7 @@ class Scene:
     def __init__(self, env: CarRacing) -> None:
         patch = car_racing.GRASS_DIM
         grass = [
-            [complex(patch * (x + i), patch * (y + j)) for i, j in ((1, 0), (0, 0), (0, 1), (1, 1))]
+            [complex(patch * x + i * patch, patch * y + j * patch) for i, j in ((1, 0), (0, 0), (0, 1), (1, 1))]
             for x in range(-20, 20, 2)
             for y in range(-20, 20, 2)
         ]
@@ -86,6 +93,23 @@ class Scene:
             if isinstance(colour, np.ndarray):  # a tile; kerbs have tuples
                 env.road_poly[row] = (polygon, self.colours[len(grass) + row])
                 next(tiles).color = self.colours[len(grass) + row]
+
+    def in_view(self, position: complex, turn: complex, margin: float) -> NDArray[np.intp]:
+        """Rows of the polygons that may reach into the view or up to `margin` pixels beside it.
+
+        `position` is the car's, `turn` takes the plane to pixels of the picture as seen from the car.
+        """
+        place = (self.middles - position) * turn - VIEW_MIDDLE
+        reach = self.reach * abs(turn) + margin
+        seen = np.abs(place.real) < reach + VIEW_HALF[0]
+        seen &= np.abs(place.imag) < reach + VIEW_HALF[1]
+        return np.flatnonzero(seen)
+
+    @staticmethod
+    def fills_view(position: complex, turn: complex) -> bool:
+        """Whether the playfield's end is out of sight for certain."""
+        away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
+        return away * abs(turn) > abs(VIEW_MIDDLE) + math.hypot(*VIEW_HALF)
 
 
 def inward(corners: Points) -> Points:
@@ -116,91 +140,93 @@ class SmallPainter:
 
     shape = FRAME_SHAPE
     _SIZE = 2 * FRAME_SHAPE[0]
-    _VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)  # of the 1000x800 picture
     _CAR = complex(car_racing.WINDOW_W / 2, car_racing.WINDOW_H / 4)  # where it is in that picture, from below
 
     def __init__(self) -> None:
         self._canvas = np.zeros((self._SIZE, self._SIZE, 3), np.uint8)
         one = 1 << _SUBPIXEL_BITS
-        self._scale = np.array([one * self._SIZE / self._VIEW[0], -one * self._SIZE / self._VIEW[1]])
+        self._scale = np.array([one * self._SIZE / _VIEW[0], -one * self._SIZE / _VIEW[1]])
         # From the car, in pixels of the picture, to sub-pixels of the canvas; a pixel's middle is a whole number.
         self._offset = np.array([self._CAR.real, self._CAR.imag - car_racing.WINDOW_H]) * self._scale - one / 2
         self._offset += 0.5  # the conversion to whole numbers truncates
-        # The view's middle as seen from the car, and half its size, in pixels of the picture.
-        self._middle = complex(0, car_racing.WINDOW_H - self._VIEW[1] / 2) - self._CAR + self._VIEW[0] / 2
-        self._half = (self._VIEW[0] / 2, self._VIEW[1] / 2)
-        pixel = 0.5 * (self._VIEW[0] + self._VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
+        pixel = 0.5 * (_VIEW[0] + _VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
         self._shrink = pixel / 2
-        self._hull: tuple[float, list[NDArray[np.int32]]] = (0.0, [])
 
     def begin(self, env: CarRacing) -> None:
         """Take the track of a new episode."""
         self._scene = Scene(env)
+        self._zoom = 0.0
         self._inward = inward(self._scene.corners)
         self._narrow = np.abs(self._scene.corners - np.roll(self._scene.corners, 1, axis=1)).min(axis=1)[:, None] / 2
         bounds = car_racing.PLAYFIELD
         self._field: Points = np.array([complex(x, y) * bounds for x, y in ((1, 1), (1, -1), (-1, -1), (-1, 1))])
-        colour = self._dark(np.asarray(self._scene.background, float))
+        colour = _dark(np.asarray(self._scene.background, float))
         self._lawn = np.broadcast_to(np.array(colour, np.uint8), self._canvas.shape).copy()
         self._lawn_colour = colour
+
+    def _zoom_to(self, zoom: float) -> None:
+        """Shrink everything by half a pixel of the canvas, at most to a line."""
+        self._zoom = zoom
+        self._corners = self._scene.corners + self._inward * np.minimum(self._shrink / zoom, self._narrow)
+        self._hull = [self._to_canvas((polygon + inward(polygon) * self._shrink / zoom) * zoom) for polygon in _HULL]
 
     def draw(self, env: CarRacing) -> Frame:
         """The frame of this moment, (64, 64, 3)."""
         assert env.car is not None
         zoom = zoom_at(env.t)
-        hull = env.car.hull
-        position = complex(*hull.position)
-        turn = cmath.rect(zoom, -hull.angle)  # from the plane to pixels of the picture, from the car
+        if zoom != self._zoom:
+            self._zoom_to(zoom)
+        position = complex(*env.car.hull.position)
+        turn = cmath.rect(zoom, -env.car.hull.angle)  # from the plane to pixels of the picture, from the car
         self._draw_field(position, turn)
-        self._draw_scene(position, turn, zoom)
-        self._draw_car(env.car, position, turn, zoom)
+        self._draw_scene(position, turn)
+        self._draw_car(env.car)
         return np.asarray(cv2.resize(self._canvas, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
 
     def _draw_field(self, position: complex, turn: complex) -> None:
-        away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
-        if away * abs(turn) > math.hypot(*self._VIEW):  # the end of the world is out of sight
+        if self._scene.fills_view(position, turn):
             np.copyto(self._canvas, self._lawn)
             return
         self._canvas[:] = 0
-        self._fill(self._to_canvas((self._field - position) * turn), self._lawn_colour)
+        self._fill([self._to_canvas((self._field - position) * turn)], [self._lawn_colour])
 
-    def _draw_scene(self, position: complex, turn: complex, zoom: float) -> None:
+    def _draw_scene(self, position: complex, turn: complex) -> None:
         scene = self._scene
-        place = (scene.middles - position) * turn - self._middle
-        reach = scene.reach * zoom
-        seen = np.abs(place.real) < reach + self._half[0]
-        seen &= np.abs(place.imag) < reach + self._half[1]
-        rows = np.flatnonzero(seen)
-        shrink = np.minimum(self._shrink / zoom, self._narrow[rows])
-        corners = (scene.corners[rows] + self._inward[rows] * shrink - position) * turn
-        for polygon, colour in zip(self._to_canvas(corners), self._dark(scene.colours[rows]), strict=True):
-            self._fill(polygon, colour)
+        rows = scene.in_view(position, turn, margin=0)
+        polygons = self._to_canvas((self._corners[rows] - position) * turn)
+        self._fill(polygons, _dark(scene.colours[rows]))
 
-    def _draw_car(self, car: Car, position: complex, turn: complex, zoom: float) -> None:
-        shrink = self._shrink / zoom
-        stripes = [(owner, seen) for owner, wheel in enumerate(car.wheels) if (seen := stripe(wheel.phase))]
-        owners = [0, 1, 2, 3, *(owner for owner, _ in stripes)]
-        ends = np.array([(-1.0, 1.0)] * 4 + [seen for _, seen in stripes]) * _WHEEL_RADIUS
-        height = np.maximum(np.abs(ends[:, 1] - ends[:, 0]) / 2 - shrink, 0)
-        corners = max(_WHEEL_WIDTH - shrink, 0) * _SIGNS.real + 1j * height[:, None] * _SIGNS.imag
-        corners += 1j * ends.mean(axis=1)[:, None]
-        places = np.array([complex(*wheel.position) for wheel in car.wheels]) - position
-        turns = np.array([cmath.rect(1, wheel.angle) for wheel in car.wheels])
-        polygons = self._to_canvas((corners * turns[owners, None] + places[owners, None]) * turn)
-        for number, polygon in enumerate(polygons):
-            self._fill(polygon, _TYRE if number < 4 else _STRIPE)
-        if self._hull[0] != zoom:  # the camera turns with the hull: it changes with the zoom only
-            self._hull = (zoom, [self._to_canvas((p + inward(p) * shrink) * zoom) for p in _HULL])
-        for polygon in self._hull[1]:
-            self._fill(polygon, _PAINT)
+    def _draw_car(self, car: Car) -> None:
+        """The camera turns with the hull, so that but for the front wheels only stripes change."""
+        boxes, colours = [], []
+        for wheel, place in zip(car.wheels, _WHEELS, strict=True):
+            turn = self._zoom * cmath.rect(1, wheel.joint.angle)
+            ends = stripe(wheel.phase)
+            for low, high in ((-1.0, 1.0), ends) if ends else ((-1.0, 1.0),):
+                boxes.append([place * self._zoom + turn * corner for corner in self._box(low, high)])
+            colours += [_TYRE, _STRIPE] if ends else [_TYRE]
+        self._fill(self._to_canvas(np.array(boxes)), colours)
+        self._fill(self._hull, [_PAINT] * len(_HULL))
+
+    def _box(self, low: float, high: float) -> list[complex]:
+        """A box across a wheel from `low` to `high` (-1 to 1), as seen from its middle, shrunk."""
+        shrink = self._shrink / self._zoom
+        width = max(_WHEEL_WIDTH - shrink, 0.0)
+        middle, half = _WHEEL_RADIUS * (low + high) / 2, max(_WHEEL_RADIUS * abs(high - low) / 2 - shrink, 0.0)
+        bottom, top = middle - half, middle + half
+        return [complex(-width, top), complex(width, top), complex(width, bottom), complex(-width, bottom)]
 
     def _to_canvas(self, points: Points) -> NDArray[np.int32]:
         """Points (..., C) in pixels of the picture, from the car -> sub-pixels of the canvas (..., C, 2)."""
         return (points.view(np.float64).reshape(*points.shape, 2) * self._scale + self._offset).astype(np.int32)
 
-    def _fill(self, polygon: NDArray[np.int32], colour: Any) -> None:
-        cv2.fillConvexPoly(self._canvas, polygon, colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+    def _fill(self, polygons: Iterable[NDArray[np.int32]], colours: Sequence[Sequence[int]]) -> None:
+        canvas, fill, smooth = self._canvas, cv2.fillConvexPoly, cv2.LINE_AA  # looked up once: this is the inner loop
+        for polygon, colour in zip(polygons, colours, strict=True):
+            fill(canvas, polygon, colour, smooth, _SUBPIXEL_BITS)
 
-    @staticmethod
-    def _dark(colours: NDArray[np.floating[Any]]) -> Any:
-        return np.maximum(colours.astype(np.int64) - _DARKENING, 0).tolist()
+
+def _dark(colours: NDArray[np.floating[Any]]) -> list[Any]:
+    """Colours (..., 3) as stock's scaling leaves them."""
+    shades: list[Any] = np.maximum(colours.astype(np.int64) - _DARKENING, 0).tolist()
+    return shades

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
 from wm_envs.car_drawing import CarRacing, SmallPainter
+from wm_envs.car_exact import ExactPainter, outgrown
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
 
 DRAWINGS = ("exact", "fast")
@@ -16,21 +17,23 @@ DRAWINGS = ("exact", "fast")
 
 def checked_action(space: spaces.Space[Any], action: Any) -> Any:
     """`action` as CarRacing takes it; raises `InvalidAction` where the game would take it silently."""
-    expected = f"an action of {space}"
-    mend = "take one from env.action_space.sample()"
     if isinstance(space, spaces.Discrete):
         if not space.contains(action):
-            raise InvalidAction("action", action, expected, mend)
+            raise _refused(space, action)
         return action
     assert isinstance(space, spaces.Box)
     try:
         values = np.asarray(action)
     except ValueError as error:
-        raise InvalidAction("action", action, expected, mend) from error
+        raise _refused(space, action) from error
     fits = values.dtype.kind in "iuf" and values.shape == space.shape
     if not fits or not ((values >= space.low) & (values <= space.high)).all():  # NaN is neither
-        raise InvalidAction("action", action, expected, mend)
+        raise _refused(space, action)
     return values
+
+
+def _refused(space: spaces.Space[Any], action: Any) -> InvalidAction:
+    return InvalidAction("action", action, f"one of {space}", "take one from env.action_space.sample()")
 
 
 class FastCarRacing(CarRacing):
@@ -51,10 +54,9 @@ class FastCarRacing(CarRacing):
             raise InvalidOption("drawing", drawing, f"one of {list(DRAWINGS)}", "pass drawing='exact', say")
         super().__init__(render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
         EzPickle.__init__(self, drawing, render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
-        self._painter = SmallPainter() if drawing == "fast" else None
+        self._painter = SmallPainter() if drawing == "fast" else ExactPainter()
         self._drawn = True
-        if self._painter:
-            self.observation_space = spaces.Box(0, 255, self._painter.shape, np.uint8)
+        self.observation_space = spaces.Box(0, 255, self._painter.shape, np.uint8)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One tick."""
@@ -71,11 +73,15 @@ class FastCarRacing(CarRacing):
 
     def _create_track(self) -> bool:
         success = bool(super()._create_track())
-        if success and self._painter:
+        if success:
             self._painter.begin(self)
         return success
 
     def _render(self, mode: str) -> Any:
-        if mode != "state_pixels" or (self._drawn and not self._painter):
+        if mode != "state_pixels":
             return super()._render(mode)
-        return self._painter.draw(self) if self._painter and self._drawn else None
+        if not self._drawn:
+            return None
+        if isinstance(self._painter, ExactPainter) and outgrown(self):
+            return super()._render(mode)
+        return self._painter.draw(self)
