@@ -23,6 +23,7 @@ from training.checkpoint import (
     total_loss,
 )
 from training.options import count, not_negative, positive, remember, stage_option
+from training.pool import Workers
 from training.progress import Progress
 from training.rollouts import RolloutStore
 from training.sequences import Latents, Streams, Window, encode_store, join
@@ -56,6 +57,7 @@ class MemoryOptions:
     start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True)
     seed: int = stage_option(0, "of the weights, the order and the noise", True)
     checkpoint_every: int = stage_option(200, "batches between checkpoints")
+    workers: int = stage_option(0, "processes that encode the store (0: one a core)")
 
 
 def main(options: MemoryOptions) -> dict[str, Any]:
@@ -67,13 +69,15 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     positive("posterior_noise", options.posterior_noise)
     if not_negative("blind", options.blind) >= 1:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
-    count("seed", options.seed, 0)
+    for name in ("seed", "workers"):
+        count(name, getattr(options, name), 0)
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
     remember(run / "memory.json", options)
     vision = load_vision(run)
-    encoded = encode_store(vision, store.parts, run / "latents", run)
+    workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
+    encoded = encode_store(vision, run / "vision.safetensors", store.parts, run / "latents", run, workers)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
         join(

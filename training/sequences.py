@@ -7,6 +7,7 @@ and whether the game ended within them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from training.checkpoint import load_checkpoint
+from training.pool import Workers, run_jobs
 from training.progress import Progress
-from training.rollouts import Part
+from training.rollouts import Part, read_part
 from training.vision import encode_frames
 from wm_envs.files import write_bytes
-from wm_envs.vision import ConvVAE
+from wm_envs.hardware import best_device
+from wm_envs.vision import ConvVAE, VisionConfig
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,56 @@ class Latents:
         return mean + self.noise * (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
 
 
-def encode_store(vision: ConvVAE, parts: list[Part], folder: Path, run: Path) -> list[tuple[Tensor, Tensor]]:
-    """V's (means, logvars) of every part, kept in `folder` so that they are encoded once."""
+@dataclass(frozen=True)
+class EncodeJob:
+    """One part to encode; a job is all that its result depends on."""
+
+    weights: Path  # a checkpoint of V
+    config: VisionConfig
+    part: Path
+    to: Path
+    identity: str  # of the weights
+
+
+@functools.lru_cache(maxsize=1)
+def _vision(weights: Path, config: VisionConfig, identity: str) -> ConvVAE:
+    vision = ConvVAE(config).to(best_device(), memory_format=torch.channels_last)
+    load_checkpoint(weights, vision)
+    return vision.eval()
+
+
+def encode_part(job: EncodeJob) -> None:
+    """Write V's means and log variances of one part to `job.to`."""
+    vision, part = _vision(job.weights, job.config, job.identity), read_part(job.part)
+    blocks = [encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)]
+    means, logvars = (torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
+    write_bytes(job.to, save({"means": means, "logvars": logvars}, {"vision": job.identity}))
+
+
+def encode_store(
+    vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, run: Path, workers: Workers
+) -> list[tuple[Tensor, Tensor]]:
+    """V's (means, logvars) of every part, kept in `folder` so that they are encoded once.
+
+    `weights` is the checkpoint of this very V: processes read it there.
+    """
     identity = weights_hash(vision)
     folder.mkdir(parents=True, exist_ok=True)
-    encoded = []
-    with Progress("encode", sum(part.size for part in parts), run, "frames") as progress:
-        for part in parts:
-            path = folder / f"part-{part.index:05d}.safetensors"
-            latents = _cached(path, identity, part.size)
-            if latents is None:
-                blocks = [
-                    encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)
-                ]
-                latents = tuple(torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
-                write_bytes(path, save({"means": latents[0], "logvars": latents[1]}, {"vision": identity}))
-            encoded.append(latents)
-            progress.update(part.size)
-    return encoded
+    paths = [folder / f"part-{part.index:05d}.safetensors" for part in parts]
+    encoded = [_cached(path, identity, part.size) for path, part in zip(paths, parts, strict=True)]
+    jobs = [
+        EncodeJob(weights, vision.config, part.path, path, identity)
+        for part, path, latents in zip(parts, paths, encoded, strict=True)
+        if latents is None
+    ]
+    sizes = {path: part.size for path, part in zip(paths, parts, strict=True)}
+    with Progress("encode", sum(sizes.values()), run, "frames") as progress:
+        progress.skip(sum(sizes.values()) - sum(sizes[job.to] for job in jobs))
+        for job, _ in run_jobs(encode_part, jobs, workers):
+            progress.update(sizes[job.to])
+    made = {job.to for job in jobs}
+    read = zip(paths, parts, encoded, strict=True)
+    return [_cached(path, identity, part.size) if path in made else latents for path, part, latents in read]  # type: ignore[misc]
 
 
 def _cached(path: Path, identity: str, size: int) -> tuple[Tensor, Tensor] | None:
