@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from conftest import TINY, synthetic_episodes, synthetic_store
 
-from training.checkpoint import generator
+from training.checkpoint import generator, save_checkpoint
+from training.pool import Workers
 from training.rollouts import Part, RolloutStore
 from training.sequences import Latents, Streams, encode_store, join
 from wm_envs.vision import ConvVAE
@@ -136,13 +138,19 @@ def test_a_store_smaller_than_a_window_is_repeated() -> None:
     assert set(seen.flatten().tolist()) == set(range(7))
 
 
+def encode(vision: ConvVAE, parts: list[Part], run: Path, workers: int = 1) -> list:
+    """`encode_store` of a V that has just been saved."""
+    save_checkpoint(run / "v.safetensors", vision, torch.optim.SGD(vision.parameters()), 1)
+    return encode_store(vision, run / "v.safetensors", parts, run / "latents", run, Workers(workers))
+
+
 def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training import sequences
 
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
     torch.manual_seed(0)
     vision = ConvVAE(TINY.vision).eval()
-    first = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    first = encode(vision, parts, tmp_path)
     assert [means.shape for means, _ in first] == [(100, 4)] * 2
     frames = torch.from_numpy(synthetic_episodes([37, 50, 13], seed=1)[0].frames)
     with torch.no_grad():
@@ -151,22 +159,31 @@ def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatc
 
     calls, real = [], sequences.encode_frames
     monkeypatch.setattr(sequences, "encode_frames", lambda *given: calls.append(1) or real(*given))
-    again = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    again = encode(vision, parts, tmp_path)
     assert not calls
     assert all(torch.equal(a, b) for p, q in zip(first, again, strict=True) for a, b in zip(p, q, strict=True))
     with torch.no_grad():
         vision.mean.bias.add_(1)
-    moved = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    moved = encode(vision, parts, tmp_path)
     assert len(calls) == 2 and not torch.equal(moved[0][0], first[0][0])
+
+
+def test_latents_do_not_depend_on_the_processes(tmp_path: Path) -> None:
+    parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
+    vision = ConvVAE(TINY.vision).eval()
+    alone = encode(vision, parts, tmp_path)
+    shutil.rmtree(tmp_path / "latents")
+    for one, other in zip(alone, encode(vision, parts, tmp_path, workers=2), strict=True):
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0.05)
 
 
 def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path, parts=1) / "rollouts").parts
     vision = ConvVAE(TINY.vision).eval()
-    first = encode_store(vision, parts, tmp_path / "latents", tmp_path)
+    first = encode(vision, parts, tmp_path)[0][0].clone()  # what was read may be a map of the file
     path = next((tmp_path / "latents").iterdir())
     path.write_bytes(path.read_bytes()[:50])
-    assert torch.equal(encode_store(vision, parts, tmp_path / "latents", tmp_path)[0][0], first[0][0])
+    assert torch.equal(encode(vision, parts, tmp_path)[0][0], first)
 
 
 def test_join_keeps_types(tmp_path: Path) -> None:
