@@ -193,7 +193,8 @@ class SmallPainter:
             np.copyto(self._canvas, self._lawn)
             return
         self._canvas[:] = 0
-        self._fill([self._to_canvas((self._field - position) * turn)], [self._lawn_colour])
+        corners = self._field + inward(self._field) * self._shrink / self._zoom
+        self._fill([self._to_canvas((corners - position) * turn)], [self._lawn_colour])
 
     def _draw_scene(self, position: complex, turn: complex) -> None:
         scene = self._scene
