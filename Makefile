@@ -32,8 +32,9 @@ format: $(VENV)/.installed-dev ## let ruff mend what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(VENV)/.installed-dev ## steps a second, dream against game
+bench: $(VENV)/.installed-dev ## steps a second: dream against game, CarRacing's painters
 	$(PY) benchmarks/dream.py
+	$(PY) benchmarks/car_racing.py
 
 clean: ## remove .venv, caches and build products (not runs/, not recordings/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -91,7 +91,7 @@ def test_training_has_no_circle() -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     loaded = fresh_process("import sys, wm_envs; print(*{name.split('.')[0] for name in sys.modules})").split()
     assert "gymnasium" in loaded
-    assert not {"torch", "vizdoom", "cv2", "pygame", "training", "zarr", "cma"} & set(loaded)
+    assert not {"torch", "vizdoom", "Box2D", "cv2", "pygame", "training", "zarr", "cma"} & set(loaded)
 
 
 def test_ids_are_registered_with_string_entry_points() -> None:
@@ -103,6 +103,7 @@ def test_ids_are_registered_with_string_entry_points() -> None:
     for name in ("WMDream-v0", "WMTakeCover-v0"):
         spec = gym.spec(name)
         assert isinstance(spec.entry_point, str) and isinstance(spec.vector_entry_point, str)
+    assert isinstance(gym.spec("FastCarRacing-v0").entry_point, str)
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=name_of)

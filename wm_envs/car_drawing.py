@@ -12,8 +12,8 @@ from __future__ import annotations
 import cmath
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,12 @@ VIEW_HALF = (_VIEW[0] / 2, _VIEW[1] / 2)
 _DARKENING = 2  # stock's smoothscale gives c - 2 for an even area of colour c
 _SUBPIXEL_BITS = 8
 _WHEEL_WIDTH, _WHEEL_RADIUS = (size * car_dynamics.SIZE for size in (car_dynamics.WHEEL_W, car_dynamics.WHEEL_R))
-_SIGNS: Points = np.array([-1 + 1j, 1 + 1j, 1 - 1j, -1 - 1j])
 _HULL: list[Points] = [
     np.array([complex(x, y) * car_dynamics.SIZE for x, y in polygon])
     for polygon in (car_dynamics.HULL_POLY1, car_dynamics.HULL_POLY2, car_dynamics.HULL_POLY3, car_dynamics.HULL_POLY4)
 ]
-_WHEELS = [complex(x, y) * car_dynamics.SIZE for x, y in car_dynamics.WHEELPOS]
+_WHEELS: Points = np.array([complex(x, y) * car_dynamics.SIZE for x, y in car_dynamics.WHEELPOS])
+_SIDE, _TOP = np.array([-1.0, 1.0, 1.0, -1.0]), np.array([1.0, 1.0, -1.0, -1.0])  # the corners of a box
 _PAINT, _TYRE, _STRIPE = (202, 0, 0), (0, 0, 0), (75, 75, 75)  # darkened, as everything here
 
 
@@ -73,6 +73,7 @@ class Scene:
 
     N polygons: `corners` (N, 4), `middles` (N,), `reach` (N,) from the middle to the farthest corner,
     `colours` (N, 3). The game recolours tiles that are driven on: their colours are views of `colours`.
+    The first `grass` rows are grass; `tiles` are those of the road's tiles, with corners left, right, right, left.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -88,11 +89,12 @@ class Scene:
         self.reach = np.abs(self.corners - self.middles[:, None]).max(axis=1)
         self.colours = np.array([env.grass_color] * len(grass) + [colour for _, colour in env.road_poly], float)
         self.background = env.bg_color
-        tiles: Iterator[Any] = iter(env.road or ())
-        for row, (polygon, colour) in enumerate(env.road_poly):
-            if isinstance(colour, np.ndarray):  # a tile; kerbs have tuples
-                env.road_poly[row] = (polygon, self.colours[len(grass) + row])
-                next(tiles).color = self.colours[len(grass) + row]
+        # Tiles have arrays of numbers for colours, which the game changes in place; kerbs have tuples.
+        tiles: list[int] = [row for row, (_, colour) in enumerate(env.road_poly) if isinstance(colour, np.ndarray)]
+        for row, tile in zip(tiles, cast("list[Any]", env.road), strict=True):
+            tile.color = self.colours[len(grass) + row]
+            env.road_poly[row] = (env.road_poly[row][0], tile.color)
+        self.grass, self.tiles = len(grass), len(grass) + np.array(tiles)
 
     def in_view(self, position: complex, turn: complex, margin: float) -> NDArray[np.intp]:
         """Rows of the polygons that may reach into the view or up to `margin` pixels beside it.
@@ -114,11 +116,11 @@ class Scene:
 
 def inward(corners: Points) -> Points:
     """For each corner (..., C) of convex polygons: where to move it so that all sides move in by about 1."""
+    return _units(np.roll(corners, 1, axis=-1) - corners) + _units(np.roll(corners, -1, axis=-1) - corners)
 
-    def unit(vectors: Points) -> Points:
-        return vectors / np.maximum(np.abs(vectors), 1e-9)
 
-    return unit(np.roll(corners, 1, axis=-1) - corners) + unit(np.roll(corners, -1, axis=-1) - corners)
+def _units(vectors: Points) -> Points:
+    return vectors / np.maximum(np.abs(vectors), 1e-9)
 
 
 def stripe(phase: float) -> tuple[float, float] | None:
@@ -157,12 +159,15 @@ class SmallPainter:
         self._scene = Scene(env)
         self._zoom = 0.0
         self._inward = inward(self._scene.corners)
+        tiles = self._scene.corners[self._scene.tiles]  # sideways only: grass must not show between them
+        self._inward[self._scene.tiles] = _units(tiles[:, [1, 0, 3, 2]] - tiles)
         self._narrow = np.abs(self._scene.corners - np.roll(self._scene.corners, 1, axis=1)).min(axis=1)[:, None] / 2
         bounds = car_racing.PLAYFIELD
         self._field: Points = np.array([complex(x, y) * bounds for x, y in ((1, 1), (1, -1), (-1, -1), (-1, 1))])
         colour = _dark(np.asarray(self._scene.background, float))
         self._lawn = np.broadcast_to(np.array(colour, np.uint8), self._canvas.shape).copy()
         self._lawn_colour = colour
+        self._grass_colour = _dark(self._scene.colours[0])
 
     def _zoom_to(self, zoom: float) -> None:
         """Shrink everything by half a pixel of the canvas, at most to a line."""
@@ -188,33 +193,30 @@ class SmallPainter:
             np.copyto(self._canvas, self._lawn)
             return
         self._canvas[:] = 0
-        self._fill([self._to_canvas((self._field - position) * turn)], [self._lawn_colour])
+        corners = self._field + inward(self._field) * self._shrink / self._zoom
+        self._fill([self._to_canvas((corners - position) * turn)], [self._lawn_colour])
 
     def _draw_scene(self, position: complex, turn: complex) -> None:
         scene = self._scene
         rows = scene.in_view(position, turn, margin=0)
         polygons = self._to_canvas((self._corners[rows] - position) * turn)
-        self._fill(polygons, _dark(scene.colours[rows]))
+        grass = int(np.searchsorted(rows, scene.grass))
+        if grass:  # all of one colour and apart from each other: one call
+            cv2.fillPoly(self._canvas, list(polygons[:grass]), self._grass_colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+        self._fill(polygons[grass:], _dark(scene.colours[rows[grass:]]))
 
     def _draw_car(self, car: Car) -> None:
-        """The camera turns with the hull, so that but for the front wheels only stripes change."""
-        boxes, colours = [], []
-        for wheel, place in zip(car.wheels, _WHEELS, strict=True):
-            turn = self._zoom * cmath.rect(1, wheel.joint.angle)
-            ends = stripe(wheel.phase)
-            for low, high in ((-1.0, 1.0), ends) if ends else ((-1.0, 1.0),):
-                boxes.append([place * self._zoom + turn * corner for corner in self._box(low, high)])
-            colours += [_TYRE, _STRIPE] if ends else [_TYRE]
-        self._fill(self._to_canvas(np.array(boxes)), colours)
-        self._fill(self._hull, [_PAINT] * len(_HULL))
-
-    def _box(self, low: float, high: float) -> list[complex]:
-        """A box across a wheel from `low` to `high` (-1 to 1), as seen from its middle, shrunk."""
+        """The camera turns with the hull, so that but for the front wheels only the stripes move."""
+        stripes = [(wheel, seen) for wheel, body in enumerate(car.wheels) if (seen := stripe(body.phase))]
+        wheels = [0, 1, 2, 3, *(wheel for wheel, _ in stripes)]
+        ends = np.array([(-1.0, 1.0)] * 4 + [seen for _, seen in stripes]) * _WHEEL_RADIUS
         shrink = self._shrink / self._zoom
-        width = max(_WHEEL_WIDTH - shrink, 0.0)
-        middle, half = _WHEEL_RADIUS * (low + high) / 2, max(_WHEEL_RADIUS * abs(high - low) / 2 - shrink, 0.0)
-        bottom, top = middle - half, middle + half
-        return [complex(-width, top), complex(width, top), complex(width, bottom), complex(-width, bottom)]
+        half = np.maximum(np.abs(ends[:, 1] - ends[:, 0]) / 2 - shrink, 0)[:, None] * _TOP
+        boxes = max(_WHEEL_WIDTH - shrink, 0) * _SIDE + 1j * (half + ends.sum(axis=1)[:, None] / 2)  # (4 to 8, 4)
+        turns = np.array([cmath.rect(1, body.joint.angle) for body in car.wheels])[wheels, None]
+        polygons = self._to_canvas((boxes * turns + _WHEELS[wheels, None]) * self._zoom)
+        self._fill(polygons, [_TYRE] * 4 + [_STRIPE] * len(stripes))
+        self._fill(self._hull, [_PAINT] * len(_HULL))
 
     def _to_canvas(self, points: Points) -> NDArray[np.int32]:
         """Points (..., C) in pixels of the picture, from the car -> sub-pixels of the canvas (..., C, 2)."""

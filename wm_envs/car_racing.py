@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
 
 from wm_envs.car_drawing import CarRacing, SmallPainter
 from wm_envs.car_exact import ExactPainter, outgrown
@@ -55,8 +56,18 @@ class FastCarRacing(CarRacing):
         super().__init__(render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
         EzPickle.__init__(self, drawing, render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
         self._painter = SmallPainter() if drawing == "fast" else ExactPainter()
-        self._drawn = True
+        self._drawn, self._resetting = True, False
         self.observation_space = spaces.Box(0, 255, self._painter.shape, np.uint8)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Begin an episode, with the track that CarRacing-v3 makes of `seed`."""
+        self._resetting = True  # Gymnasium's reset plays one tick without an action
+        try:
+            return super().reset(seed=seed, options=options)
+        finally:
+            self._resetting = False
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One tick."""
@@ -67,9 +78,7 @@ class FastCarRacing(CarRacing):
         if self.car is None:
             raise ResetNeeded("step", "a step before the first reset", "reset() first", "call env.reset()")
         self._drawn = drawn
-        if action is not None:  # as in the tick that Gymnasium's reset plays
-            action = checked_action(self.action_space, action)
-        return super().step(action)
+        return super().step(None if self._resetting else checked_action(self.action_space, action))  # type: ignore[arg-type]
 
     def _create_track(self) -> bool:
         success = bool(super()._create_track())

@@ -6,7 +6,7 @@ from typing import Any
 
 from wm_envs.car_drawing import CarRacing, crop
 from wm_envs.car_racing import DRAWINGS, FastCarRacing, checked_action
-from wm_envs.errors import InvalidOption
+from wm_envs.errors import InvalidOption, ResetNeeded
 from wm_envs.tasks import Array, Frame, Tick
 
 GAME_DRAWINGS = ("stock", *DRAWINGS)
@@ -34,6 +34,8 @@ class CarRacingGame:
 
     def advance(self, action: Array, ticks: int) -> Tick:
         """Hold `action` ((3,): steer -1..1, gas 0..1, brake 0..1) for `ticks` ticks of 1/50 s."""
+        if self._env.car is None:
+            raise ResetNeeded("advance", "a tick before the first reset", "reset(seed) first", "call game.reset(0)")
         action = checked_action(self._env.action_space, action)
         total = 0.0
         for played in range(1, ticks + 1):
