@@ -51,6 +51,9 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["fidelity", "--temperature", "-1"], "temperature"),
         (["publish", "--world", "nowhere"], "nowhere"),
         (["run", "--rounds", "-1"], "rounds"),
+        (["run", "--learner", "luck"], "learner"),
+        (["ppo", "--discount", "2"], "discount"),
+        (["evaluate", "--drawing", "oils"], "drawing"),
     ],
 )
 def test_mistakes_are_said_in_one_line(
@@ -65,14 +68,16 @@ def test_mistakes_are_said_in_one_line(
 
 TINY = {
     "frames": 1500, "own-frames": 400, "vision-batches": 6, "memory-steps": 30_000, "generations": 2, "population": 4,
-    "rollouts": 2, "validate-episodes": 2, "episodes": 4, "workers": 1, "rounds": 1,
+    "rollouts": 2, "ppo-steps": 16_384, "validate-episodes": 2, "episodes": 4, "workers": 1, "rounds": 1,
 }  # fmt: skip
 
 
-def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("learner", ["ppo", "evolve"])
+def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], learner: str) -> None:
     pytest.importorskip("vizdoom")
     run = tmp_path / "run"
     words = ["run", "--run", str(run), "--json", *(word for k, v in TINY.items() for word in (f"--{k}", str(v)))]
+    words += ["--learner", learner]
     assert main(words) == 0
     first = last_json(capsys)
     assert first["evaluate"]["episodes"] == 4 and 50 < first["evaluate"]["mean"] <= 2100
@@ -87,11 +92,16 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     rows = transfer(
         TransferOptions(
             run=run, temperatures=(0.5,), generations=1, population=4, rollouts=2, validate_every=1,
-            validate_episodes=2, episodes=2, workers=1,
+            validate_episodes=2, episodes=2, workers=1, learner=learner, ppo_steps=16_384,
+            ablations=learner == "evolve",
         )
     )["rows"]  # fmt: skip
     names = [row["policy"] for row in rows]
-    assert names[0] == "tau 0.5" and "random" in names and any("untrained" in name for name in names)
+    assert (
+        names[0] == "tau 0.5"
+        and "random" in names
+        and any("untrained" in name for name in names) == (learner == "evolve")
+    )
     assert all(row["real"]["mean"] > 50 for row in rows)
     assert as_markdown(rows).count("\n") == len(rows) + 2
 

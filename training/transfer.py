@@ -1,7 +1,7 @@
-"""The paper's table: bred in the dream at a temperature, then played in the real game.
+"""The paper's table: learnt in the dream at a temperature, then played in the real game.
 
 Beside it the baselines on the same test seeds: random play, the best open-loop policy (chosen on
-validation seeds), C on z alone, and C on z and the h of an untrained M.
+validation seeds), C on z alone, and C on z and the h of an untrained M (these two bred by CMA-ES).
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-from training import evolve
+from training import evolve, ppo
 from training.episodes import dream_episodes, real_returns
 from training.evaluate import TEST_SEEDS, bred
 from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, EvolveOptions, summary
 from training.options import count, positive, stage_option
 from training.policies import Policy, Script, actor
 from training.pool import Workers
+from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.memory import MDNRNN
 from wm_envs.tasks import Task
@@ -31,11 +32,14 @@ OPEN_LOOPS = (60, 80, 100, 120, 140)  # ticks between changes of side
 
 @dataclass
 class TransferOptions:
-    """Breed one controller a temperature in RUN/world, and play all in dream and game."""
+    """One controller a temperature learns in RUN/world; all are played in dream and game."""
 
     run: Path = stage_option("runs/takecover", "run folder with a world")
     temperatures: tuple[float, ...] = stage_option((0.1, 0.5, 1.0, 1.15, 1.3), "temperatures to breed at")
-    generations: int = stage_option(30, "generations each")
+    learner: str = stage_option("ppo", "how C learns: ppo, or evolve (CMA-ES, as in the paper)")
+    ppo_steps: int = stage_option(1_000_000, "steps of dreams for PPO, each")
+    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)")
+    generations: int = stage_option(30, "generations of CMA-ES, each")
     population: int = stage_option(64, "candidates a generation")
     rollouts: int = stage_option(16, "dreams each")
     validate_every: int = stage_option(10, "generations between validations in the real game")
@@ -53,6 +57,8 @@ def main(options: TransferOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     for temperature in options.temperatures:
         positive("temperatures", temperature)
+    if options.learner not in ("ppo", "evolve"):
+        raise InvalidOption("learner", options.learner, "ppo or evolve", "give --learner ppo")
     run = Path(options.run)
     world = load_world(run / "world")
     workers = Workers(options.workers, options.ray)
@@ -60,7 +66,7 @@ def main(options: TransferOptions) -> dict[str, Any]:
     rows = []
     for temperature in options.temperatures:
         name = f"tau-{temperature:g}"
-        evolve.main(_search(options, name, temperature))
+        _learn(options, name, temperature)
         rows.append(
             _row(options, f"tau {temperature:g}", run / "world", bred(run / "world", name), temperature, seeds, workers)
         )
@@ -73,6 +79,17 @@ def main(options: TransferOptions) -> dict[str, Any]:
     write_text(run / "transfer.md", as_markdown(rows))
     print(as_markdown(rows))
     return {"rows": rows}
+
+
+def _learn(options: TransferOptions, name: str, temperature: float) -> None:
+    """A controller that learns at one temperature, by PPO or by CMA-ES."""
+    if options.learner == "evolve":
+        evolve.main(_search(options, name, temperature))
+        return
+    ppo.main(ppo.PpoOptions(
+        run=options.run, name=name, steps=options.ppo_steps, units=tuple(options.units), temperature=temperature,
+        validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray, seed=options.seed,
+    ))  # fmt: skip
 
 
 def _search(options: TransferOptions, name: str, temperature: float, **changes: Any) -> EvolveOptions:
