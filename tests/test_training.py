@@ -18,8 +18,10 @@ from safetensors.torch import load_file
 from training import checkpoint, episodes, evolve, memory, vision
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import EvolveOptions, Search, population_actor
-from training.memory import MemoryOptions
+from training.memory import MemoryOptions, calibrate
 from training.options import remember
+from training.rollouts import Part, RolloutStore
+from training.sequences import join
 from training.vision import VisionOptions
 from wm_envs.controller import act
 from wm_envs.errors import BrokenStore, Diverged, OptionsDiffer
@@ -342,3 +344,23 @@ def test_options_that_cannot_be_read_are_other_options(tmp_path: Path, text: str
     (tmp_path / "options.json").write_text(text)
     with pytest.raises(OptionsDiffer):
         remember(tmp_path / "options.json", evolve_options(Path("r")))
+
+
+def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
+    store = RolloutStore(synthetic_store(tmp_path) / "rollouts")
+    encoded = [(torch.randn(part.size, 4).half(), torch.zeros(part.size, 4).half()) for part in store.parts]
+    latents = join(store.parts, encoded, 1)
+    memory = tiny_model(end_bias=-3.0).memory
+    before = memory.head.bias.clone()
+    found = calibrate(memory, latents)
+    assert found["calibration"] == pytest.approx(1, abs=0.01) and abs(found["shift"]) > 0.01
+    moved = memory.head.bias - before
+    assert float(moved[memory.end_output]) == pytest.approx(found["shift"], abs=1e-5)
+    assert int((moved != 0).sum()) == 1
+    assert calibrate(memory, latents)["shift"] == pytest.approx(0, abs=0.1)
+
+
+def test_where_none_died_nothing_is_calibrated(tmp_path: Path) -> None:
+    parts = [Part(0, Path(), np.zeros((40, 1), np.float32), np.array([40], np.int32), np.array([False]), {})]
+    memory = tiny_model().memory
+    assert calibrate(memory, join(parts, [(torch.zeros(40, 4).half(), torch.zeros(40, 4).half())], 1)) == {}

@@ -52,6 +52,7 @@ class MDNRNN(nn.Module):
         self.components = config.mixtures * (1 if config.joint else config.latent)  # logits
         outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
         self.head = nn.Linear(config.hidden, outputs)
+        self.end_output = outputs - 1 - int(config.reward)  # which output is the logit of the end
 
     def initial_state(self, batch: int) -> LSTMState:
         """Zeros, (B, H) each."""
