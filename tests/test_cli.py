@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from training.__main__ import STAGES, main
 from training.transfer import TransferOptions, as_markdown
 from training.transfer import main as transfer
+from wm_envs.worlds import load_world
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,3 +116,20 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["evaluate", "--world", str(bundle), "--episodes", "4", "--workers", "1", "--json"]) == 0
     assert last_json(capsys)["mean"] > 50
+
+
+def test_a_whole_run_of_another_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CarRacing: rewards are foretold by M, actions have three parts, and a lap may be finished."""
+    run = tmp_path / "run"
+    tiny = TINY | {"frames": 3000, "rounds": 0, "episodes": 1, "generations": 1, "learner": "evolve", "drawing": "fast"}
+    words = [word for k, v in tiny.items() for word in (f"--{k}", str(v))]
+    assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
+    found = last_json(capsys)
+    memory, fidelity = found["round 0"]["memory"], found["round 0"]["fidelity"]
+    assert memory["explained"] < 1 and "relative_error" in fidelity and found["evaluate"]["finished"] in (0, 1)
+    world = load_world(run / "world")
+    assert (world.config.memory.latent, world.config.memory.hidden, world.config.memory.reward) == (32, 256, True)
+    for env_id in ("WMDream-v0", "WMTakeCover-v0"):  # any id takes any world
+        env = gym.make(env_id, world=str(run / "world"), **({"drawing": "fast"} if "Dream" not in env_id else {}))
+        check_env(env.unwrapped, skip_render_check=True)
+        env.close()

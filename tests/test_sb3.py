@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import wm_envs  # noqa: F401 (registers the ids)
 from training import ppo
 from training.ppo import PpoOptions
-from wm_envs.controller import act
+from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import InvalidOption, OptionsDiffer
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 from wm_envs.worlds import load_controller, load_world
@@ -134,6 +134,25 @@ def test_the_controller_is_the_policy(tmp_path: Path, units: tuple[int, ...]) ->
     done = act(config, parameters, torch.from_numpy(features))
     np.testing.assert_array_equal(done.numpy(), np.array(world.task.discrete_actions, np.float32)[wanted])
     assert len(set(wanted.tolist())) > 1
+
+
+@pytest.mark.parametrize("units", [(), (5,), (6, 4)])
+def test_a_committee_scores_as_its_members_on_average(units: tuple[int, ...]) -> None:
+    config = ControllerConfig(4, 8, 1, "zh", True, units)
+    members = [(config, 0.1 * torch.randn(config.parameters)) for _ in range(3)]  # far from tanh's ends
+    merged, parameters = ppo.committee(members)
+    features = torch.randn(50, 12)
+    mean = torch.stack([torch.atanh(act(config, one, features)) for _, one in members]).mean(0)
+    torch.testing.assert_close(torch.atanh(act(merged, parameters, features)), mean, atol=1e-4, rtol=1e-3)
+
+
+def test_members_learn_and_decide_together(tmp_path: Path) -> None:
+    make_tiny_world(tmp_path / "world")
+    result = ppo.main(options(tmp_path, steps=128, members=2))
+    config, parameters = load_controller(tmp_path / "world", "ppo")
+    alone = [load_controller(tmp_path / "world", name) for name in ("ppo-1", "ppo-2")]
+    assert config.units == (10,) and not torch.equal(alone[0][1], alone[1][1])
+    assert torch.equal(ppo.committee(alone)[1], parameters) and result["dream"]["episodes"] == 256
 
 
 def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ controller like any other: linear as the paper's C, or with hidden layers of tan
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class PpoOptions:
     learning_rate: float = stage_option(1e-3, "peak of the schedule", True)
     discount: float = stage_option(0.98, "gamma, a step", True)
     entropy: float = stage_option(0.003, "weight of the policy's entropy", True)
+    members: int = stage_option(1, "policies that learn from seeds of their own and then decide together", True)
     validate_every: int = stage_option(100, "updates between validations in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
@@ -56,8 +58,8 @@ class PpoOptions:
 
 
 def main(options: PpoOptions) -> dict[str, Any]:
-    """Learn for `steps`, keep the controller that validates best."""
-    for name in ("steps", "lanes", "horizon", "minibatch", "epochs", "validate_every"):
+    """Learn for `steps`, keep the controller that validates best (of each member, when there are several)."""
+    for name in ("steps", "lanes", "horizon", "minibatch", "epochs", "validate_every", "members"):
         count(name, getattr(options, name))
     for name in ("validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
@@ -74,6 +76,8 @@ def main(options: PpoOptions) -> dict[str, Any]:
     run = Path(options.run)
     remember(run / "ppo" / options.name / "options.json", options)
     world = load_world(run / "world")
+    if options.members > 1:
+        return _decide_together(world, options)
     env = VecNormalize(
         make_vec_env(
             "WMDream-v0", options.lanes, options.seed, world=str(run / "world"), actions="discrete",
@@ -116,10 +120,53 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
     return read_config(run / "world")["controllers"][options.name]["card"]
 
 
+def _decide_together(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+    """Members learn one after the other; what each gets wrong of the dream in its own way, the others outvote."""
+    folder = Path(options.run) / "world"
+    names = [f"{options.name}-{number}" for number in range(1, options.members + 1)]
+    for number, name in enumerate(names):
+        main(dataclasses.replace(options, name=name, members=1, seed=options.seed + number))
+    config, parameters = committee([load_controller(folder, name) for name in names])
+    card = _judge(config, parameters, world, options)
+    save_controller(folder, options.name, config, parameters, card)
+    return card
+
+
+def committee(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[ControllerConfig, Tensor]:
+    """One controller whose scores are the mean of its members' (all of one config, with a bias)."""
+    config, count = members[0][0], len(members)
+    assert config.bias and all(other == config for other, _ in members)
+    if not config.units:
+        return config, torch.stack([parameters for _, parameters in members]).mean(0)
+    parts, at, last = [], 0, len(config.layers) - 1
+    for number, (inputs, outputs) in enumerate(config.layers):
+        size = inputs * outputs
+        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in members]
+        biases = [parameters[at + size : at + size + outputs] for _, parameters in members]
+        if number == 0:  # all see the same features
+            weight, bias = torch.cat(weights, dim=1), torch.cat(biases)
+        elif number == last:
+            weight, bias = torch.cat(weights) / count, torch.stack(biases).mean(0)
+        else:
+            weight, bias = torch.block_diag(*weights), torch.cat(biases)
+        parts += [weight.flatten(), bias]
+        at += size + outputs
+    return dataclasses.replace(config, units=tuple(width * count for width in config.units)), torch.cat(parts)
+
+
 def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str, float]:
-    """Judge the policy in unseen dreams and in the real game; keep it when none before was better."""
+    """Judge the policy, and keep it when none before was better."""
     folder = Path(options.run) / "world"
     config, parameters = as_controller(learner, world, options)
+    card = _judge(config, parameters, world, options)
+    known = read_config(folder)["controllers"].get(options.name)
+    if known is None or load_controller(folder, options.name)[0] != config or _merit(card) > _merit(known["card"]):
+        save_controller(folder, options.name, config, parameters, card)
+    return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
+
+
+def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+    """A controller's card: its returns in unseen dreams and, on validation seeds, in the real game."""
     dreams = dream_episodes(
         world, population_actor(config, parameters[None].double().numpy(), 256), config.observation, 1, 256,
         temperatures(options.temperature, options.temperature_high, 256), UNSEEN_DREAMS,
@@ -128,11 +175,8 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     if options.validate_episodes:
         policy = Bred(options.name, config, tuple(parameters.tolist()))
         workers = Workers(options.workers, options.ray)
-        card["validation"] = validation(folder, policy, options.validate_episodes, workers)
-    known = read_config(folder)["controllers"].get(options.name)
-    if known is None or load_controller(folder, options.name)[0] != config or _merit(card) > _merit(known["card"]):
-        save_controller(folder, options.name, config, parameters, card)
-    return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
+        card["validation"] = validation(Path(options.run) / "world", policy, options.validate_episodes, workers)
+    return card
 
 
 def _merit(card: dict[str, Any]) -> float:

@@ -44,6 +44,7 @@ class RunOptions:
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
     ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
+    drawing: str = stage_option("", "how the game draws itself at last (default: as scores are measured)")
     seed: int = stage_option(0, "of everything", True)
 
 
@@ -70,6 +71,7 @@ def main(options: RunOptions) -> dict[str, Any]:
             episodes=options.episodes,
             workers=options.workers,
             ray=options.ray,
+            drawing=options.drawing,
             scores=str(run / "scores.json"),
         )
     )
