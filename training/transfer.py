@@ -88,6 +88,7 @@ def _learn(options: TransferOptions, name: str, temperature: float) -> None:
         return
     ppo.main(ppo.PpoOptions(
         run=options.run, name=name, steps=options.ppo_steps, units=tuple(options.units), temperature=temperature,
+        temperature_high=0.0,
         validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray, seed=options.seed,
     ))  # fmt: skip
 
