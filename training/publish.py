@@ -68,7 +68,7 @@ def model_card(folder: Path) -> str:
         f"# World `{world['task']}`",
         "",
         "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
-        "bred by CMA-ES. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
+        "that learnt in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
         "",
         f"- One step is {world['frame_skip']} ticks of the game; death is {world['death']}; "
         f"default temperature {world['temperature']}.",
