@@ -364,11 +364,11 @@ def test_a_lap() -> None:
         total, ticks = total + tick.reward, ticks + tick.ticks
         if tick.terminated:
             break
-        assert not game.lap_finished and ticks < 1000
-    assert game.lap_finished and tick.frame is None
+        assert not game.finished and ticks < 1000
+    assert game.finished and tick.frame is None
     assert total == pytest.approx(1000 - 0.1 * ticks)  # every tile was visited
     game.reset(3)
-    assert not game.lap_finished
+    assert not game.finished
 
 
 def test_leaving_the_field() -> None:
@@ -376,7 +376,7 @@ def test_leaving_the_field() -> None:
     game.reset(0)
     ahead = np.array([0, 0.5, 0], np.float32)
     whole = game.advance(ahead, 1000)
-    assert whole.terminated and whole.frame is None and 100 < whole.ticks < 1000 and not game.lap_finished
+    assert whole.terminated and whole.frame is None and 100 < whole.ticks < 1000 and not game.finished
     game.reset(0)
     assert not game.advance(ahead, whole.ticks - 1).terminated
     last = game.advance(ahead, 5)

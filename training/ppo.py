@@ -7,6 +7,7 @@ controller like any other: linear as the paper's C, or with hidden layers of tan
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from training.policies import Bred
 from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
-from wm_envs.errors import InvalidOption
+from wm_envs.errors import BrokenStore, InvalidOption
+from wm_envs.files import write_text
 from wm_envs.sb3 import make_vec_env
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, read_config, save_controller
@@ -117,7 +119,22 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
                 returns = torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count])
                 save_checkpoint(path, learner.policy, optimizer, done, {"returns": returns})
                 progress.log(done, metrics)
+    best = _best(options)
+    if best is not None and options.name not in read_config(run / "world")["controllers"]:  # the bundle was made again
+        config, _ = as_controller(learner, world, options)
+        save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), best["card"])
     return read_config(run / "world")["controllers"][options.name]["card"]
+
+
+def _best(options: PpoOptions) -> dict[str, Any] | None:
+    """Card and parameters of the best policy so far, kept beside the checkpoint."""
+    path = Path(options.run) / "ppo" / options.name / "best.json"
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else None
+    except (ValueError, TypeError) as error:
+        raise BrokenStore(
+            "best policy", f"{path} ({error})", "what ppo wrote there", f"remove {path.parent} to start again"
+        ) from error
 
 
 def _decide_together(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
@@ -159,8 +176,10 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     folder = Path(options.run) / "world"
     config, parameters = as_controller(learner, world, options)
     card = _judge(config, parameters, world, options)
-    known = read_config(folder)["controllers"].get(options.name)
-    if known is None or load_controller(folder, options.name)[0] != config or _merit(card) > _merit(known["card"]):
+    known = _best(options)
+    if known is None or _merit(card) > _merit(known["card"]):
+        kept = {"card": card, "parameters": parameters.tolist()}
+        write_text(Path(options.run) / "ppo" / options.name / "best.json", json.dumps(kept))
         save_controller(folder, options.name, config, parameters, card)
     return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
 
