@@ -75,6 +75,7 @@ TINY = {
 }  # fmt: skip
 
 
+@pytest.mark.slow  # over a minute each
 @pytest.mark.parametrize("learner", ["ppo", "evolve"])
 def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], learner: str) -> None:
     pytest.importorskip("vizdoom")
