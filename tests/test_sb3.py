@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import make_tiny_world
+from conftest import TINY, make_tiny_world, tiny_model
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -19,8 +20,9 @@ from training import ppo
 from training.ppo import PpoOptions
 from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import InvalidOption, OptionsDiffer
+from wm_envs.memory import MemoryConfig
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
-from wm_envs.worlds import load_controller, load_world
+from wm_envs.worlds import load_controller, load_world, save_world
 
 
 def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, LatentVecEnv]:
@@ -155,6 +157,28 @@ def test_members_learn_and_decide_together(tmp_path: Path) -> None:
     assert torch.equal(ppo.committee(alone)[1], parameters) and result["dream"]["episodes"] == 256
 
 
+def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
+    world = load_world(make_tiny_world(tmp_path / "world"))
+    ppo.main(options(tmp_path))
+    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "world"), actions="discrete")
+    learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [5], "vf": [3]}}, device="cpu")
+    known, kind = load_controller(tmp_path / "world", "ppo"), ppo.as_controller(learner, world, options(tmp_path))[0]
+    ppo.start_from(learner, *known, kind)
+    assert torch.equal(ppo.as_controller(learner, world, options(tmp_path))[1], known[1])
+    ppo.main(options(tmp_path, name="second", start="ppo"))
+    with pytest.raises(InvalidOption, match="start"):
+        ppo.main(options(tmp_path, name="third", start="ppo", units=(6,)))
+
+
+def test_ppo_learns_in_the_real_game(tmp_path: Path) -> None:
+    pytest.importorskip("Box2D")
+    memory = MemoryConfig(latent=4, action=3, hidden=8, mixtures=3, reward=True)
+    drive = dataclasses.replace(TINY, task="carracing", memory=memory, frame_skip=8)
+    save_world(tmp_path / "world", tiny_model(config=drive), {"note": "random"})
+    result = ppo.main(options(tmp_path, env="real", lanes=2, horizon=8, minibatch=16, steps=32))
+    assert load_controller(tmp_path / "world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
+
+
 def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "world")
     ppo.main(options(tmp_path, steps=256))
@@ -167,7 +191,7 @@ def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [
     ("steps", 0), ("lanes", -1), ("discount", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
-    ("units", (0,)), ("discount", 1.5), ("epochs", 1.5),
+    ("units", (0,)), ("discount", 1.5), ("epochs", 1.5), ("env", "other"),
 ])  # fmt: skip
 def test_bad_options_are_named_before_any_work(tmp_path: Path, field: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=field):

@@ -132,7 +132,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
         mean = parameters.numpy().astype(np.float64)
     search = Search(mean, options.sigma, options.population, options.seed)
     history = _replay(search, folder / "history.json")
-    best = max((entry for entry in history if "validation" in entry), key=_merit, default=None)
+    best = max((entry for entry in history if "validation" in entry), key=merit, default=None)
     with Progress(f"evolve-{options.name}", options.generations, run, "generations") as progress:
         progress.skip(len(history))
         while len(history) < options.generations:
@@ -145,7 +145,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
             last = generation + 1 == options.generations
             if (generation + 1) % options.validate_every == 0 or last:
                 entry |= _validate(options, world, config, search.mean)
-                if best is None or _merit(entry) > _merit(best):
+                if best is None or merit(entry) > merit(best):
                     best = entry
             history.append(entry)
             write_text(folder / "history.json", json.dumps(history))
@@ -157,10 +157,6 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     card = {key: best[key] for key in ("dream", "validation") if key in best} | {"temperature": options.temperature}
     save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), card)
     return {"generations": len(history), **card}
-
-
-def _merit(entry: dict[str, Any]) -> float:
-    return float(entry.get("validation", entry["dream"])["mean"])
 
 
 def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
@@ -216,22 +212,37 @@ def temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
     return torch.linspace(low, high or low, rollouts)[:, None]
 
 
+def judge(
+    world: WorldModel, policy: Bred, warmth: torch.Tensor, seen_through: str | Path, episodes: int, workers: Workers,
+    observer: WorldModel | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A controller on unseen dreams, one for each temperature of `warmth` (N, 1), and in the real game on the
+    validation seeds, seen through the bundle `seen_through` (0 episodes: dreams only)."""
+    act_for_lanes = population_actor(policy.config, np.array([policy.parameters]), len(warmth))
+    dreams = dream_episodes(
+        world, act_for_lanes, policy.config.observation, 1, len(warmth), warmth, UNSEEN_DREAMS, observer
+    )[0]
+    card = {"dream": summary(dreams)}
+    if episodes:
+        card["validation"] = validation(seen_through, policy, episodes, workers)
+    return card
+
+
+def merit(card: dict[str, Any]) -> float:
+    """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
+    return float(card.get("validation", card.get("dream"))["mean"])
+
+
 def _validate(
     options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """The distribution's mean on unseen dreams, and in the real game on validation seeds."""
-    parameters = mean.astype(np.float32)
-    dreams = dream_episodes(
-        world, population_actor(config, parameters[None], 256), config.observation, 1, 256,
-        temperatures(options.temperature, options.temperature_high, 256), UNSEEN_DREAMS, _observer(options),
-    )[0]  # fmt: skip
-    result: dict[str, Any] = {"parameters": [float(value) for value in parameters], "dream": summary(dreams)}
-    if options.validate_episodes:
-        seen_through = options.observer or Path(options.run) / "world"
-        policy = Bred("mean", config, tuple(result["parameters"]))
-        workers = Workers(options.workers, options.ray)
-        result["validation"] = validation(seen_through, policy, options.validate_episodes, workers)
-    return result
+    """The card of the distribution's mean, and its parameters."""
+    policy = Bred("mean", config, tuple(mean.astype(np.float32).tolist()))
+    warmth = temperatures(options.temperature, options.temperature_high, 256)
+    seen_through = options.observer or Path(options.run) / "world"
+    workers = Workers(options.workers, options.ray)
+    card = judge(world, policy, warmth, seen_through, options.validate_episodes, workers, _observer(options))
+    return {"parameters": list(policy.parameters)} | card
 
 
 def validation(world: str | Path, policy: Bred, episodes: int, workers: Workers) -> dict[str, float]:

@@ -26,7 +26,7 @@ from training.options import count, not_negative, positive, remember, stage_opti
 from training.pool import Workers
 from training.progress import Progress
 from training.rollouts import RolloutStore
-from training.sequences import Latents, Streams, Window, encode_store, join
+from training.sequences import Latents, Streams, Window, encode_store, join, read_vision
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.hardware import best_device, compute_dtype
@@ -116,9 +116,7 @@ def load_vision(run: Path) -> ConvVAE:
     """The V trained in `run`."""
     path = run / "vision.safetensors"
     latent = json.loads((run / "vision.json").read_text())["latent"] if path.exists() else 1
-    vision = ConvVAE(VisionConfig(latent)).to(best_device(), memory_format=torch.channels_last)
-    load_checkpoint(path, vision)
-    return vision.eval()
+    return read_vision(path, VisionConfig(latent))
 
 
 def first_latents(latents: Latents) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""Stage 4b, ppo: proximal policy optimisation (Stable-Baselines3) in a batch of dreams.
+"""Stage 4b, ppo: proximal policy optimisation (Stable-Baselines3) in a batch of dreams, or of real games.
 
-CMA-ES is told one number an episode; PPO learns from every step of every dream. What it makes is a
+CMA-ES is told one number an episode; PPO learns from every step of every episode. What it makes is a
 controller like any other: linear as the paper's C, or with hidden layers of tanh units.
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
-from training.episodes import dream_episodes
-from training.evolve import UNSEEN_DREAMS, population_actor, summary, temperatures, validation
+from training.evolve import judge, merit, temperatures
 from training.options import count, not_negative, positive, remember, stage_option
 from training.policies import Bred
 from training.pool import Workers
@@ -28,9 +28,13 @@ from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenStore, InvalidOption
 from wm_envs.files import write_text
-from wm_envs.sb3 import make_vec_env
+from wm_envs.real import RealVectorEnv
+from wm_envs.sb3 import LatentVecEnv, make_vec_env
+from wm_envs.spaces import one_of
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, read_config, save_controller
+
+REAL_SEEDS = 10_000_000  # the real episodes to learn from begin here, far from those that judge
 
 
 @dataclass
@@ -39,9 +43,10 @@ class PpoOptions:
 
     run: Path = stage_option("runs/takecover", "run folder")
     name: str = stage_option("ppo", "name of the controller, and of RUN/ppo/NAME", True)
-    steps: int = stage_option(8_000_000, "steps of dreams in all", True)
-    lanes: int = stage_option(512, "dreams at once", True)
-    horizon: int = stage_option(32, "steps of each dream between two updates", True)
+    env: str = stage_option("dream", "where to learn: dream or real", True)
+    steps: int = stage_option(8_000_000, "steps of all episodes together", True)
+    lanes: int = stage_option(512, "episodes at once (real games: 16, say)", True)
+    horizon: int = stage_option(32, "steps of each between two updates (real games: 256, say)", True)
     minibatch: int = stage_option(4096, "steps in a minibatch", True)
     epochs: int = stage_option(3, "passes over the steps of an update", True)
     temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
@@ -50,6 +55,7 @@ class PpoOptions:
     units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers (none: linear)", True)
     learning_rate: float = stage_option(1e-3, "peak of the schedule", True)
     discount: float = stage_option(0.985, "gamma, a step", True)
+    start: str = stage_option("", "name of a controller in the world, with the same units, to go on from", True)
     entropy: float = stage_option(0.003, "weight of the policy's entropy", True)
     members: int = stage_option(1, "policies that learn from seeds of their own and then decide together", True)
     validate_every: int = stage_option(100, "updates between validations in the real game")
@@ -73,25 +79,34 @@ def main(options: PpoOptions) -> dict[str, Any]:
         count("units", width)
     if options.discount > 1:
         raise InvalidOption("discount", options.discount, "at most 1", "give --discount 0.98, say")
-    if options.observation not in OBSERVATIONS:
-        raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
+    one_of("observation", options.observation, OBSERVATIONS)
+    one_of("env", options.env, ("dream", "real"))
     run = Path(options.run)
     remember(run / "ppo" / options.name / "options.json", options)
     world = load_world(run / "world")
     if options.members > 1:
         return _decide_together(world, options)
-    env = VecNormalize(
-        make_vec_env(
-            "WMDream-v0", options.lanes, options.seed, world=str(run / "world"), actions="discrete",
-            observation=options.observation, temperature=options.temperature,
-        ), norm_obs=False, gamma=options.discount,
-    )  # fmt: skip
+    env = VecNormalize(_lanes(world, options), norm_obs=False, gamma=options.discount)
     learner = PPO(
         "MlpPolicy", env, options.learning_rate, options.horizon, options.minibatch, options.epochs, options.discount,
         ent_coef=options.entropy, policy_kwargs={"net_arch": {"pi": list(options.units), "vf": [128]}},
         seed=options.seed, device="cpu",
     )  # fmt: skip
+    if options.start:
+        start_from(learner, *load_controller(run / "world", options.start), as_controller(learner, world, options)[0])
     return _learn(learner, env, world, options)
+
+
+def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
+    """The dreams, or the real games drawn in the fastest way, to learn in."""
+    shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": "discrete"}
+    if options.env == "dream":
+        return make_vec_env("WMDream-v0", options.lanes, options.seed, temperature=options.temperature, **shared)
+    drawing = world.task.drawings[-1] if world.task.drawings else None
+    games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared)
+    lanes = LatentVecEnv(games)
+    lanes.seed(REAL_SEEDS + options.seed * options.lanes)
+    return lanes
 
 
 def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
@@ -106,9 +121,9 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
     with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
         progress.skip(done)
         while done < updates:
-            env.set_attr(
-                "temperature", rng.uniform(options.temperature, options.temperature_high or options.temperature)
-            )
+            if options.env == "dream":
+                highest = options.temperature_high or options.temperature
+                env.set_attr("temperature", rng.uniform(options.temperature, highest))
             rate = one_cycle(done / updates, options.learning_rate, warm=0.02)
             learner.lr_schedule = lambda _, rate=rate: rate
             learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
@@ -177,7 +192,7 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     config, parameters = as_controller(learner, world, options)
     card = _judge(config, parameters, world, options)
     known = _best(options)
-    if known is None or _merit(card) > _merit(known["card"]):
+    if known is None or merit(card) > merit(known["card"]):
         kept = {"card": card, "parameters": parameters.tolist()}
         write_text(Path(options.run) / "ppo" / options.name / "best.json", json.dumps(kept))
         save_controller(folder, options.name, config, parameters, card)
@@ -185,21 +200,12 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
 
 
 def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
-    """A controller's card: its returns in unseen dreams and, on validation seeds, in the real game."""
-    dreams = dream_episodes(
-        world, population_actor(config, parameters[None].double().numpy(), 256), config.observation, 1, 256,
-        temperatures(options.temperature, options.temperature_high, 256), UNSEEN_DREAMS,
-    )[0]  # fmt: skip
-    card: dict[str, Any] = {"dream": summary(dreams), "temperature": options.temperature}
-    if options.validate_episodes:
-        policy = Bred(options.name, config, tuple(parameters.tolist()))
-        workers = Workers(options.workers, options.ray)
-        card["validation"] = validation(Path(options.run) / "world", policy, options.validate_episodes, workers)
-    return card
-
-
-def _merit(card: dict[str, Any]) -> float:
-    return float(card.get("validation", card["dream"])["mean"])
+    """The card of a controller."""
+    policy = Bred(options.name, config, tuple(parameters.tolist()))
+    warmth = temperatures(options.temperature, options.temperature_high, 256)
+    workers = Workers(options.workers, options.ray)
+    card = judge(world, policy, warmth, Path(options.run) / "world", options.validate_episodes, workers)
+    return card | {"temperature": options.temperature}
 
 
 def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple[ControllerConfig, Tensor]:
@@ -209,6 +215,24 @@ def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple
     config = ControllerConfig(
         memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.units), choices
     )
-    maps = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
-    parts = [part for layer in (*maps, learner.policy.action_net) for part in (layer.weight.t().flatten(), layer.bias)]
+    parts = [part for layer in _maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
     return config, torch.cat(parts).detach()
+
+
+def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wanted: ControllerConfig) -> None:
+    """Give the policy a controller's parameters (P,); raises `InvalidOption` when it is not of the kind `wanted`."""
+    if config != wanted:
+        raise InvalidOption("start", config, f"a controller like {wanted}", "give the --units it learnt with")
+    at = 0
+    with torch.no_grad():
+        for layer, (inputs, outputs) in zip(_maps(learner), config.layers, strict=True):
+            layer.weight.copy_(parameters[at : at + inputs * outputs].view(inputs, outputs).t())
+            at += inputs * outputs
+            layer.bias.copy_(parameters[at : at + outputs])
+            at += outputs
+
+
+def _maps(learner: PPO) -> list[torch.nn.Linear]:
+    """The policy's affine maps, from what is observed to the scores of the actions."""
+    hidden = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
+    return [*hidden, learner.policy.action_net]

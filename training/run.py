@@ -14,8 +14,8 @@ from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, vision
 from training.options import count, remember, stage_option
-from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
+from wm_envs.spaces import one_of
 from wm_envs.worlds import read_config
 
 
@@ -51,8 +51,7 @@ class RunOptions:
 def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     count("rounds", options.rounds, 0)
-    if options.learner not in ("ppo", "evolve"):
-        raise InvalidOption("learner", options.learner, "ppo or evolve", "give --learner ppo")
+    one_of("learner", options.learner, ("ppo", "evolve"))
     run = Path(options.run)
     remember(run / "run.json", options)
     results: dict[str, Any] = {}
@@ -86,8 +85,7 @@ def round_folder(run: Path, number: int) -> Path:
 
 
 def _validated(folder: Path) -> float:
-    card = read_config(folder / "world")["controllers"]["controller"]["card"]
-    return float(card.get("validation", card.get("dream"))["mean"])
+    return evolve.merit(read_config(folder / "world")["controllers"]["controller"]["card"])
 
 
 def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict[str, Any]:

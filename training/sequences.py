@@ -61,11 +61,16 @@ class EncodeJob:
     identity: str  # of the weights
 
 
-@functools.lru_cache(maxsize=1)
-def _vision(weights: Path, config: VisionConfig, identity: str) -> ConvVAE:
+def read_vision(weights: Path, config: VisionConfig) -> ConvVAE:
+    """V from a checkpoint, ready to encode."""
     vision = ConvVAE(config).to(best_device(), memory_format=torch.channels_last)
     load_checkpoint(weights, vision)
     return vision.eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _vision(weights: Path, config: VisionConfig, identity: str) -> ConvVAE:
+    return read_vision(weights, config)  # kept by what it is, not by where it is
 
 
 def encode_part(job: EncodeJob) -> None:

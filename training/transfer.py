@@ -20,9 +20,9 @@ from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, EvolveOptions, summ
 from training.options import count, positive, stage_option
 from training.policies import Policy, Script, actor
 from training.pool import Workers
-from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.memory import MDNRNN
+from wm_envs.spaces import one_of
 from wm_envs.tasks import Task
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller, save_world
@@ -57,8 +57,7 @@ def main(options: TransferOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     for temperature in options.temperatures:
         positive("temperatures", temperature)
-    if options.learner not in ("ppo", "evolve"):
-        raise InvalidOption("learner", options.learner, "ppo or evolve", "give --learner ppo")
+    one_of("learner", options.learner, ("ppo", "evolve"))
     run = Path(options.run)
     world = load_world(run / "world")
     workers = Workers(options.workers, options.ray)
