@@ -4,7 +4,7 @@
     python play.py --world runs/mine/world --temperature 1.3 --driver controller
     python play.py --headless --record recordings --steps 600
 
-Keys: left/right or A/D move, [ and ] change the temperature, R new episode, P or space pauses, C lets the
+Keys: arrows or W/A/S/D move, [ and ] change the temperature, R new episode, P or space pauses, C lets the
 controller drive (and you again), H help, Q or escape quits.
 """
 
@@ -32,7 +32,6 @@ import wm_envs  # noqa: F401 (registers the ids)
 from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import InvalidOption, MissingPackage, UnknownName, WorldModelError
 from wm_envs.files import write_bytes
-from wm_envs.tasks import Task
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller
 
@@ -46,11 +45,12 @@ else:
 
 TEMPERATURES = (0.05, 3.0)
 TEMPERATURE_STEP = 0.05
+DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}  # right, up
 DRIVERS = ("you", "controller", "random")
 GIF_SCALE, GIF_FRAMES, GIF_COLOURS = 5, 150, 40  # chosen to stay below about 3 MB
 WINDOW = (640, 640)
 HELP = (
-    "left/right, A/D   move",
+    "arrows, W/A/S/D   move",
     "[   ]   temperature",
     "R   new episode",
     "P, space   pause",
@@ -60,13 +60,6 @@ HELP = (
 )
 
 Controller = tuple[ControllerConfig, torch.Tensor]
-
-
-def moves_of(task: Task) -> dict[int, int]:
-    """-1 (left), 0 (stay) and 1 (right) -> the discrete action whose first component says so."""
-    signs = [int(np.sign(action[0])) for action in task.discrete_actions]
-    stay = signs.index(0) if 0 in signs else 0
-    return {sign: signs.index(sign) if sign in signs else stay for sign in (-1, 0, 1)}
 
 
 class Player:
@@ -85,10 +78,9 @@ class Player:
         self.world: WorldModel = env.get_wrapper_attr("world")
         self.task = self.world.task
         self.skip: int = self.world.config.frame_skip
-        self.moves = moves_of(self.task)
         self.random = np.random.default_rng(seed)
-        self.held: list[int] = []  # directions now held down; the last one counts
-        self.tapped = 0  # a key may go down and up again between two steps: it still counts
+        self.held: list[str] = []  # directions now held down; of left and right, and of up and down, the last counts
+        self.tapped: list[str] = []  # a key may go down and up again between two steps: it still counts
         self.hold, self.action = 0, 0  # of random play: steps left, and what it does meanwhile
         self.paused = self.help = self.quitting = False
         self.played = 0
@@ -131,14 +123,16 @@ class Player:
 
     def _choose(self) -> NDArray[np.float32]:
         """The driver's action for the next step, (A,)."""
-        direction, self.tapped = self.held[-1] if self.held else self.tapped, 0
+        pressed, self.tapped = [*self.tapped, *self.held], []
         if self.driver == "controller" and self.controller:
             config, parameters = self.controller
             features = self.world.observe(self.dream.state, config.observation).cpu()
             return act(config, parameters, features)[0].numpy()
         if self.driver == "random":
             return self._choose_at_random()
-        return np.array(self.task.discrete_actions[self.moves[direction]], np.float32)
+        steps = np.array([(0, 0), *(DIRECTIONS[key] for key in pressed)])
+        right, up = (int(axis[np.flatnonzero(axis)[-1]]) if axis.any() else 0 for axis in steps.T)
+        return np.array(self.task.by_keys(right, up), np.float32)
 
     def _choose_at_random(self) -> NDArray[np.float32]:
         # An action redrawn at every step would cancel itself out: hold it as long as the task's random play does.
@@ -151,9 +145,9 @@ class Player:
 
     def press(self, command: str) -> None:
         """A key with a meaning went down."""
-        if command in ("left", "right"):
-            self.tapped = -1 if command == "left" else 1
-            self.held.append(self.tapped)
+        if command in DIRECTIONS:
+            self.tapped.append(command)
+            self.held.append(command)
         elif command in ("cooler", "warmer"):
             change = TEMPERATURE_STEP if command == "warmer" else -TEMPERATURE_STEP
             # Rounded, so that twenty steps of 0.05 are 1 and not 1.0000000000000002.
@@ -167,9 +161,8 @@ class Player:
 
     def release(self, command: str) -> None:
         """A key with a meaning went up."""
-        direction = {"left": -1, "right": 1}.get(command)
-        if direction in self.held:
-            self.held.remove(direction)
+        if command in self.held:
+            self.held.remove(command)
 
     def frame(self) -> NDArray[np.uint8]:
         """V's picture of this tick, (64, 64, 3)."""
@@ -206,6 +199,7 @@ class Screen:
         self.fonts: dict[int, Any] = {}
         self.keys = {
             pygame.K_LEFT: "left", pygame.K_a: "left", pygame.K_RIGHT: "right", pygame.K_d: "right",
+            pygame.K_UP: "up", pygame.K_w: "up", pygame.K_DOWN: "down", pygame.K_s: "down",
             pygame.K_LEFTBRACKET: "cooler", pygame.K_RIGHTBRACKET: "warmer", pygame.K_r: "reset", pygame.K_c: "driver",
             pygame.K_SPACE: "paused", pygame.K_p: "paused", pygame.K_h: "help",
             pygame.K_q: "quitting", pygame.K_ESCAPE: "quitting",

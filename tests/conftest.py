@@ -25,6 +25,9 @@ if os.environ.get("OMP_NUM_THREADS") == "1":
     torch.set_num_threads(1)
 
 TINY = WorldConfig(vision=VisionConfig(4, (4, 4, 8, 8)), memory=MemoryConfig(latent=4, action=1, hidden=8, mixtures=3))
+TINY_DRIVE = dataclasses.replace(
+    TINY, task="carracing", memory=dataclasses.replace(TINY.memory, action=3, reward=True), frame_skip=8
+)
 TINY_CONTROLLER = ControllerConfig(4, 8, 1, "zh")
 
 
@@ -57,6 +60,14 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def immortal_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, but M never says that an episode ends."""
     return make_tiny_world(tmp_path_factory.mktemp("worlds") / "immortal", end_bias=-60.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small random world of CarRacing, without a controller. Not to be changed."""
+    folder = tmp_path_factory.mktemp("worlds") / "drive"
+    save_world(folder, tiny_model(config=TINY_DRIVE), {"note": "random"})
+    return folder
 
 
 @pytest.fixture

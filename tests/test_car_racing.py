@@ -20,7 +20,7 @@ from wm_envs.car_drawing import CarRacing, crop  # before Gymnasium's own: it lo
 from wm_envs.car_racing import DRAWINGS, FastCarRacing
 from wm_envs.car_racing_game import GAME_DRAWINGS, CarRacingGame
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.spaces import action_space, executed_actions
+from wm_envs.spaces import action_space, executed_actions, how_to_open
 from wm_envs.tasks import CAR_RACING, FRAME_SHAPE, TASKS
 
 
@@ -402,6 +402,24 @@ def test_the_task() -> None:
         assert game.advance(executed_actions(CAR_RACING, "discrete", [choice], 1)[0], 1).ticks == 1
     assert game.reset(0).shape == FRAME_SHAPE
     assert isinstance(CAR_RACING.open("stock"), CarRacingGame)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("drawing", "settings", "named"), [
+    ("oils", {}, "drawing"), (None, {"laps": 2}, "setting"), (None, {"lap_complete_percent": 1.5}, "lap_complete"),
+    (None, {"lap_complete_percent": "all"}, "lap_complete_percent"), (None, {"lap_complete_percent": math.nan}, "lap"),
+])  # fmt: skip
+def test_ways_to_open_it_that_are_refused(drawing: Any, settings: Any, named: str) -> None:
+    with pytest.raises(InvalidOption, match=named):
+        how_to_open(CAR_RACING, drawing, settings)
+
+
+@pytest.mark.parametrize("drawing", [None, "fast"])
+def test_the_latent_game_takes_its_settings(tiny_drive: Any, drawing: str | None) -> None:
+    kwargs = {"world": str(tiny_drive), "drawing": drawing, "lap_complete_percent": 1.0}
+    env: Any = gym.make("WMTakeCover-v0", **kwargs)
+    (game,) = env.unwrapped._lane._games.games
+    assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing) == (drawing == "fast")
+    env.close()
 
 
 def test_the_benchmark_runs(tmp_path: Any) -> None:

@@ -57,6 +57,8 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--learner", "luck"], "learner"),
         (["ppo", "--discount", "2"], "discount"),
         (["evaluate", "--drawing", "oils"], "drawing"),
+        (["evaluate", "--settings", "lap"], "settings"),
+        (["evaluate", "--settings", "lap_complete_percent=1"], "lap_complete_percent"),  # Take Cover has no laps
     ],
 )
 def test_mistakes_are_said_in_one_line(

@@ -112,6 +112,22 @@ def test_a_held_key_moves_until_it_is_released(
     assert actions == [action, action, 0]
 
 
+def test_a_car_steers_and_brakes_at_once(
+    tiny_drive: Path, window: play.Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = make_player(str(tiny_drive), controller=False)
+    actions: list[list[float]] = []
+    monkeypatch.setattr(
+        player.env,
+        "step",
+        lambda action: actions.append(action.tolist()) or (0, 0.0, False, False, {"end_probability": 0.0}),
+    )
+    for key in ("K_UP", "K_LEFT", "K_s"):  # gas, gas and left, brake and left
+        send(window, player, getattr(pygame, key))
+        tick(player, 8)
+    np.testing.assert_allclose(actions, [[0, 1, 0], [-1, 1, 0], [-1, -1, 0.8]])
+
+
 def test_a_tap_between_two_steps_counts_once(world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)

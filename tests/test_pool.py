@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from training.pool import Workers, run_jobs
-from wm_envs.errors import InvalidOption, WorkersLost
+from wm_envs.errors import WorkersLost
 
 TWO = Workers(2)
 
@@ -30,24 +30,26 @@ def fail_on_three(number: int) -> int:
     return number
 
 
+def first_time(folder: str, what: str) -> bool:
+    """Whether nobody has asked this before; leaves a mark."""
+    mark = Path(folder) / what
+    first = not mark.exists()
+    mark.touch()
+    return first
+
+
 def die_once(job: tuple[str, int]) -> int:
     """Job 2 kills its worker the first time."""
-    folder, number = job
-    mark = Path(folder) / "died"
-    if number == 2 and not mark.exists():
-        mark.touch()
+    if job[1] == 2 and first_time(job[0], "died"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return number
+    return job[1]
 
 
 def hang_once(job: tuple[str, int]) -> int:
     """Job 1 hangs the first time."""
-    folder, number = job
-    mark = Path(folder) / "hung"
-    if number == 1 and not mark.exists():
-        mark.touch()
+    if job[1] == 1 and first_time(job[0], "hung"):
         time.sleep(600)
-    return number
+    return job[1]
 
 
 def die(number: int) -> int:
@@ -85,7 +87,7 @@ def test_jobs_of_a_worker_that_dies_are_done_again(tmp_path: Path) -> None:
 
 def test_jobs_of_a_worker_that_hangs_are_done_again(tmp_path: Path) -> None:
     jobs = [(str(tmp_path), number) for number in range(2)]
-    assert dict(run_jobs(hang_once, jobs, TWO, patience=8.0)) == {job: job[1] for job in jobs}
+    assert dict(run_jobs(hang_once, jobs, TWO, patience=20.0)) == {job: job[1] for job in jobs}
     assert (tmp_path / "hung").exists() and not multiprocessing.active_children()
 
 
@@ -132,20 +134,3 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_a_cluster_that_is_not_there_is_named() -> None:
-    pytest.importorskip("ray")
-    with pytest.raises(InvalidOption, match="ray"):
-        list(run_jobs(square, range(3), Workers(ray="127.0.0.1:1")))
-
-
-@pytest.mark.slow
-def test_ray_gives_the_same() -> None:
-    ray = pytest.importorskip("ray")
-    try:
-        assert dict(run_jobs(square, range(7), Workers(ray="local"))) == {n: n**2 for n in range(7)}
-        with pytest.raises(ValueError, match="three"):
-            list(run_jobs(fail_on_three, range(5), Workers(ray="local")))
-    finally:
-        ray.shutdown()

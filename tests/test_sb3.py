@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, make_tiny_world, tiny_model
+from conftest import make_tiny_world
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -20,9 +20,8 @@ from training import ppo
 from training.ppo import PpoOptions
 from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import InvalidOption, OptionsDiffer
-from wm_envs.memory import MemoryConfig
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
-from wm_envs.worlds import load_controller, load_world, save_world
+from wm_envs.worlds import load_controller, load_world
 
 
 def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, LatentVecEnv]:
@@ -170,11 +169,9 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
         ppo.main(options(tmp_path, name="third", start="ppo", units=(6,)))
 
 
-def test_ppo_learns_in_the_real_game(tmp_path: Path) -> None:
+def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
-    memory = MemoryConfig(latent=4, action=3, hidden=8, mixtures=3, reward=True)
-    drive = dataclasses.replace(TINY, task="carracing", memory=memory, frame_skip=8)
-    save_world(tmp_path / "world", tiny_model(config=drive), {"note": "random"})
+    shutil.copytree(tiny_drive, tmp_path / "world")
     result = ppo.main(options(tmp_path, env="real", lanes=2, horizon=8, minibatch=16, steps=32))
     assert load_controller(tmp_path / "world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
 

@@ -73,7 +73,7 @@ class RealJob:
     world: str
     policy: Policy
     seeds: tuple[int, ...]
-    drawing: str = ""
+    how: tuple[tuple[str, Any], ...] = ()  # to open the game
 
 
 @functools.lru_cache(maxsize=4)
@@ -91,7 +91,7 @@ class Played(NamedTuple):
 def play_real(job: RealJob) -> list[Played]:
     """Play a tile of episodes in the real game."""
     world = _world(job.world)
-    games = LatentGames(world, len(job.seeds), drawing=job.drawing)
+    games = LatentGames(world, len(job.seeds), **dict(job.how))
     act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
     returns = np.zeros(len(job.seeds))
     lanes = torch.arange(len(job.seeds))
@@ -116,11 +116,11 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
 
 
 def real_episodes(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, how: dict[str, Any] | None = None
 ) -> dict[str, list[Played]]:
     """Play every policy on every seed in the real game; by its name, in the order of `seeds`."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
-    jobs = [RealJob(str(world), policy, tile, drawing) for policy in policies for tile in tiles]
+    jobs = [RealJob(str(world), policy, tile, tuple((how or {}).items())) for policy in policies for tile in tiles]
     found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
     for job, played in run_jobs(play_real, jobs, workers):
         found[job.policy.name].update(zip(job.seeds, played, strict=True))
@@ -128,8 +128,8 @@ def real_episodes(
 
 
 def real_returns(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, drawing: str = ""
+    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, how: dict[str, Any] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The returns alone of `real_episodes`."""
-    played = real_episodes(world, policies, seeds, workers, drawing)
+    played = real_episodes(world, policies, seeds, workers, how)
     return {name: np.array([episode.score for episode in episodes]) for name, episodes in played.items()}

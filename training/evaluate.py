@@ -16,6 +16,7 @@ from training.policies import Bred, Policy, Script
 from training.pool import Workers
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
+from wm_envs.spaces import how_to_open
 from wm_envs.tasks import get_task
 from wm_envs.worlds import load_controller, read_config, resolve
 
@@ -33,6 +34,7 @@ class EvaluateOptions:
     workers: int = stage_option(0, "processes (0: one a core)")
     ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     drawing: str = stage_option("", "how the game draws itself (default: as scores are measured)")
+    settings: tuple[str, ...] = stage_option((), "of the game, NAME=NUMBER (CarRacing: lap_complete_percent=1)")
     scores: str = stage_option("", "file for every episode's score, as JSON (none: not written)")
 
 
@@ -40,6 +42,15 @@ def bred(world: str | Path, name: str = "") -> Bred:
     """A controller of a bundle as a policy."""
     config, parameters = load_controller(world, name)
     return Bred(name or "controller", config, tuple(parameters.tolist()))
+
+
+def _setting(pair: str) -> tuple[str, float]:
+    """NAME=NUMBER as both; raises `InvalidOption`."""
+    name, _, number = pair.partition("=")
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise InvalidOption("settings", pair, "NAME=NUMBER", "give lap_complete_percent=1, say") from error
 
 
 def main(options: EvaluateOptions) -> dict[str, Any]:
@@ -54,13 +65,11 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
         policy = Script("random", "hold", *task.hold_scales[0])
     else:
         policy = bred(folder, options.controller)
-    drawing = options.drawing or next(iter(task.drawings), "")
-    if drawing and drawing not in task.drawings:
-        raise InvalidOption("drawing", drawing, f"one of {task.drawings} for {task.name}", "leave --drawing away")
+    how = how_to_open(task, options.drawing or None, dict(_setting(pair) for pair in options.settings))
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
-    played = real_episodes(folder, [policy], seeds, Workers(options.workers, options.ray), drawing)[policy.name]
+    played = real_episodes(folder, [policy], seeds, Workers(options.workers, options.ray), how)[policy.name]
     scores = [episode.score for episode in played]
-    result = {"world": str(options.world), "controller": policy.name} | summary(np.array(scores))
+    result = {"world": str(options.world), "controller": policy.name, "game": how} | summary(np.array(scores))
     if task.reward_unit:
         result["finished"] = sum(episode.finished for episode in played) / len(played)
     if options.scores:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -49,7 +51,7 @@ def run_jobs(
     workers, pending = workers or Workers(1), list(jobs)
     count = min(workers.count or available_cores(), len(pending))
     if workers.ray:
-        yield from _on_ray(function, pending, workers.ray)
+        yield from _on_ray(function, pending, workers.ray, patience)
     elif count <= 1:
         for job in pending:
             yield job, function(job)
@@ -129,7 +131,36 @@ def _end(processes: set[Any], gently: bool) -> None:
 # --- Ray ------------------------------------------------------------------------------------------------
 
 
-def _on_ray(function: Callable[[Job], Result], jobs: list[Job], address: str) -> Iterator[tuple[Job, Result]]:
+def _on_ray(
+    function: Callable[[Job], Result], jobs: list[Job], address: str, patience: float
+) -> Iterator[tuple[Job, Result]]:
+    ray = _connected(address)
+    remote = ray.remote(max_retries=ATTEMPTS, num_cpus=1)(_one_thread)  # Ray itself does again what a dead worker left
+    waiting = {remote.remote(function, job): job for job in jobs}
+    hung = 0
+    try:
+        while waiting:
+            done, _ = ray.wait(list(waiting), timeout=patience)
+            for reference in done:
+                yield waiting.pop(reference), ray.get(reference)
+            hung = 0 if done else hung + 1
+            if hung == ATTEMPTS:
+                raise WorkersLost(
+                    "workers", f"no job done in {hung} times {patience:g} s", "workers that live", "see Ray's logs"
+                )
+            if hung:
+                for reference in waiting:
+                    ray.cancel(reference, force=True)
+                waiting = {remote.remote(function, job): job for job in waiting.values()}
+    except ray.exceptions.WorkerCrashedError as error:
+        raise WorkersLost("workers", str(error), "workers that live", "see Ray's logs for what killed them") from error
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected to the cluster at `address`, or to one that is started here."""
     try:
         import ray
     except ImportError as error:
@@ -137,23 +168,34 @@ def _on_ray(function: Callable[[Job], Result], jobs: list[Job], address: str) ->
             "ray", "not installed", "Ray", "pip install 'wm-envs[ray]', or leave --ray away"
         ) from error
     if not ray.is_initialized():
+        _knock(address)
+        here = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}  # workers import what this process does
         try:
-            ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
+            ray.init(
+                address=None if address == "local" else address, log_to_driver=False, include_dashboard=False,
+                runtime_env=here if address == "local" else None,
+            )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidOption(
                 "ray", address, "the address of a running cluster, auto, or local", "start one with `ray start --head`"
             ) from error
-    remote = ray.remote(max_retries=ATTEMPTS, num_cpus=1)(_one_thread)
-    waiting = {remote.remote(function, job): job for job in jobs}
+    return ray
+
+
+def _knock(address: str) -> None:
+    """Raise `InvalidOption` when nobody answers at host:port; left to itself Ray tries for ten minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "local", or "auto", which Ray looks up in no time
     try:
-        while waiting:
-            done, _ = ray.wait(list(waiting))
-            yield waiting.pop(done[0]), ray.get(done[0])
-    except ray.exceptions.WorkerCrashedError as error:
-        raise WorkersLost("workers", str(error), "workers that live", "see Ray's logs for what killed them") from error
-    finally:
-        for reference in waiting:
-            ray.cancel(reference, force=True)
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidOption(
+            "ray",
+            address,
+            f"a cluster that answers ({error})",
+            "start one with `ray start --head`, or mend the port",
+        ) from error
 
 
 def _one_thread(function: Callable[[Job], Result], job: Job) -> Result:

@@ -102,7 +102,7 @@ def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
     shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": "discrete"}
     if options.env == "dream":
         return make_vec_env("WMDream-v0", options.lanes, options.seed, temperature=options.temperature, **shared)
-    drawing = world.task.drawings[-1] if world.task.drawings else None
+    drawing = next(reversed(world.task.drawings), None)
     games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared)
     lanes = LatentVecEnv(games)
     lanes.seed(REAL_SEEDS + options.seed * options.lanes)

@@ -17,13 +17,15 @@ class CarRacingGame:
 
     `drawing`: "fast" (the small frame, drawn as such), "exact" or "stock" (the observation of CarRacing-v3,
     cropped and resized). Episodes are those of `gym.make("CarRacing-v3").reset(seed=seed)` with any of them;
-    frames of ticks on the way are drawn by "stock" only, and looked at by nobody.
+    frames of ticks on the way are drawn by "stock" only, and looked at by nobody. `lap_complete_percent`: the share
+    of its tiles that makes a lap, as in CarRacing-v3.
     """
 
-    def __init__(self, drawing: str = "fast") -> None:
+    def __init__(self, drawing: str = "fast", lap_complete_percent: float = 0.95) -> None:
         if drawing not in GAME_DRAWINGS:
             raise InvalidOption("drawing", drawing, f"one of {list(GAME_DRAWINGS)}", "pass drawing='fast', say")
-        self._env: Any = CarRacing() if drawing == "stock" else FastCarRacing(drawing)
+        lap: dict[str, Any] = {"lap_complete_percent": lap_complete_percent}
+        self._env: Any = CarRacing(**lap) if drawing == "stock" else FastCarRacing(drawing, **lap)
         self._cropped = drawing != "fast"
         self.finished = False  # whether the episode's lap has been completed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class LatentGames:
     bits of floating point, which may differ between batch sizes).
 
     `on_tick(lane, action, tick)`, when given, is told of every single tick, which is then drawn;
-    otherwise only the last frame of a step is. `drawing` is one of the task's, "" for its default.
+    otherwise only the last frame of a step is. `how` is passed on to `Task.open`: drawing and settings.
     """
 
     def __init__(
@@ -29,10 +30,10 @@ class LatentGames:
         world: WorldModel,
         batch: int,
         on_tick: Callable[[int, Array, Tick], None] | None = None,
-        drawing: str = "",
+        **how: Any,
     ) -> None:
         self.world, self.on_tick = world, on_tick
-        self.games = [world.task.open(*([drawing] if drawing else [])) for _ in range(batch)]
+        self.games = [world.task.open(**how) for _ in range(batch)]
         self.frames = np.zeros((batch, *FRAME_SHAPE), np.uint8)
         self.generators = [torch.Generator() for _ in range(batch)]
         self.state = world.begin(torch.zeros(batch, world.config.memory.latent))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wm_envs.errors import InvalidOption
 from wm_envs.latent_games import LatentGames
 from wm_envs.single import LatentEnv
-from wm_envs.spaces import RENDER_MODES, one_of
+from wm_envs.spaces import RENDER_MODES, how_to_open, one_of
 from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
 
 
@@ -20,19 +20,20 @@ class RealVectorEnv(LatentVectorEnv):
 
     Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
     seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `drawing` is one
-    of the task's ways to draw, by default the one that scores are measured with.
+    of the task's ways to draw, by default the one that scores are measured with; `settings` are the task's (CarRacing:
+    lap_complete_percent).
     """
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, drawing: str | None = None,
+        **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
-        drawings = model.task.drawings or (None,)
-        drawing = drawings[0] if drawing is None else one_of("drawing", drawing, drawings)
+        how = how_to_open(model.task, drawing, settings)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
-        self._games = LatentGames(model, num_envs, drawing=drawing or "")
+        self._games = LatentGames(model, num_envs, **how)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -83,10 +84,11 @@ class RealEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
-        render_mode: str | None = None, drawing: str | None = None,
+        render_mode: str | None = None, drawing: str | None = None, **settings: float,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         lane = RealVectorEnv(
-            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing
+            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing,
+            **settings,
         )  # fmt: skip
         super().__init__(lane, render_mode)

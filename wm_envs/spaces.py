@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,25 @@ def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InvalidOption(field, value, f"one of {list(choices)}", f"pass {field}={choices[0]!r}, say")
     return value
+
+
+def how_to_open(task: Task, drawing: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
+    """What `task.open` takes to draw in one of the task's ways (None: as scores are measured) and with its settings.
+
+    Raises `InvalidOption` for a drawing or setting the task has not, or a number out of its range.
+    """
+    how: dict[str, Any] = {}
+    if drawing is not None or task.drawings:
+        how["drawing"] = task.drawings[0] if drawing is None else one_of("drawing", drawing, task.drawings or (None,))
+    for name, value in settings.items():
+        if name not in task.settings:
+            there = f"one of {sorted(task.settings)}" if task.settings else f"no settings: {task.name} has none"
+            raise InvalidOption("setting", name, there, "leave it away")
+        low, high = task.settings[name]
+        if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+            raise InvalidOption(name, value, f"a number from {low:g} to {high:g}", f"give {high:g}, say")
+        how[name] = value
+    return how
 
 
 def check_temperature(value: object) -> float:

@@ -9,8 +9,8 @@ B batch (lanes), T time (steps), Z latent, H hidden, K mixtures, A action.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -58,7 +58,7 @@ class Task:
 
     name: str
     title: str
-    open: Callable[..., Game]  # with no argument the game that is played; others only choose how it is drawn
+    open: Callable[..., Game]  # with no argument the game that is learnt from; see `drawings` and `settings`
     action_low: tuple[float, ...]  # (A,)
     action_high: tuple[float, ...]  # (A,)
     discrete_actions: tuple[tuple[float, ...], ...]  # what actions="discrete" can choose from
@@ -67,10 +67,12 @@ class Task:
     ticks_per_second: int
     hold_scales: tuple[tuple[int, int], ...]  # random play holds an action lo..hi ticks long
     idle_actions: tuple[int, ...]  # indices in discrete_actions that half of random play avoids
+    by_keys: Callable[[int, int], tuple[float, ...]]  # what a human does: right (-1, 0, 1), up (-1, 0, 1) -> (A,)
     latent: int = 64  # Z in the paper
     hidden: int = 512  # H in the paper
     reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
-    drawings: tuple[str, ...] = ()  # what `open` takes: first how scores are measured, last the fastest
+    drawings: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
+    settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # numbers `open` takes, and their ranges
 
     @property
     def action_size(self) -> int:
@@ -101,6 +103,7 @@ TAKE_COVER = Task(
     ticks_per_second=35,
     hold_scales=((1, 10), (5, 60), (20, 120), (60, 150)),
     idle_actions=(0,),
+    by_keys=lambda right, up: (float(right),),
 )
 
 
@@ -110,10 +113,10 @@ def _executed_car_racing(action: Array) -> Array:
     return np.stack([steer, (gas + 1) / 2, np.clip(brake, 0, 1)], axis=-1).astype(np.float32)
 
 
-def _open_car_racing(drawing: str = "fast") -> Game:
+def _open_car_racing(drawing: str = "fast", lap_complete_percent: float = 0.95) -> Game:
     from wm_envs.car_racing_game import CarRacingGame  # Box2D and pygame are an extra
 
-    return CarRacingGame(drawing)
+    return CarRacingGame(drawing, lap_complete_percent)
 
 
 CAR_RACING = Task(
@@ -133,10 +136,12 @@ CAR_RACING = Task(
     ticks_per_second=50,
     hold_scales=((1, 5), (5, 20), (10, 50)),
     idle_actions=(0, 1, 2, 4),
+    by_keys=lambda right, up: (float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0),
     latent=32,
     hidden=256,
     reward_unit=3.0,  # about what a new tile of the track gives
     drawings=("stock", "exact", "fast"),
+    settings={"lap_complete_percent": (0.0, 1.0)},
 )  # fmt: skip
 
 TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
