@@ -11,10 +11,13 @@ import torch
 from conftest import TINY, synthetic_episodes, synthetic_store
 
 from training.checkpoint import generator, save_checkpoint
+from training.memory import first_states
 from training.pool import Workers
 from training.rollouts import Part, RolloutStore
 from training.sequences import Latents, Streams, encode_store, join
-from wm_envs.vision import ConvVAE
+from wm_envs.memory import MDNRNN, MemoryConfig
+from wm_envs.vision import ConvVAE, VisionConfig
+from wm_envs.world_model import State, WorldConfig, WorldModel
 
 LENGTHS, DIED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
 
@@ -189,3 +192,26 @@ def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
 def test_join_keeps_types(tmp_path: Path) -> None:
     joined = join(*store(), 4, unit=1.0)
     assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32
+
+
+@pytest.mark.parametrize("skip", [3, 4])
+def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
+    parts, encoded = store()
+    scaled = [(means / 100, logvars) for means, logvars in encoded]
+    latents = join(parts, scaled, skip)
+    torch.manual_seed(0)
+    memory = MDNRNN(MemoryConfig(latent=2, action=1, hidden=8, mixtures=3))
+    means, _, hidden, cell = first_states(memory, latents, 12)
+    starts = [start for start, stop, _ in episodes(parts) if stop - start > 12]
+    assert len(starts) == 5 and torch.equal(means, latents.means[[start + 12 for start in starts]].float())
+    config = WorldConfig(vision=VisionConfig(2, (4, 4, 8, 8)), memory=memory.config, frame_skip=skip, opening=12)
+    world = WorldModel(config, ConvVAE(config.vision), memory, means, torch.zeros_like(means), hidden, cell)
+    state = world.begin(latents.means[starts].float())
+    for at in range(0, 12, skip):
+        _, h, c = world.predict(state, latents.actions[[start + at for start in starts]])
+        state = State(latents.means[[start + at + skip for start in starts]].float(), h, c, state.ticks + skip)
+    torch.testing.assert_close(state.hidden, hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(state.cell, cell, atol=1e-5, rtol=1e-5)
+    dream = world.start(3, torch.Generator().manual_seed(0))
+    assert dream.ticks.tolist() == [12] * 3 and all((row == hidden).all(1).any() for row in dream.hidden)
+    assert len(first_states(memory, latents, 0)) == 2  # nothing is left out: M knows nothing yet

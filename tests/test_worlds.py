@@ -42,6 +42,19 @@ def test_a_world_comes_back(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in (*found.vision.parameters(), *found.memory.parameters()))
 
 
+def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path) -> None:
+    made = tiny_model(config=dataclasses.replace(TINY, opening=8))
+    made.first_hidden, made.first_cell = torch.rand(20, 8), torch.rand(20, 8)
+    save_world(tmp_path / "w", made)
+    found = load_world(tmp_path / "w")
+    assert torch.equal(made.first_hidden.half().float(), found.first_hidden)
+    assert torch.equal(made.first_cell.half().float(), found.first_cell)
+    made.first_hidden = made.first_hidden[:, :7]
+    save_world(tmp_path / "w", made)
+    with pytest.raises(BrokenWorld, match=r"first .*hidden"):
+        load_world(tmp_path / "w")
+
+
 def test_saving_again_is_the_same_to_the_byte(tiny_world: Path, tmp_path: Path) -> None:
     save_world(tmp_path / "w", load_world(tiny_world))
     assert (tmp_path / "w" / WEIGHTS).read_bytes() == (tiny_world / WEIGHTS).read_bytes()

@@ -44,8 +44,8 @@ def dream_episodes(
     returns = torch.zeros(groups * rollouts)
     warmth = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
     alive = torch.ones(len(lanes), dtype=torch.bool)
-    seen = state
-    for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
+    seen = state if observer is None else observer.begin(state.latents)._replace(ticks=state.ticks)
+    for step in range(-(-(world.task.tick_limit - world.config.opening) // world.config.frame_skip)):
         which = lanes % rollouts
         actions = act(world.observe(seen, observation), lanes, step)
         executed = torch.from_numpy(world.task.executed(actions.numpy()))

@@ -100,12 +100,13 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     metrics = train(memory, training, held_out, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
+    opening = -(-task.opening // options.frame_skip) * options.frame_skip
     world = WorldModel(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
-            posterior_noise=options.posterior_noise,
+            posterior_noise=options.posterior_noise, opening=opening,
         ),
-        vision, memory, *first_latents(training),
+        vision, memory, *first_states(memory, training, opening),
     )  # fmt: skip
     save_world(run / "world", world, {"memory": metrics})
     write_text(run / "memory_metrics.json", json.dumps(metrics))
@@ -119,10 +120,18 @@ def load_vision(run: Path) -> ConvVAE:
     return read_vision(path, VisionConfig(latent))
 
 
-def first_latents(latents: Latents) -> tuple[Tensor, Tensor]:
-    """(mean, logvar) of the first frames of at most 1,024 episodes: where dreams start."""
-    at = torch.from_numpy(latents.starts[:1024])
-    return latents.means[at].float(), latents.logvars[at].float()
+@torch.no_grad()
+def first_states(memory: MDNRNN, latents: Latents, opening: int, most: int = 1024) -> list[Tensor]:
+    """Where dreams start: means and logvars (N, Z) of the first frames of `most` episodes, or of those `opening`
+    ticks later, and then M's h and c (N, H) after what was recorded until there."""
+    starts = torch.from_numpy(latents.starts[latents.lengths > opening][:most])
+    state, draw = memory.initial_state(len(starts)), generator(5, 0)
+    for at in range(0, opening, latents.frame_skip):
+        restart = torch.full((1, len(starts)), float(at == 0))
+        seen = latents.draw(starts + at, draw)[None]
+        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], restart).to(state[0].device), state)
+    found = [latents.means[starts + opening].float(), latents.logvars[starts + opening].float()]
+    return [*found, *state] if opening else found
 
 
 def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryOptions) -> dict[str, float]:

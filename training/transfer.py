@@ -6,6 +6,7 @@ validation seeds), C on z alone, and C on z and the h of an untrained M (these t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def _untrained(
     """C bred in the same dream, but seeing z and the h of an M that never learnt."""
     folder = run / "world-untrained"
     torch.manual_seed(options.seed)
-    blank = WorldModel(world.config, world.vision, MDNRNN(world.config.memory), world.first_means, world.first_logvars)
+    config = dataclasses.replace(world.config, opening=0)  # M's states after it are another M's
+    blank = WorldModel(config, world.vision, MDNRNN(config.memory), world.first_means, world.first_logvars)
     save_world(folder, blank, {"memory": "untrained, for an ablation"})
     evolve.main(_search(options, "untrained-memory", 1.0, observer=str(folder)))
     save_controller(folder, "untrained-memory", *load_controller(run / "world", "untrained-memory"))

@@ -71,6 +71,7 @@ class Task:
     latent: int = 64  # Z in the paper
     hidden: int = 512  # H in the paper
     reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
+    opening: int = 0  # ticks that dreams leave out, since nobody can foretell what comes into view meanwhile
     drawings: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
     settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # numbers `open` takes, and their ranges
 
@@ -139,6 +140,7 @@ CAR_RACING = Task(
     by_keys=lambda right, up: (float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0),
     latent=32,
     hidden=256,
+    opening=24,  # the camera falls from where the whole field is a few pixels wide; later it is near, and slow
     reward_unit=3.0,  # about what a new tile of the track gives
     drawings=("stock", "exact", "fast"),
     settings={"lap_complete_percent": (0.0, 1.0)},

@@ -32,6 +32,7 @@ class WorldConfig:
     posterior_noise: float = 1.0  # z = mean + this * V's posterior std * noise (the paper: 1)
     death: str = "drawn"  # the end is "drawn" with its calibrated probability, or by the "paper": logit > 0
     temperature: float = 1.0  # what gym.make uses unless told otherwise
+    opening: int = 0  # ticks of a real episode before dreams begin; see Task.opening
 
 
 class State(NamedTuple):
@@ -72,8 +73,9 @@ class WorldModel:
     """V + M + first latents of one task; `step` is the dynamics of every dream."""
 
     def __init__(
-        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, first_means: Tensor, first_logvars: Tensor
-    ) -> None:
+        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, first_means: Tensor, first_logvars: Tensor,
+        first_hidden: Tensor | None = None, first_cell: Tensor | None = None,
+    ) -> None:  # fmt: skip
         self.config = config
         self.task: Task = get_task(config.task)
         self.vision = vision.eval().requires_grad_(False)
@@ -81,6 +83,9 @@ class WorldModel:
         self.device = memory.head.weight.device
         self.first_means = first_means.float().to(self.device)  # (N, Z)
         self.first_logvars = first_logvars.float().to(self.device)  # (N, Z)
+        nothing = torch.zeros(len(first_means), config.memory.hidden)
+        self.first_hidden = (nothing if first_hidden is None else first_hidden).float().to(self.device)  # (N, H)
+        self.first_cell = (nothing if first_cell is None else first_cell).float().to(self.device)  # (N, H)
         self._layouts: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
         self._workspaces: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
@@ -96,11 +101,13 @@ class WorldModel:
     # --- a dream -----------------------------------------------------------------------------------
 
     def start(self, batch: int, generator: torch.Generator) -> State:
-        """States at the beginning of episodes: recorded first frames, z ~ N(mu, sigma)."""
+        """States at the beginning of dreams: recorded first frames, z ~ N(mu, sigma), and M's state there."""
         which = torch.randint(len(self.first_means), (batch,), generator=generator, device=generator.device)
         normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
         which = which.to(self.device)
-        return self.begin(self.draw_latents(self.first_means[which], self.first_logvars[which], normal))
+        latents = self.draw_latents(self.first_means[which], self.first_logvars[which], normal)
+        ticks = torch.full((batch,), self.config.opening, dtype=torch.int64, device=self.device)
+        return State(latents, self.first_hidden[which], self.first_cell[which], ticks)
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
         """Latents (B, Z) from V's posterior and standard normal noise, which `posterior_noise` scales."""

@@ -1,7 +1,8 @@
 """World bundles: a folder of config.json, safetensors and a model card, saved, found and checked.
 
     config.json          format, version, WorldConfig, SHA-256 and size of each file, the card's figures
-    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars
+    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars and, after an opening,
+                         first/hidden, first/cell
     controllers.safetensors   (optional) float32: one flat vector a controller, configs in config.json
     README.md            (optional) the model card
 
@@ -80,6 +81,8 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
     tensors = {f"vision/{name}": value for name, value in world.vision.state_dict().items()}
     tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
     tensors |= {"first/means": world.first_means, "first/logvars": world.first_logvars}
+    if world.config.opening:
+        tensors |= {"first/hidden": world.first_hidden, "first/cell": world.first_cell}
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / WEIGHTS, data)
@@ -133,11 +136,20 @@ def load_world(
         vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
     _fill(vision, "vision/", tensors, folder)
     _fill(memory, "memory/", tensors, folder)
-    means, logvars = tensors.get("first/means"), tensors.get("first/logvars")
-    good = means is not None and logvars is not None and means.shape == logvars.shape and means.ndim == 2
-    if not good or len(means) == 0 or means.shape[1] != config.memory.latent:  # type: ignore[arg-type, union-attr]
-        raise _broken(folder, "first latents of a wrong shape")
-    return WorldModel(config, vision.to(device), memory.to(device), means, logvars)  # type: ignore[arg-type]
+    return WorldModel(config, vision.to(device), memory.to(device), *_firsts(config, tensors, folder))
+
+
+def _firsts(config: WorldConfig, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
+    """Where dreams begin: means and logvars (N, Z) and, after an opening, hidden and cell (N, H)."""
+    widths = {"means": config.memory.latent, "logvars": config.memory.latent}
+    if config.opening:
+        widths |= {"hidden": config.memory.hidden, "cell": config.memory.hidden}
+    found = [tensors.get(f"first/{name}") for name in widths]
+    count = len(found[0]) if found[0] is not None and found[0].ndim else 0
+    shapes = [tuple(value.shape) if value is not None else () for value in found]
+    if count == 0 or shapes != [(count, width) for width in widths.values()]:
+        raise _broken(folder, f"no first {', '.join(widths)}, or of a wrong shape")
+    return found  # type: ignore[return-value]
 
 
 def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
@@ -255,6 +267,7 @@ def _check_config(config: WorldConfig, folder: Path) -> None:
         and 0 < sizes.mixtures <= 100
         and sizes.end_weight > 0
         and 0 < config.frame_skip <= 1000
+        and 0 <= config.opening < TASKS[config.task].tick_limit
         and config.death in ("drawn", "paper")
         and config.temperature > 0
         and config.posterior_noise >= 0
