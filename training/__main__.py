@@ -23,6 +23,7 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "transfer": "TransferOptions",
     "publish": "PublishOptions",
     "run": "RunOptions",
+    "check": "CheckOptions",
 }
 
 

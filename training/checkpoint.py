@@ -6,7 +6,9 @@ all there is to resume from.
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 from pathlib import Path
 
 import torch
@@ -38,23 +40,53 @@ def save_checkpoint(
     tensors |= {f"carried/{name}": value for name, value in (carried or {}).items()}
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, save(tensors, {"step": str(step)}))
+    save_tensors(path, tensors, {"step": str(step)})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write a safetensors file with a checksum of its tensors, which the format itself lacks."""
+    write_bytes(path, save(tensors, header | {"crc32": _checksum(tensors, header)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of a file of `save_tensors`, or of one without a checksum; raises `BrokenStore`."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise _broken(path, error) from error
+    said = header.pop("crc32", None)
+    if said is not None and said != _checksum(tensors, header):
+        raise _broken(path, "its contents do not have the checksum that it says")
+    return tensors, header
+
+
+def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
+    total = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
+
+
+def _broken(path: Path, why: object) -> BrokenStore:
+    return BrokenStore(
+        "checkpoint", f"{path} ({why})", "a checkpoint of this model", "remove it to start this stage again"
+    )
 
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[int, dict[str, Tensor]]:
     """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
+    tensors, header = read_tensors(path)
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         step = int(header["step"])
         model.load_state_dict(_below("model/", tensors))
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise BrokenStore(
-            "checkpoint", f"{path} ({error})", "a checkpoint of this model", "remove it to start this stage again"
-        ) from error
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _broken(path, error) from error
     if optimizer is not None:
         parameters = dict(model.named_parameters())
         for name, value in _below("optimizer/", tensors).items():

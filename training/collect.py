@@ -18,6 +18,7 @@ from training.pool import Workers, run_jobs
 from training.progress import Progress
 from training.rollouts import Episode, part_path, write_part
 from wm_envs.controller import act
+from wm_envs.files import alone
 from wm_envs.latent_games import LatentGames
 from wm_envs.tasks import Array, Game, Task, Tick, get_task
 from wm_envs.worlds import load_controller, load_world
@@ -183,6 +184,11 @@ def main(options: CollectOptions) -> dict[str, Any]:
     controllers = tuple(name for name in options.controller.split(",") if name)
     for name in controllers:
         load_controller(world, name)  # says what is wrong before any work
+    with alone(run / "rollouts" / "collect"):
+        return _record(run, world, controllers, options)
+
+
+def _record(run: Path, world: Path, controllers: tuple[str, ...], options: CollectOptions) -> dict[str, Any]:
     parts = -(-options.frames // options.part_frames)
     size = min(options.frames, options.part_frames)
     jobs = [

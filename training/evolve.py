@@ -25,7 +25,7 @@ from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
-from wm_envs.files import write_text
+from wm_envs.files import alone, write_text
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
 
@@ -122,7 +122,12 @@ def main(options: EvolveOptions) -> dict[str, Any]:
         raise InvalidOption("env", options.env, "dream or real", "give --env dream")
     run = Path(options.run)
     folder = run / "evolve" / options.name
-    remember(folder / "options.json", options)
+    with alone(folder / "options.json"):
+        remember(folder / "options.json", options)
+        return _breed(run, folder, options)
+
+
+def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
     world = load_world(run / "world")
     memory = world.config.memory
     config = ControllerConfig(memory.latent, memory.hidden, memory.action, options.observation)

@@ -28,10 +28,10 @@ from training.progress import Progress
 from training.rollouts import RolloutStore
 from training.sequences import Latents, Streams, Window, encode_store, join, read_vision
 from wm_envs.errors import InvalidOption
-from wm_envs.files import write_text
+from wm_envs.files import alone, write_text
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.memory import MDNRNN, LSTMState, MemoryConfig, memory_loss
-from wm_envs.tasks import get_task
+from wm_envs.tasks import Task, get_task
 from wm_envs.vision import ConvVAE, VisionConfig
 from wm_envs.world_model import WorldConfig, WorldModel
 from wm_envs.worlds import save_world
@@ -75,7 +75,13 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
-    remember(run / "memory.json", options)
+    with alone(run / "memory"):
+        remember(run / "memory.json", options)
+        return _make(run, task, store, options)
+
+
+def _make(run: Path, task: Task, store: RolloutStore, options: MemoryOptions) -> dict[str, Any]:
+    """Encode the store, train, calibrate, write the bundle."""
     vision = load_vision(run)
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
     encoded = encode_store(vision, run / "vision.safetensors", store.parts, run / "latents", run, workers)

@@ -27,7 +27,7 @@ from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenStore, InvalidOption
-from wm_envs.files import write_text
+from wm_envs.files import alone, write_text
 from wm_envs.real import RealVectorEnv
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 from wm_envs.spaces import one_of
@@ -82,7 +82,13 @@ def main(options: PpoOptions) -> dict[str, Any]:
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
     run = Path(options.run)
-    remember(run / "ppo" / options.name / "options.json", options)
+    remembered = run / "ppo" / options.name / "options.json"
+    with alone(remembered):
+        remember(remembered, options)
+        return _begin(run, options)
+
+
+def _begin(run: Path, options: PpoOptions) -> dict[str, Any]:
     world = load_world(run / "world")
     if options.members > 1:
         return _decide_together(world, options)

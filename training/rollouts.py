@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from wm_envs.errors import BrokenStore, NoSpace
+from wm_envs.files import temporary_name
 from wm_envs.tasks import FRAME_SHAPE, TASKS
 
 FORMAT = "wm-envs-rollouts"
@@ -96,7 +97,7 @@ def part_path(folder: Path, index: int) -> Path:
 def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
     """Write one part from its episodes; it appears under its name only when it is complete."""
     final = part_path(folder, index)
-    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
+    temporary = temporary_name(final)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -121,7 +122,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
 
 def _replace_folder(new: Path, final: Path) -> None:
     """Rename `new` to `final`; an older `final` goes only when the new one is in its place."""
-    aside = new.with_suffix(".old")
+    aside = temporary_name(final, "old")
     if final.exists():
         final.rename(aside)
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, vision
 from training.options import count, remember, stage_option
-from wm_envs.files import write_text
+from wm_envs.files import alone, write_text
 from wm_envs.spaces import one_of
 from wm_envs.worlds import read_config
 
@@ -53,7 +53,13 @@ def main(options: RunOptions) -> dict[str, Any]:
     count("rounds", options.rounds, 0)
     one_of("learner", options.learner, ("ppo", "evolve"))
     run = Path(options.run)
-    remember(run / "run.json", options)
+    with alone(run / "run.json"):
+        remember(run / "run.json", options)
+        return _stages(run, options)
+
+
+def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
+    """All rounds, then the evaluation of the best."""
     results: dict[str, Any] = {}
     folder = run
     for number in range(options.rounds + 1):

@@ -15,16 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, read_tensors, save_tensors
 from training.pool import Workers, run_jobs
 from training.progress import Progress
 from training.rollouts import Part, read_part
 from training.vision import encode_frames
-from wm_envs.files import write_bytes
+from wm_envs.errors import BrokenStore
 from wm_envs.hardware import best_device
 from wm_envs.vision import ConvVAE, VisionConfig
 
@@ -78,7 +76,7 @@ def encode_part(job: EncodeJob) -> None:
     vision, part = _vision(job.weights, job.config, job.identity), read_part(job.part)
     blocks = [encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)]
     means, logvars = (torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
-    write_bytes(job.to, save({"means": means, "logvars": logvars}, {"vision": job.identity}))
+    save_tensors(job.to, {"means": means, "logvars": logvars}, {"vision": job.identity})
 
 
 def encode_store(
@@ -111,12 +109,12 @@ def _cached(path: Path, identity: str, size: int) -> tuple[Tensor, Tensor] | Non
     if not path.exists():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("vision") != identity:
-                return None
-            means, logvars = file.get_tensor("means"), file.get_tensor("logvars")
-    except (SafetensorError, OSError):
+        tensors, header = read_tensors(path)
+        means, logvars = tensors["means"], tensors["logvars"]
+    except (BrokenStore, KeyError):
         return None  # a damaged cache is made again
+    if header.get("vision") != identity:
+        return None
     return (means, logvars) if len(means) == len(logvars) == size else None
 
 

@@ -26,7 +26,7 @@ from training.options import count, not_negative, positive, remember, stage_opti
 from training.pictures import save_pairs
 from training.progress import Progress
 from training.rollouts import FrameBlocks, RolloutStore
-from wm_envs.files import write_text
+from wm_envs.files import alone, write_text
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.tasks import get_task
 from wm_envs.vision import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_images, vae_loss
@@ -64,7 +64,12 @@ def main(options: VisionOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, latent=options.latent or task.latent)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
-    remember(run / "vision.json", options)
+    with alone(run / "vision"):
+        remember(run / "vision.json", options)
+        return _train(run, store, options)
+
+
+def _train(run: Path, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
     training, held_out = store.split()
     device = best_device()
     torch.manual_seed(options.seed)

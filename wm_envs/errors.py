@@ -44,6 +44,10 @@ class OptionsDiffer(WorldModelError, ValueError):
     """A run folder that was made with other options than those given now."""
 
 
+class FolderBusy(WorldModelError, RuntimeError):
+    """Another process works in the same folder; nothing has been changed."""
+
+
 class ControllerMismatch(WorldModelError, ValueError):
     """A controller whose parameters do not fit the world or the observation."""
 

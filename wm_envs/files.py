@@ -1,19 +1,84 @@
-"""Writing that is never half done: to a temporary file, synced, then renamed over the old one."""
+"""Writing that is never half done: to a temporary file, synced, renamed over the old one; by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from wm_envs.errors import NoSpace
+from wm_envs.errors import FolderBusy, NoSpace
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out there
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.(tmp|old)")
+
+
+def temporary_name(path: Path, ending: str = "tmp") -> Path:
+    """Where this process writes what will be `path`, or keeps what was ("old"); `sweep` knows by it whose it is."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
+
+
+@contextlib.contextmanager
+def alone(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from working on `path`, a file or folder, until the block is left, however that happens.
+
+    Raises `FolderBusy` when another one does, unless it is to `wait`. What killed processes left half written beside
+    `path` is cleared away.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a+") as lock:
+        if fcntl is not None:
+            try:  # the system lets go of it when the process ends, even if it is killed
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise FolderBusy(
+                    "run folder",
+                    f"{path}, in which process {lock.read().strip() or '?'} works",
+                    "a folder that no other process works in",
+                    "wait for it, stop it, or give another --run or --name",
+                ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        sweep(path.parent)
+        yield
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files and folders in `folder` whose process is no more; what it had put aside comes back."""
+    for path in sorted(folder.iterdir()):
+        named = _TEMPORARY.fullmatch(path.name)
+        if named and not _lives(int(named[2])):
+            if named[3] == "old" and not (folder / named[1]).exists():
+                path.rename(folder / named[1])
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, whole or not at all; raises `NoSpace` when the disk is full."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)

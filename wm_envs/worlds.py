@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenWorld, UnknownName
-from wm_envs.files import write_bytes, write_text
+from wm_envs.files import alone, write_bytes, write_text
 from wm_envs.memory import MDNRNN, MemoryConfig
 from wm_envs.tasks import TASKS
 from wm_envs.vision import ConvVAE, VisionConfig
@@ -101,14 +101,19 @@ def save_controller(
     folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: dict[str, Any] | None = None
 ) -> None:
     """Add a controller, or replace the one of that name, in the bundle `folder`."""
-    bundle = read_config(folder)
-    vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
-    vectors[name] = parameters.detach().cpu().float().contiguous()
-    data = save(vectors)
-    write_bytes(folder / CONTROLLERS, data)
-    bundle["files"][CONTROLLERS] = _fingerprint(data)
-    bundle["controllers"][name] = {"config": dataclasses.asdict(config), "card": card or {}}
-    write_text(folder / "config.json", json.dumps(bundle, indent=1) + "\n")
+    with alone(Path(folder) / "config.json", wait=True):  # so that what another process adds is not lost
+        bundle = read_config(folder)
+        vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
+        vectors[name] = parameters.detach().cpu().float().contiguous()
+        data = save(vectors)
+        coming = {CONTROLLERS: _fingerprint(data)}
+        # Announced before it is there: a bundle whose writer is killed between two files is whole all the same.
+        write_text(folder / "config.json", json.dumps(bundle | {"coming": coming}, indent=1) + "\n")
+        write_bytes(folder / CONTROLLERS, data)
+        bundle["files"] |= coming
+        bundle.pop("coming", None)
+        bundle["controllers"][name] = {"config": dataclasses.asdict(config), "card": card or {}}
+        write_text(folder / "config.json", json.dumps(bundle, indent=1) + "\n")
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:
@@ -198,16 +203,17 @@ def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]
 
 def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
     """All tensors of one file as float32, after checking its size, hash and that all are finite."""
-    expected = bundle["files"].get(name)
+    announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
+    expected = [value for value in announced if isinstance(value, dict)]
     path = folder / name
     try:
         size = path.stat().st_size
-        if not isinstance(expected, dict) or size != expected.get("bytes") or size > LARGEST_FILE:
-            raise ValueError(f"{size} bytes instead of {expected.get('bytes') if isinstance(expected, dict) else '?'}")
+        if size not in (value.get("bytes") for value in expected) or size > LARGEST_FILE:
+            raise ValueError(f"{size} bytes instead of {[value.get('bytes') for value in expected]}")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise _broken(folder, f"{name} is missing or cut ({error})") from error
-    if hashlib.sha256(data).hexdigest() != expected.get("sha256"):
+    if hashlib.sha256(data).hexdigest() not in (value.get("sha256") for value in expected):
         raise _broken(folder, f"{name} does not have the hash that config.json says")
     try:
         tensors = load(data)

@@ -1,0 +1,134 @@
+"""`python -m training check`: what is broken is found, named and set aside, and nothing that can be read is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import synthetic_store
+
+from training import check
+from training.check import CheckOptions
+from training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from training.rollouts import RolloutStore
+from wm_envs.errors import BrokenStore
+
+FLIPS = 60  # of single bits, over all files of a run; `make torture` does thousands
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_world: Path) -> Path:
+    """A run folder with one of everything."""
+    folder = tmp_path / "run"
+    synthetic_store(folder)
+    shutil.copytree(tiny_world, folder / "world")
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    for path in (folder / "vision.safetensors", folder / "ppo" / "name" / "policy.safetensors"):
+        save_checkpoint(path, model, optimizer, 7)
+    (folder / "latents").mkdir()
+    save_tensors(folder / "latents" / "part-00000.safetensors", {"means": torch.ones(4)}, {})
+    (folder / "vision.json").write_text(json.dumps({"latent": 4}))
+    return folder
+
+
+def test_a_whole_run_is_said_to_be_whole(run: Path) -> None:
+    before = snapshot(run)
+    found = check.main(CheckOptions(run))
+    assert found == {"whole": {"parts": 2, "bundles": 1, "checkpoints": 2, "latents": 1, "json": 1}, "set_aside": {}}
+    assert snapshot(run) == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+BREAK = {
+    "rollouts/part-00001.zarr": "rollouts/part-00001.zarr/frames/c/0/0/0/0",
+    "vision.safetensors": "vision.safetensors",
+    "ppo/name/policy.safetensors": "ppo/name/policy.safetensors",
+    "latents/part-00000.safetensors": "latents/part-00000.safetensors",
+    "world": "world/world.safetensors",
+    "vision.json": "vision.json",
+}
+
+
+@pytest.mark.parametrize("thing", BREAK)
+def test_what_is_cut_is_named_and_set_aside(run: Path, thing: str) -> None:
+    file = run / BREAK[thing]
+    if not file.exists():  # another layout of chunks
+        file = max((run / thing).rglob("c/*"), key=lambda path: path.stat().st_size if path.is_file() else -1)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    before = snapshot(run)
+    with pytest.raises(BrokenStore, match=thing):
+        check.main(CheckOptions(run))
+    assert snapshot(run) == before
+    assert check.main(CheckOptions(run, repair=True))["set_aside"] == {thing: str(run / "set-aside" / thing)}
+    assert sorted(snapshot(run).values()) == sorted(before.values()), "nothing is lost"
+    assert check.main(CheckOptions(run))["set_aside"] == {}
+
+
+def test_what_is_set_aside_twice_is_kept_twice(run: Path) -> None:
+    for text in ("[", "{"):
+        (run / "vision.json").write_text(text)
+        check.main(CheckOptions(run, repair=True))
+    assert {path.name for path in (run / "set-aside").iterdir()} == {"vision.json", "vision.json.2"}
+
+
+def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BrokenStore, match="run"):
+        check.main(CheckOptions(tmp_path / "nowhere"))
+
+
+def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(tmp_path: Path) -> None:
+    path, rng = tmp_path / "a.safetensors", np.random.default_rng(0)
+    tensors = {"w": torch.randn(5, 7), "n": torch.arange(4), "s": torch.tensor(2.5)}
+    save_tensors(path, tensors, {"step": "12"})
+    whole = path.read_bytes()
+    for bit in rng.choice(8 * len(whole), FLIPS, replace=False):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(data)
+        try:
+            found, header = read_tensors(path)
+        except BrokenStore:
+            continue
+        assert found.keys() == tensors.keys() and all(torch.equal(found[k], v) for k, v in tensors.items()), bit
+        assert header["step"] == "12"
+
+
+def test_no_flipped_bit_of_a_part_goes_unnoticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    synthetic_store(tmp_path, 1)
+    (part,) = RolloutStore(tmp_path / "rollouts").parts
+    files = sorted(path for path in part.path.rglob("*") if path.is_file())
+    expected = part.read(0, part.size)
+    for _ in range(FLIPS):
+        path = files[rng.integers(len(files))]
+        whole = path.read_bytes()
+        data, bit = bytearray(whole), int(rng.integers(8 * len(whole)))
+        data[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(data)
+        try:
+            (found,) = RolloutStore(tmp_path / "rollouts").parts
+            np.testing.assert_array_equal(found.read(0, part.size), expected)
+            np.testing.assert_array_equal(found.actions, part.actions)
+            assert found.lengths.tolist() == part.lengths.tolist() and found.died.tolist() == part.died.tolist()
+        except BrokenStore:
+            pass
+        path.write_bytes(whole)
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    model = torch.nn.Linear(2, 2)
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    save_file(tensors, tmp_path / "old.safetensors", {"step": "3"})
+    assert load_checkpoint(tmp_path / "old.safetensors", torch.nn.Linear(2, 2))[0] == 3

@@ -1,0 +1,135 @@
+"""Files: written whole or not at all, by one process at a time, and nothing left behind by those that were killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY_CONTROLLER
+
+from wm_envs import worlds
+from wm_envs.errors import FolderBusy
+from wm_envs.files import alone, sweep, temporary_name, write_text
+from wm_envs.worlds import load_controller, read_config, save_controller
+
+
+def dead_process() -> int:
+    """The number of a process that is no more."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from wm_envs.files import alone\n"
+    "with alone(Path(sys.argv[1]), wait='wait' in sys.argv): print('held', flush=True); time.sleep(600)"
+)
+
+
+def test_a_second_process_is_refused_by_name_until_the_first_is_gone(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "vision")], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout and holder.stdout.readline() == b"held\n"
+        before = sorted(tmp_path.iterdir())
+        with (
+            pytest.raises(FolderBusy, match=f"vision, in which process {holder.pid} works"),
+            alone(tmp_path / "vision"),
+        ):
+            raise AssertionError("not alone")
+        with alone(tmp_path / "memory"):  # another stage may work beside it
+            pass
+        assert set(before) <= set(tmp_path.iterdir())
+    finally:
+        holder.kill()  # no chance to clean up: the system lets go of the lock
+        holder.wait()
+    with alone(tmp_path / "vision"):
+        pass
+
+
+def test_waiting_for_one_another(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline() == b"held\n"
+    quick = HOLD.replace("sleep(600)", "sleep(0)")
+    waiter = subprocess.Popen([sys.executable, "-c", quick, str(tmp_path / "x"), "wait"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiter.wait(3)
+    holder.kill()
+    holder.wait()
+    assert waiter.wait(120) == 0
+
+
+def test_what_the_dead_left_is_swept_and_what_the_living_write_is_not(tmp_path: Path) -> None:
+    dead = dead_process()
+    (tmp_path / f".a.json.{dead}.tmp").write_text("half")
+    (tmp_path / f".part-00001.zarr.{dead}.tmp").mkdir()
+    (tmp_path / f".part-00001.zarr.{dead}.tmp" / "zarr.json").write_text("half")
+    (tmp_path / f".part-00002.zarr.{dead}.old").mkdir()  # put aside, and nothing came in its place
+    (tmp_path / f".part-00003.zarr.{dead}.old").mkdir()
+    (tmp_path / "part-00003.zarr").mkdir()
+    outside = tmp_path.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    (tmp_path / f".link.{dead}.tmp").symlink_to(outside)
+    kept = [
+        temporary_name(tmp_path / "b.json"),
+        tmp_path / ".a.1.tmp.json",
+        tmp_path / f"a.{dead}.tmp",
+        tmp_path / ".a.tmp",
+    ]
+    for path in kept:
+        path.write_text("mine")
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in kept} | {"part-00002.zarr", "part-00003.zarr"}
+    assert outside.exists()
+
+
+def test_writing_leaves_nothing_but_the_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_controllers_outlive_a_writer_killed_between_two_files(own_world: Path, monkeypatch: Any, write: int) -> None:
+    """Adding a controller writes three files; whichever is the last, all controllers from before are there."""
+    before = load_controller(own_world, "controller")[1]
+    count = 0
+
+    def written(function: Any) -> Any:
+        def wrapped(*arguments: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == write:
+                raise KeyboardInterrupt
+            function(*arguments)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        for name in ("write_bytes", "write_text"):
+            patch.setattr(worlds, name, written(getattr(worlds, name)))
+        with pytest.raises(KeyboardInterrupt):
+            save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
+    assert count == write
+    assert torch.equal(load_controller(own_world, "controller")[1], before)
+    save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
+    assert torch.equal(load_controller(own_world, "controller")[1], before)
+    assert list(read_config(own_world)["controllers"]) == ["controller", "second"] and "coming" not in read_config(
+        own_world
+    )
+
+
+def test_two_processes_that_add_controllers_lose_none(own_world: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from wm_envs.worlds import *\n"
+        "from wm_envs.controller import ControllerConfig; kind = ControllerConfig(4, 8, 1, 'zh')\n"
+        "for n in range(10):\n"
+        "    save_controller(Path(sys.argv[1]), f'{sys.argv[2]}{n}', kind, torch.zeros(kind.parameters))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(own_world), letter]) for letter in "ab"]
+    assert [process.wait(120) for process in both] == [0, 0]
+    expected = {"controller", *(f"{letter}{n}" for letter in "ab" for n in range(10))}
+    assert set(read_config(own_world)["controllers"]) == expected
+    load_controller(own_world, "b9")
