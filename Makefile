@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 PLAY_ARGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--headless --record recordings --steps 300)
 
 .DEFAULT_GOAL := help
-.PHONY: help play test slow lint format bench clean
+.PHONY: help play test slow torture lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,11 @@ test: lint ## ruff, mypy and the fast tests
 
 slow: $(VENV)/.installed-dev ## the slow tests
 	$(PY) -m pytest -q -m slow
+
+KILLS ?= 100
+torture: $(VENV)/.installed-dev ## kill every stage KILLS times, at any of its writes, and see whether it goes on
+	@for stage in collect vision memory evolve evaluate; do \
+		$(PY) tests/kills.py $$stage $(KILLS) || exit 1; done
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff check .

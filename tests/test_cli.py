@@ -55,6 +55,9 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["publish", "--world", "nowhere"], "nowhere"),
         (["run", "--rounds", "-1"], "rounds"),
         (["run", "--learner", "luck"], "learner"),
+        (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
+        (["run", "--real-steps", "-1"], "real_steps"),
+        (["check"], "run"),
         (["ppo", "--discount", "2"], "discount"),
         (["evaluate", "--drawing", "oils"], "drawing"),
         (["evaluate", "--settings", "lap"], "settings"),
@@ -124,7 +127,7 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_whole_run_of_another_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CarRacing: rewards are foretold by M, actions have three parts, and a lap may be finished."""
     run = tmp_path / "run"
-    tiny = TINY | {"frames": 3000, "rounds": 0, "episodes": 1, "generations": 1, "learner": "evolve", "drawing": "fast"}
+    tiny = TINY | {"frames": 3000, "rounds": 0, "episodes": 1, "real-steps": 2048, "drawing": "fast"}
     words = [word for k, v in tiny.items() for word in (f"--{k}", str(v))]
     assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
     found = last_json(capsys)

@@ -100,7 +100,7 @@ def test_ids_are_registered_with_string_entry_points() -> None:
     import wm_envs
 
     assert wm_envs.__version__
-    for name in ("WMDream-v0", "WMTakeCover-v0"):
+    for name in ("WMDream-v0", "WMTakeCover-v0", "WMDreamCarRacing-v0", "WMCarRacing-v0"):
         spec = gym.spec(name)
         assert isinstance(spec.entry_point, str) and isinstance(spec.vector_entry_point, str)
     assert isinstance(gym.spec("FastCarRacing-v0").entry_point, str)

@@ -40,6 +40,7 @@ class RunOptions:
     temperature: float = stage_option(1.1, "of the dreams to learn in, or the lowest of them", True)
     temperature_high: float = stage_option(1.6, "the highest, spread over the rollouts (0: all the same)", True)
     blind: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
+    real_steps: int = stage_option(0, "steps of PPO in the real game at the end, from what the best dream taught", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
@@ -51,7 +52,8 @@ class RunOptions:
 def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     count("rounds", options.rounds, 0)
-    one_of("learner", options.learner, ("ppo", "evolve"))
+    count("real_steps", options.real_steps, 0)
+    one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
     with alone(run / "run.json"):
         remember(run / "run.json", options)
@@ -69,10 +71,12 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
         write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
     best = max(range(options.rounds + 1), key=lambda n: _validated(round_folder(run, n)))
     final = round_folder(run, best) / "world"
+    if options.real_steps:
+        results["tuned"] = _tune(options, round_folder(run, best))
     scores = evaluate.main(
         evaluate.EvaluateOptions(
             world=str(final),
-            controller="controller",
+            controller="tuned" if options.real_steps else "controller",
             episodes=options.episodes,
             workers=options.workers,
             ray=options.ray,
@@ -131,3 +135,12 @@ def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str
         return ppo.main(ppo.PpoOptions(steps=options.ppo_steps, units=tuple(options.units), **shared))
     sizes = {name: getattr(options, name) for name in ("generations", "population", "rollouts")}
     return evolve.main(evolve.EvolveOptions(**sizes, **shared))
+
+
+def _tune(options: RunOptions, folder: Path) -> dict[str, Any]:
+    """C that learnt in the dream of `folder` goes on in the real game: a few games at once, smaller steps."""
+    return ppo.main(ppo.PpoOptions(
+        run=folder, name="tuned", env="real", start="controller", steps=options.real_steps, units=tuple(options.units),
+        lanes=16, horizon=128, minibatch=512, epochs=6, learning_rate=3e-4, validate_every=40, seed=options.seed,
+        validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray,
+    ))  # fmt: skip

@@ -4,13 +4,13 @@ from gymnasium.envs.registration import register, registry
 
 __version__ = "0.1.0"
 
-_GAMES = {"": "takecover"}  # suffix of the dream's id -> shipped world
-_REAL = {"WMTakeCover-v0": "takecover"}
+_DREAMS = {"WMDream-v0": "takecover", "WMDreamCarRacing-v0": "carracing"}  # id -> shipped world
+_REAL = {"WMTakeCover-v0": "takecover", "WMCarRacing-v0": "carracing"}
 
-for _suffix, _world in _GAMES.items():
-    if f"WMDream{_suffix}-v0" not in registry:
+for _id, _world in _DREAMS.items():
+    if _id not in registry:
         register(
-            id=f"WMDream{_suffix}-v0",
+            id=_id,
             entry_point="wm_envs.dream:DreamEnv",
             vector_entry_point="wm_envs.dream:DreamVectorEnv",
             kwargs={"world": _world},

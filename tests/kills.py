@@ -1,0 +1,250 @@
+"""SIGKILL at every write of every stage: `python tests/kills.py STAGE [KILLS] [SEED]`.
+
+A stage runs in a forked process that is killed just before its n-th write (the opening of a file to write, an fsync, a
+rename or a new folder). Then: what had been renamed into place is there and can be read (`training check`), the
+same command goes on, and it ends with what an uninterrupted run makes, to the bit. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
+from safetensors.torch import load_file
+
+import training.memory
+import training.vision
+from training import check, collect, evaluate, evolve, memory, rollouts, vision
+from training.checkpoint import save_checkpoint
+from wm_envs.vision import ConvVAE, VisionConfig
+from wm_envs.worlds import save_world
+
+IGNORED = ("logs", "pictures")  # curves and pictures are not promised to be the same
+
+
+# --- the stages, small --------------------------------------------------------------------------------
+
+
+def run_vision(run: Path) -> None:
+    """Six batches, a checkpoint every two."""
+    vision.main(vision.VisionOptions(run=run, latent=4, batches=6, batch=16, checkpoint_every=2))
+
+
+def run_memory(run: Path) -> None:
+    """Encodes the store, six batches, a checkpoint every two, and the bundle."""
+    memory.main(memory.MemoryOptions(
+        run=run, hidden=8, mixtures=3, lanes=4, window=8, steps=6 * 4 * 8, checkpoint_every=2, workers=1
+    ))  # fmt: skip
+
+
+def run_collect(run: Path) -> None:
+    """Three parts of random play of the real game."""
+    collect.main(collect.CollectOptions(run=run, task="carracing", frames=3, part_frames=1, workers=1))
+
+
+def run_evolve(run: Path) -> None:
+    """Four generations in dreams, judged at every second one."""
+    evolve.main(evolve.EvolveOptions(
+        run=run, generations=4, population=4, rollouts=2, validate_every=2, validate_episodes=0
+    ))  # fmt: skip
+
+
+def run_evaluate(run: Path) -> None:
+    """One episode of the real game, its score written to a file."""
+    evaluate.main(evaluate.EvaluateOptions(
+        world=str(run / "world"), controller="random", episodes=1, workers=1, drawing="fast", scores=str(run / "s.json")
+    ))  # fmt: skip
+
+
+def with_store(run: Path) -> None:
+    """What vision needs."""
+    synthetic_store(run)
+
+
+def with_vision(run: Path) -> None:
+    """What memory needs."""
+    synthetic_store(run)
+    torch.manual_seed(5)
+    model = ConvVAE(TINY.vision)
+    save_checkpoint(run / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
+    (run / "vision.json").write_text(json.dumps({"latent": 4}))
+
+
+def with_drive(run: Path) -> None:
+    """A world of CarRacing, with steps long enough to make episodes short."""
+    save_world(run / "world", tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=50)))
+
+
+STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
+    "collect": (lambda run: run.mkdir(), run_collect),
+    "vision": (with_store, run_vision),
+    "memory": (with_vision, run_memory),
+    "evolve": (lambda run: make_tiny_world(run / "world"), run_evolve),
+    "evaluate": (with_drive, run_evaluate),
+}
+
+
+def make_small() -> None:
+    """V with few channels, blocks of few frames, episodes of few ticks."""
+    blocks = rollouts.FrameBlocks
+    training.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
+    for module in (training.vision, training.memory):
+        module.VisionConfig = lambda latent: VisionConfig(latent, TINY.vision.channels)  # type: ignore
+    drive = dataclasses.replace(collect.get_task("carracing"), tick_limit=60)
+    collect.get_task = lambda name: drive  # type: ignore
+
+
+# --- one process, killed or not -----------------------------------------------------------------------
+
+
+def in_child(work: Callable[[], Any], kill_before: int = 0) -> tuple[int, list[str]]:
+    """Run `work` in a fork that dies before its write number `kill_before` (0: never).
+
+    Returns how many writes it made and the paths that were renamed into place; raises when it failed by itself.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        try:
+            count_writes(writer, kill_before)
+            work()
+            os._exit(0)
+        except BaseException:
+            os.write(terminal, traceback.format_exc().encode())
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = pipe.read().splitlines()
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if not (killed and kill_before) and status != 0:
+        raise AssertionError(f"the stage failed with status {status}")
+    return told.count("w"), [line[2:] for line in told if line.startswith("r ")]
+
+
+def count_writes(pipe: int, kill_before: int) -> None:
+    """Tell `pipe` of every write ("w") and of every rename that is done ("r PATH")."""
+    made = 0
+
+    def write() -> None:
+        nonlocal made
+        made += 1
+        if made == kill_before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.write(pipe, b"w\n")
+
+    def watched(function: Any, renames: bool) -> Any:
+        def call(*arguments: Any, **more: Any) -> Any:
+            write()
+            result = function(*arguments, **more)
+            if renames:
+                os.write(pipe, f"r {arguments[1]}\n".encode())
+            return result
+
+        return call
+
+    def opening(file: Any, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+        if set(mode) & set("wax+") and "dev" not in str(file):
+            write()
+        return opened(file, mode, *arguments, **more)
+
+    opened = io.open
+    for name in ("mkdir", "rename", "replace", "fsync"):
+        setattr(os, name, watched(getattr(os, name), name in ("rename", "replace")))
+    io.open = builtins.open = opening  # type: ignore[assignment]
+
+
+# --- what a run has made --------------------------------------------------------------------------------
+
+
+def digest(run: Path) -> dict[str, str]:
+    """A hash of everything that a run folder holds, by path."""
+    found = {}
+    for path in sorted(run.rglob("*")):
+        inside = path.relative_to(run).parts
+        if inside[0] in IGNORED or any(name.startswith(".") for name in inside):
+            continue
+        if path.suffix == ".zarr":
+            group: Any = zarr.open_group(path, mode="r")
+            arrays = {name: np.asarray(group[name][:]) for name in sorted(group.array_keys())}
+            found[str(path.relative_to(run))] = hash_of(arrays)
+        elif path.is_file() and not any(name.endswith(".zarr") for name in inside):
+            values = load_file(path) if path.suffix == ".safetensors" else None
+            known = {name: value.numpy() for name, value in values.items()} if values is not None else None
+            found[str(path.relative_to(run))] = hash_of(known) if known is not None else hash_of(path.read_bytes())
+    return found
+
+
+def hash_of(what: bytes | dict[str, Any]) -> str:
+    """SHA-256 of bytes, or of arrays by name."""
+    if isinstance(what, bytes):
+        return hashlib.sha256(what).hexdigest()
+    total = hashlib.sha256()
+    for name, value in sorted(what.items()):
+        total.update(f"{name} {value.dtype} {value.shape}".encode())
+        total.update(np.ascontiguousarray(value).tobytes())
+    return total.hexdigest()
+
+
+def leftovers(run: Path) -> list[str]:
+    """Temporary files and folders; locks stay."""
+    return [str(path) for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
+
+
+def torture(stage: str, kills: int, seed: int) -> dict[str, Any]:
+    """Kill `stage` at `kills` of its writes, drawn without return as long as there are others; see the module."""
+    prepare, work = STAGES[stage]
+    with tempfile.TemporaryDirectory() as folder:
+        start, whole = Path(folder) / "start", Path(folder) / "whole"
+        in_child(lambda: prepare(start))
+        # The path is part of what a run remembers: every run is in the same place, one after the other.
+        place = Path(folder) / "run"
+        shutil.copytree(start, place)
+        writes, _ = in_child(lambda: work(place))
+        expected = digest(place)
+        place.rename(whole)
+        rng = np.random.default_rng(seed)
+        points = np.concatenate([rng.permutation(writes) for _ in range(-(-kills // writes))])[:kills] + 1
+        for point in points:
+            shutil.copytree(start, place)
+            made, renamed = in_child(lambda: work(place), int(point))
+            assert made == point - 1, f"write {point} of {writes}: {made} were made"
+            missing = [
+                path for path in renamed if not Path(path).exists() and "/." not in path
+            ]  # nobody was told of it
+            assert not missing, f"write {point}: lost {missing}"
+            in_child(lambda: check.main(check.CheckOptions(place)))
+            in_child(lambda: work(place))
+            found = digest(place)
+            differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+            assert not differing, f"write {point} of {writes}: other than uninterrupted: {sorted(differing)}"
+            assert not leftovers(place), f"write {point} of {writes}: left {leftovers(place)}"
+            shutil.rmtree(place)
+    return {"stage": stage, "writes": writes, "kills": len(points), "different_points": len(set(points.tolist()))}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    make_small()
+    numbers = [int(word) for word in sys.argv[2:]]
+    print(json.dumps(torture(sys.argv[1], *(numbers + [10, 0][len(numbers) :]))))
