@@ -169,6 +169,19 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
         ppo.main(options(tmp_path, name="third", start="ppo", units=(6,)))
 
 
+def test_rewards_are_capped_and_nothing_else(tiny_world: Path) -> None:
+    plain, capped, uncapped = (make_vec_env("WMDream-v0", 4, seed=7, world=str(tiny_world)) for _ in range(3))
+    envs = [plain, ppo.Capped(capped, 3.0), ppo.Capped(uncapped, 0.0)]
+    first = [env.reset() for env in envs]
+    assert np.array_equal(first[0], first[1])
+    for _ in range(30):
+        steps = [env.step(np.zeros((4, 1), np.float32)) for env in envs]
+        np.testing.assert_array_equal(steps[1][1], np.minimum(steps[0][1], 3.0))
+        np.testing.assert_array_equal(steps[2][1], steps[0][1])
+        for part in (0, 2):
+            np.testing.assert_array_equal(steps[1][part], steps[0][part])
+
+
 def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "world")

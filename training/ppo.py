@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
@@ -35,6 +36,27 @@ from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, read_config, save_controller
 
 REAL_SEEDS = 10_000_000  # the real episodes to learn from begin here, far from those that judge
+
+
+class Capped(VecEnvWrapper):
+    """Rewards (B,) of at most `most` a step (0: as they are).
+
+    A dreamt road has no end: who drives faster finds more of it. The game's has, and its last tile is worth
+    as much as any, so there it pays to leave none out, and speed is worth nothing but ticks.
+    """
+
+    def __init__(self, env: VecEnv, most: float) -> None:
+        super().__init__(env)
+        self.most = most or np.inf
+
+    def reset(self) -> VecEnvObs:
+        """As the lanes within."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """As the lanes within, but for the rewards."""
+        observations, rewards, done, infos = self.venv.step_wait()
+        return observations, np.minimum(rewards, self.most), done, infos
 
 
 @dataclass
@@ -57,6 +79,7 @@ class PpoOptions:
     discount: float = stage_option(0.985, "gamma, a step", True)
     start: str = stage_option("", "name of a controller in the world, with the same units, to go on from", True)
     entropy: float = stage_option(0.003, "weight of the policy's entropy", True)
+    most: float = stage_option(0.0, "reward a step beyond which none counts (0: all does); see Capped", True)
     members: int = stage_option(1, "policies that learn from seeds of their own and then decide together", True)
     validate_every: int = stage_option(100, "updates between validations in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
@@ -73,7 +96,7 @@ def main(options: PpoOptions) -> dict[str, Any]:
         count(name, getattr(options, name), 0)
     for name in ("temperature", "learning_rate", "discount"):
         positive(name, getattr(options, name))
-    for name in ("temperature_high", "entropy"):
+    for name in ("temperature_high", "entropy", "most"):
         not_negative(name, getattr(options, name))
     for width in options.units:
         count("units", width)
@@ -92,7 +115,7 @@ def _begin(run: Path, options: PpoOptions) -> dict[str, Any]:
     world = load_world(run / "world")
     if options.members > 1:
         return _decide_together(world, options)
-    env = VecNormalize(_lanes(world, options), norm_obs=False, gamma=options.discount)
+    env = VecNormalize(Capped(_lanes(world, options), options.most), norm_obs=False, gamma=options.discount)
     learner = PPO(
         "MlpPolicy", env, options.learning_rate, options.horizon, options.minibatch, options.epochs, options.discount,
         ent_coef=options.entropy, policy_kwargs={"net_arch": {"pi": list(options.units), "vf": [128]}},
