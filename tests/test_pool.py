@@ -118,7 +118,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     )
     workers = wait_for(lambda: [int(p.name[4:]) for p in tmp_path.glob("pid-*")], lambda found: len(found) == 2)
     parent.send_signal(number)
-    parent.wait(30)
+    parent.wait(120)
     assert not wait_for(lambda: [pid for pid in workers if alive(pid)], lambda left: not left)
 
 

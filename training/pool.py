@@ -101,8 +101,10 @@ def _until_broken(
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # fork and threads of torch do not mix
     executor = ProcessPoolExecutor(min(count, len(jobs)), context, _start_worker)
-    futures: dict[Future[Result], int] = {executor.submit(function, job): n for n, job in jobs.items()}
+    futures: dict[Future[Result], int] = {}
     try:
+        for number, job in jobs.items():  # a worker may die while others are still being given their jobs
+            futures[executor.submit(function, job)] = number
         while futures:
             done, _ = wait(futures, timeout=patience, return_when=FIRST_COMPLETED)
             if not done:
@@ -113,7 +115,8 @@ def _until_broken(
         return
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        _end(set(multiprocessing.active_children()) - others, gently=not futures)
+        while ours := set(multiprocessing.active_children()) - others:  # the executor may be starting one just now
+            _end(ours, gently=not futures)
 
 
 def _end(processes: set[Any], gently: bool) -> None:
