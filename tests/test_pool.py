@@ -107,7 +107,8 @@ def test_a_consumer_that_stops_leaves_no_worker_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     code = (
-        "import sys; sys.path.insert(0, 'tests')\n"
+        "import signal, sys; sys.path.insert(0, 'tests')\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "from test_pool import wait_long; from training.pool import Workers, run_jobs\n"
         f"if __name__ == '__main__': list(run_jobs(wait_long, [{str(tmp_path)!r}] * 2, Workers(2)))\n"
     )
