@@ -17,7 +17,7 @@ from training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, 
 from training.rollouts import RolloutStore
 from wm_envs.errors import BrokenStore
 
-FLIPS = 60  # of single bits, over all files of a run; `make torture` does thousands
+FLIPS = 60  # of single bits, in a checkpoint and in a part each
 
 
 @pytest.fixture

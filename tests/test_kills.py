@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
-KILLS = {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "evaluate": 3}
+KILLS = {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3}
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("stage", KILLS)
 def test_a_killed_stage_goes_on_to_the_same_end(stage: str) -> None:
     if stage in ("collect", "evaluate"):

@@ -62,9 +62,9 @@ def _things(run: Path) -> Iterator[tuple[Path, str, Callable[[Path], Any]]]:
     """Everything that can be read by itself: its path, its kind and how to read it."""
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run).parts
-        bundled = any((parent / "config.json").exists() for parent in path.parents if run in parent.parents)
         if inside[0] == ASIDE or any(name.endswith(".zarr") for name in inside[:-1]) or path.name.startswith("."):
             continue
+        bundled = any((parent / "config.json").exists() for parent in path.parents if run in parent.parents)
         if path.suffix == ".zarr":
             yield path, "parts", _read_whole_part
         elif path.name == "config.json":

@@ -24,8 +24,9 @@ from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
-from wm_envs.errors import BrokenStore, Diverged, InvalidOption
+from wm_envs.errors import BrokenStore, Diverged
 from wm_envs.files import alone, write_text
+from wm_envs.spaces import one_of
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
 
@@ -113,13 +114,11 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     positive("sigma", options.sigma)
     if options.temperature_high:
         positive("temperature_high", options.temperature_high)
-    if options.observation not in OBSERVATIONS:
-        raise InvalidOption("observation", options.observation, f"one of {OBSERVATIONS}", "give --observation zh")
+    one_of("observation", options.observation, OBSERVATIONS)
+    one_of("env", options.env, ("dream", "real"))
     not_negative("decay", options.decay)
     count("seed", options.seed, 0)
     count("workers", options.workers, 0)
-    if options.env not in ("dream", "real"):
-        raise InvalidOption("env", options.env, "dream or real", "give --env dream")
     run = Path(options.run)
     folder = run / "evolve" / options.name
     with alone(folder / "options.json"):
