@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 
 import training.memory
 import training.vision
-from training import check, collect, evaluate, evolve, memory, rollouts, vision
+from training import check, collect, evaluate, evolve, memory, ppo, rollouts, vision
 from training.checkpoint import save_checkpoint
 from wm_envs.vision import ConvVAE, VisionConfig
 from wm_envs.worlds import save_world
@@ -65,6 +65,14 @@ def run_evolve(run: Path) -> None:
     ))  # fmt: skip
 
 
+def run_ppo(run: Path) -> None:
+    """Four updates in dreams, judged at every second one."""
+    ppo.main(ppo.PpoOptions(
+        run=run, steps=512, lanes=8, horizon=16, minibatch=64, epochs=2, units=(5,), validate_every=2,
+        validate_episodes=0,
+    ))  # fmt: skip
+
+
 def run_evaluate(run: Path) -> None:
     """One episode of the real game, its score written to a file."""
     evaluate.main(evaluate.EvaluateOptions(
@@ -96,6 +104,7 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
     "vision": (with_store, run_vision),
     "memory": (with_vision, run_memory),
     "evolve": (lambda run: make_tiny_world(run / "world"), run_evolve),
+    "ppo": (lambda run: make_tiny_world(run / "world"), run_ppo),
     "evaluate": (with_drive, run_evaluate),
 }
 
@@ -189,9 +198,9 @@ def digest(run: Path) -> dict[str, str]:
             arrays = {name: np.asarray(group[name][:]) for name in sorted(group.array_keys())}
             found[str(path.relative_to(run))] = hash_of(arrays)
         elif path.is_file() and not any(name.endswith(".zarr") for name in inside):
-            values = load_file(path) if path.suffix == ".safetensors" else None
-            known = {name: value.numpy() for name, value in values.items()} if values is not None else None
-            found[str(path.relative_to(run))] = hash_of(known) if known is not None else hash_of(path.read_bytes())
+            tensors = path.suffix == ".safetensors"
+            what = {name: value.numpy() for name, value in load_file(path).items()} if tensors else path.read_bytes()
+            found[str(path.relative_to(run))] = hash_of(what)
     return found
 
 

@@ -122,6 +122,24 @@ def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
     assert torch.isfinite(parameters).all()
 
 
+def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, judged = tmp_path / "run", ppo._judge
+    make_tiny_world(run / "world")
+    shutil.copytree(run, tmp_path / "start")
+    ppo.main(options(run))
+    run.rename(tmp_path / "whole")
+    shutil.copytree(tmp_path / "start", run)
+    monkeypatch.setattr(
+        ppo, "_judge", lambda *given: judged(*given) if not (run / "ppo/ppo/best.json").exists() else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        ppo.main(options(run))
+    monkeypatch.undo()
+    ppo.main(options(run))
+    for name in ("ppo/ppo/policy.safetensors", "ppo/ppo/best.json", "world/controllers.safetensors"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 @pytest.mark.parametrize("units", [(), (5,), (6, 4)])
 def test_the_controller_is_the_policy(tmp_path: Path, units: tuple[int, ...]) -> None:
     world = load_world(make_tiny_world(tmp_path / "world"))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
@@ -32,10 +33,10 @@ from wm_envs.files import alone, write_text
 from wm_envs.real import RealVectorEnv
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 from wm_envs.spaces import one_of
-from wm_envs.world_model import WorldModel
-from wm_envs.worlds import load_controller, load_world, read_config, save_controller
+from wm_envs.world_model import State, WorldModel
+from wm_envs.worlds import load_controller, load_world, save_controller
 
-REAL_SEEDS = 10_000_000  # the real episodes to learn from begin here, far from those that judge
+REAL_SEEDS = 10_000_000  # the real episodes to learn from are beyond, far from those that judge
 
 
 class Capped(VecEnvWrapper):
@@ -130,44 +131,80 @@ def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
     """The dreams, or the real games drawn in the fastest way, to learn in."""
     shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": "discrete"}
     if options.env == "dream":
-        return make_vec_env("WMDream-v0", options.lanes, options.seed, temperature=options.temperature, **shared)
+        return make_vec_env("WMDream-v0", options.lanes, temperature=options.temperature, **shared)
     drawing = next(reversed(world.task.drawings), None)
     games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared)
-    lanes = LatentVecEnv(games)
-    lanes.seed(REAL_SEEDS + options.seed * options.lanes)
-    return lanes
+    return LatentVecEnv(games)
 
 
 def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
     run = Path(options.run)
     path = run / "ppo" / options.name / "policy.safetensors"
     updates = max(1, options.steps // (options.lanes * options.horizon))
-    optimizer, done = learner.policy.optimizer, 0
+    optimizer = learner.policy.optimizer
     if path.exists():
         done, carried = load_checkpoint(path, learner.policy, optimizer)
-        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in carried["returns"])
-    rng = np.random.default_rng((options.seed, done))
+    else:
+        done, carried = 0, {}
     with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
         progress.skip(done)
         while done < updates:
-            if options.env == "dream":
-                highest = options.temperature_high or options.temperature
-                env.set_attr("temperature", rng.uniform(options.temperature, highest))
-            rate = one_cycle(done / updates, options.learning_rate, warm=0.02)
-            learner.lr_schedule = lambda _, rate=rate: rate
-            learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
-            done += 1
-            progress.update(1)
-            if done % options.validate_every == 0 or done == updates:
-                metrics = _validate(learner, world, options)
-                returns = torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count])
-                save_checkpoint(path, learner.policy, optimizer, done, {"returns": returns})
-                progress.log(done, metrics)
+            rng = _go_on(learner, env, options, done, carried)
+            until = min(updates, (done // options.validate_every + 1) * options.validate_every)
+            for update in range(done, until):
+                if options.env == "dream":
+                    highest = options.temperature_high or options.temperature
+                    env.set_attr("temperature", rng.uniform(options.temperature, highest))
+                rate = one_cycle(update / updates, options.learning_rate, warm=0.02)
+                learner.lr_schedule = lambda _, rate=rate: rate
+                learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
+                progress.update(1)
+            done = until
+            metrics = _validate(learner, world, options)
+            carried = _carried(env, options)
+            save_checkpoint(path, learner.policy, optimizer, done, carried)
+            progress.log(done, metrics)
+    return _keep_best(world, options)
+
+
+def _go_on(
+    learner: PPO, env: VecNormalize, options: PpoOptions, done: int, carried: dict[str, Tensor]
+) -> np.random.Generator:
+    """Begin where the checkpoint of `done` updates left off; returns the generator that the temperatures come from.
+
+    Everything that follows is drawn from (seed, done), and dreams go on from the states they were in, so a run
+    that was stopped comes to the same end. A real game cannot be put back: its lanes begin new episodes.
+    """
+    rng = np.random.default_rng((options.seed, done))
+    set_random_seed(int(rng.integers(2**31)))
+    env.seed(int(rng.integers(REAL_SEEDS, 2**31)))
+    if carried:
+        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in carried["returns"])
+    if "state/ticks" in carried:
+        env.set_options({"state": State(*(carried[f"state/{name}"] for name in State._fields))})
+    learner.set_env(env)
+    return rng
+
+
+def _carried(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:
+    """What `_go_on` needs beside the weights."""
+    carried = {"returns": torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count], dtype=torch.float64)}
+    if options.env == "dream":
+        carried |= {f"state/{name}": value for name, value in env.get_attr("state", 0)[0]._asdict().items()}
+    return carried
+
+
+def _keep_best(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+    """Put the best policy in the bundle, which may have been made again; returns its card."""
     best = _best(options)
-    if best is not None and options.name not in read_config(run / "world")["controllers"]:  # the bundle was made again
-        config, _ = as_controller(learner, world, options)
-        save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), best["card"])
-    return read_config(run / "world")["controllers"][options.name]["card"]
+    if best is None:
+        raise BrokenStore(
+            "best policy", f"none in {Path(options.run) / 'ppo' / options.name}", "best.json beside policy.safetensors",
+            "give another --name to start again",
+        )  # fmt: skip
+    parameters = torch.tensor(best["parameters"])
+    save_controller(Path(options.run) / "world", options.name, kind_of(world, options), parameters, best["card"])
+    return dict(best["card"])
 
 
 def _best(options: PpoOptions) -> dict[str, Any] | None:
@@ -221,7 +258,7 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     config, parameters = as_controller(learner, world, options)
     card = _judge(config, parameters, world, options)
     known = _best(options)
-    if known is None or merit(card) > merit(known["card"]):
+    if known is None or merit(card) >= merit(known["card"]):  # the same again, when a run was stopped at this point
         kept = {"card": card, "parameters": parameters.tolist()}
         write_text(Path(options.run) / "ppo" / options.name / "best.json", json.dumps(kept))
         save_controller(folder, options.name, config, parameters, card)
@@ -239,13 +276,17 @@ def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, opti
 
 def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple[ControllerConfig, Tensor]:
     """The policy's most likely action as a controller: its config and flat parameters (P,)."""
-    memory, task = world.config.memory, world.task
-    choices = tuple(float(value) for action in task.discrete_actions for value in action)
-    config = ControllerConfig(
+    parts = [part for layer in _maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
+    return kind_of(world, options), torch.cat(parts).detach()
+
+
+def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
+    """The controllers that such options make."""
+    memory = world.config.memory
+    choices = tuple(float(value) for action in world.task.discrete_actions for value in action)
+    return ControllerConfig(
         memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.units), choices
     )
-    parts = [part for layer in _maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
-    return config, torch.cat(parts).detach()
 
 
 def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wanted: ControllerConfig) -> None:
