@@ -23,10 +23,12 @@ test: lint ## ruff, mypy and the fast tests
 slow: $(VENV)/.installed-dev ## the slow tests
 	$(PY) -m pytest -q -m slow
 
-KILLS ?= 100
-torture: $(VENV)/.installed-dev ## kill every stage KILLS times, at any of its writes, and see whether it goes on
-	@for stage in collect vision memory evolve evaluate; do \
-		$(PY) tests/kills.py $$stage $(KILLS) || exit 1; done
+TIMES ?= 100
+DAMAGES ?= 10000
+torture: $(VENV)/.installed-dev ## kill every stage TIMES times, fill its disk, damage its files: does it go on? (hours)
+	@for stage in collect vision memory evolve ppo evaluate; do for harm in kill full; do \
+		$(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
+	@$(PY) tests/flips.py $(DAMAGES)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff check .

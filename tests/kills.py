@@ -1,14 +1,16 @@
-"""SIGKILL at every write of every stage: `python tests/kills.py STAGE [KILLS] [SEED]`.
+"""SIGKILL, or a full disk, at every write of every stage: `python tests/kills.py STAGE [TIMES] [SEED] [kill|full]`.
 
 A stage runs in a forked process that is killed just before its n-th write (the opening of a file to write, an fsync, a
-rename or a new folder). Then: what had been renamed into place is there and can be read (`training check`), the
-same command goes on, and it ends with what an uninterrupted run makes, to the bit. Prints one line of JSON.
+rename or a new folder); or that write and all after it find no space, and the stage must end with an error that says
+so. Then: what had been renamed into place is there and can be read (`training check`), the same command goes on,
+and it ends with what an uninterrupted run makes, to the bit. Prints one line of JSON.
 """
 
 from __future__ import annotations
 
 import builtins
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -35,6 +37,7 @@ from training.checkpoint import save_checkpoint
 from wm_envs.vision import ConvVAE, VisionConfig
 from wm_envs.worlds import save_world
 
+FULL = 3  # exit status of a stage that said that the disk is full
 IGNORED = ("logs", "pictures")  # curves and pictures are not promised to be the same
 
 
@@ -122,8 +125,8 @@ def make_small() -> None:
 # --- one process, killed or not -----------------------------------------------------------------------
 
 
-def in_child(work: Callable[[], Any], kill_before: int = 0) -> tuple[int, list[str]]:
-    """Run `work` in a fork that dies before its write number `kill_before` (0: never).
+def in_child(work: Callable[[], Any], harm_before: int = 0, harm: str = "kill") -> tuple[int, list[str]]:
+    """Run `work` in a fork that comes to harm before its write number `harm_before` (0: never).
 
     Returns how many writes it made and the paths that were renamed into place; raises when it failed by itself.
     """
@@ -135,31 +138,34 @@ def in_child(work: Callable[[], Any], kill_before: int = 0) -> tuple[int, list[s
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         try:
-            count_writes(writer, kill_before)
+            count_writes(writer, harm_before, harm)
             work()
             os._exit(0)
-        except BaseException:
+        except BaseException as error:
+            if harm_before and harm == "full" and isinstance(error, OSError) and "o space left" in str(error):
+                os._exit(FULL)
             os.write(terminal, traceback.format_exc().encode())
             os._exit(1)
     os.close(writer)
     with os.fdopen(reader) as pipe:
         told = pipe.read().splitlines()
-    _, status = os.waitpid(child, 0)
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if not (killed and kill_before) and status != 0:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != 0 and not (harm_before and status in (-signal.SIGKILL, FULL)):
         raise AssertionError(f"the stage failed with status {status}")
     return told.count("w"), [line[2:] for line in told if line.startswith("r ")]
 
 
-def count_writes(pipe: int, kill_before: int) -> None:
+def count_writes(pipe: int, harm_before: int, harm: str) -> None:
     """Tell `pipe` of every write ("w") and of every rename that is done ("r PATH")."""
     made = 0
 
     def write() -> None:
         nonlocal made
         made += 1
-        if made == kill_before:
+        if harm == "kill" and made == harm_before:
             os.kill(os.getpid(), signal.SIGKILL)
+        if harm == "full" and 0 < harm_before <= made:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.write(pipe, b"w\n")
 
     def watched(function: Any, renames: bool) -> Any:
@@ -220,8 +226,8 @@ def leftovers(run: Path) -> list[str]:
     return [str(path) for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
-def torture(stage: str, kills: int, seed: int) -> dict[str, Any]:
-    """Kill `stage` at `kills` of its writes, drawn without return as long as there are others; see the module."""
+def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
+    """Harm `stage` at `times` of its writes, drawn without return as long as there are others; see the module."""
     prepare, work = STAGES[stage]
     with tempfile.TemporaryDirectory() as folder:
         start, whole = Path(folder) / "start", Path(folder) / "whole"
@@ -233,10 +239,10 @@ def torture(stage: str, kills: int, seed: int) -> dict[str, Any]:
         expected = digest(place)
         place.rename(whole)
         rng = np.random.default_rng(seed)
-        points = np.concatenate([rng.permutation(writes) for _ in range(-(-kills // writes))])[:kills] + 1
+        points = np.concatenate([rng.permutation(writes) for _ in range(-(-times // writes))])[:times] + 1
         for point in points:
             shutil.copytree(start, place)
-            _, renamed = in_child(lambda: work(place), int(point))
+            _, renamed = in_child(lambda: work(place), int(point), harm)
             missing = [
                 path for path in renamed if not Path(path).exists() and "/." not in path
             ]  # nobody was told of it
@@ -248,11 +254,17 @@ def torture(stage: str, kills: int, seed: int) -> dict[str, Any]:
             assert not differing, f"write {point} of {writes}: other than uninterrupted: {sorted(differing)}"
             assert not leftovers(place), f"write {point} of {writes}: left {leftovers(place)}"
             shutil.rmtree(place)
-    return {"stage": stage, "writes": writes, "kills": len(points), "different_points": len(set(points.tolist()))}
+    return {
+        "stage": stage,
+        "harm": harm,
+        "writes": writes,
+        "times": len(points),
+        "different_points": len(set(points.tolist())),
+    }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     make_small()
-    numbers = [int(word) for word in sys.argv[2:]]
-    print(json.dumps(torture(sys.argv[1], *(numbers + [10, 0][len(numbers) :]))))
+    stage, times, seed, harm = [*sys.argv[1:], *["10", "0", "kill"][len(sys.argv) - 2 :]]
+    print(json.dumps(torture(stage, int(times), int(seed), harm)))

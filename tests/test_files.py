@@ -108,7 +108,7 @@ def test_controllers_outlive_a_writer_killed_between_two_files(own_world: Path, 
         return wrapped
 
     with monkeypatch.context() as patch:
-        for name in ("write_bytes", "write_text"):
+        for name in ("write_bytes", "write_json"):
             patch.setattr(worlds, name, written(getattr(worlds, name)))
         with pytest.raises(KeyboardInterrupt):
             save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))

@@ -17,6 +17,7 @@ from conftest import synthetic_episodes, synthetic_store
 from training import rollouts
 from training.rollouts import FrameBlocks, RolloutStore, part_path, read_part, write_part
 from wm_envs.errors import BrokenStore, NoSpace
+from wm_envs.files import seal, unseal
 
 LENGTHS = [37, 50, 13]
 
@@ -93,10 +94,15 @@ def replaced(name: str, data: Any) -> Callable[[Path], None]:
 
 
 def attribute(name: str, value: Any) -> Callable[[Path], None]:
-    return lambda part: zarr.open_group(part, mode="r+").attrs.update({name: value})
+    def damage(part: Path) -> None:
+        attributes = zarr.open_group(part, mode="r+").attrs
+        attributes.put(seal(unseal(attributes.asdict()) | {name: value}))
+
+    return damage
 
 
 BROKEN: dict[str, Callable[[Path], Any]] = {
+    "another seed": lambda part: zarr.open_group(part, mode="r+").attrs.update({"seed": 7}),
     "format": attribute("format", "other"),
     "version": attribute("version", 7),
     "task": attribute("task", "chess"),

@@ -175,7 +175,7 @@ def bred_runs(tiny_world: Path, tmp_path: Path) -> list[Path]:
 
 
 def history(run: Path, name: str = "controller") -> list[dict[str, Any]]:
-    return json.loads((run / "evolve" / name / "history.json").read_text())
+    return json.loads((run / "evolve" / name / "history.json").read_text())["generations"]
 
 
 def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
@@ -203,11 +203,13 @@ def test_fewer_generations_than_are_done_are_no_crash(bred_runs: list[Path]) -> 
     entries = history(run)
     for entry in entries:
         entry.pop("dream", None), entry.pop("parameters", None)  # as if interrupted before a validation
-    (run / "evolve" / "controller" / "history.json").write_text(json.dumps(entries))
+    (run / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
     evolve.main(evolve_options(run, generations=3, validate_every=10))
 
 
-DAMAGED = ["", "[{", "{}", '[{"scores": [1]}]', '[{"fitness": [1, 2]}]', '[{"fitness": null}]', "[3]"]
+NO_GENERATION = ['{"scores": [1]}', '{"fitness": [1, 2]}', '{"fitness": 0}', "3"]
+DAMAGED = ["", "[{", "{}", "[]", '{"generations": 3}', '{"generations": [], "crc32": "0"}',
+           *['{"generations": [' + entry + "]}" for entry in NO_GENERATION]]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", DAMAGED)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 from wm_envs import worlds
 from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import BrokenWorld, ControllerMismatch, UnknownName
+from wm_envs.files import unseal, write_json
 from wm_envs.worlds import load_controller, load_world, read_config, resolve, save_controller, save_world
 
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
@@ -156,12 +157,12 @@ Damage = Callable[[Path], None]
 
 
 def edit(change: Callable[[dict[str, Any]], Any]) -> Damage:
-    """Damage by changing config.json's values."""
+    """Damage by changing config.json's values, its seal put right."""
 
     def damage(folder: Path) -> None:
-        bundle = json.loads((folder / "config.json").read_text())
+        bundle = unseal(json.loads((folder / "config.json").read_text()))
         change(bundle)
-        (folder / "config.json").write_text(json.dumps(bundle))
+        write_json(folder / "config.json", bundle)
 
     return damage
 
@@ -239,6 +240,9 @@ BROKEN_WORLDS: dict[str, Damage] = {
     "large": lambda folder: (folder / "config.json").write_text('"' + "x" * (1 << 21) + '"'),
     "huge number": lambda folder: (folder / "config.json").write_text('{"version": ' + "9" * 10_000 + "}"),
     "config is a folder": lambda folder: ((folder / "config.json").unlink(), (folder / "config.json").mkdir()),
+    "a digit": lambda folder: (folder / "config.json").write_text(
+        (folder / "config.json").read_text().replace('"frame_skip": 4', '"frame_skip": 5')
+    ),
     "format": setting("format", "something-else"),
     "version": setting("version", 2),
     "no version": edit(lambda bundle: bundle.pop("version")),

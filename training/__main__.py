@@ -65,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     except WorldModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # no space, no permission, a folder that vanished
+        print(f"error: {error}; mend that and run the same command again to go on", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130

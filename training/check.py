@@ -7,7 +7,6 @@ path it had, and the stage that made it makes it again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from training.checkpoint import read_tensors
 from training.options import stage_option
 from training.rollouts import CHUNK, read_part
 from wm_envs.errors import BrokenStore, WorldModelError
-from wm_envs.files import sweep
+from wm_envs.files import read_json, sweep
 from wm_envs.worlds import load_controller, load_world, read_config
 
 ASIDE = "set-aside"
@@ -72,7 +71,7 @@ def _things(run: Path) -> Iterator[tuple[Path, str, Callable[[Path], Any]]]:
         elif path.suffix == ".safetensors" and not bundled:
             yield path, "latents" if "latents" in inside else "checkpoints", read_tensors
         elif path.suffix == ".json" and not bundled:
-            yield path, "json", lambda file: json.loads(file.read_text())
+            yield path, "json", read_json
 
 
 def _read_whole_part(path: Path) -> None:

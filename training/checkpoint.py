@@ -17,10 +17,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
-from wm_envs.files import write_bytes
+from wm_envs.files import check_regular, write_bytes
 from wm_envs.memory import MDNRNN
 from wm_envs.vision import ConvVAE
 from wm_envs.worlds import load_world
+
+LARGEST = 1 << 34  # bytes
 
 
 def save_checkpoint(
@@ -51,10 +53,11 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str])
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and header of a file of `save_tensors`, or of one without a checksum; raises `BrokenStore`."""
     try:
+        check_regular(path, LARGEST)
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise _broken(path, error) from error
     said = header.pop("crc32", None)
     if said is not None and said != _checksum(tensors, header):

@@ -7,7 +7,6 @@ from a generator of ours, so asking and telling again gives the same distributio
 from __future__ import annotations
 
 import functools
-import json
 import math
 import warnings
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from training.episodes import dream_episodes, real_returns
-from training.options import count, not_negative, positive, remember, stage_option
+from training.options import count, not_negative, positive, read_record, remember, stage_option
 from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
 from wm_envs.errors import BrokenStore, Diverged
-from wm_envs.files import alone, write_text
+from wm_envs.files import alone, write_json
 from wm_envs.spaces import one_of
 from wm_envs.world_model import WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
@@ -152,7 +151,7 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
                 if best is None or merit(entry) > merit(best):
                     best = entry
             history.append(entry)
-            write_text(folder / "history.json", json.dumps(history))
+            write_json(folder / "history.json", {"generations": history})
             progress.update(1)
             shown = {"mean": float(scores.mean()), "best": float(scores.max())}
             progress.log(generation, shown | {k: entry[k]["mean"] for k in ("dream", "validation") if k in entry})
@@ -168,9 +167,7 @@ def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        history = json.loads(path.read_text())
-        if not isinstance(history, list):
-            raise ValueError("not a list")
+        history = list(read_record(path)["generations"])
         for entry in history:
             search.ask()
             search.tell(np.array(entry["fitness"]))

@@ -6,7 +6,6 @@ A battery of policies is played in the real game and in the dream. A good world 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from training.episodes import dream_episodes, real_returns
 from training.evaluate import bred
 from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
-from training.options import count, positive, stage_option
+from training.options import count, positive, read_record, stage_option
 from training.policies import Policy, actor, scripts
 from training.pool import Workers
-from wm_envs.files import write_text
+from wm_envs.files import write_json
 from wm_envs.tasks import Task
 from wm_envs.worlds import load_world, read_config, resolve
 
@@ -76,7 +75,7 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
     """Real returns of the battery, those of scripts from the cache when they are there."""
     path = Path(options.cache) if options.cache else None
     skip = load_world(folder).config.frame_skip
-    known = json.loads(path.read_text()) if path and path.exists() else {}
+    known = read_record(path) if path and path.exists() else {}
     key = {policy.name: f"{policy.name}/{skip}/{seeds[0]}/{len(seeds)}" for policy in battery}
     missing = [policy for policy in battery if key[policy.name] not in known or not hasattr(policy, "kind")]
     found = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
@@ -84,7 +83,7 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
         if hasattr(policy, "kind"):
             known[key[policy.name]] = found[policy.name].tolist()
     if path:
-        write_text(path, json.dumps(known))
+        write_json(path, known)
     return {p.name: found[p.name] if p.name in found else np.array(known[key[p.name]]) for p in battery}
 
 

@@ -22,7 +22,7 @@ from training.checkpoint import (
     start_from,
     total_loss,
 )
-from training.options import count, not_negative, positive, remember, stage_option
+from training.options import count, not_negative, positive, read_record, remember, stage_option
 from training.pool import Workers
 from training.progress import Progress
 from training.rollouts import RolloutStore
@@ -122,7 +122,7 @@ def _make(run: Path, task: Task, store: RolloutStore, options: MemoryOptions) ->
 def load_vision(run: Path) -> ConvVAE:
     """The V trained in `run`."""
     path = run / "vision.safetensors"
-    latent = json.loads((run / "vision.json").read_text())["latent"] if path.exists() else 1
+    latent = count("latent", read_record(run / "vision.json").get("latent")) if path.exists() else 1
     return read_vision(path, VisionConfig(latent))
 
 

@@ -10,8 +10,8 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wm_envs.errors import InvalidOption, OptionsDiffer
-from wm_envs.files import write_text
+from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
+from wm_envs.files import read_json, write_json
 
 Options = TypeVar("Options")
 
@@ -82,11 +82,7 @@ def remember(path: Path, options: Any) -> None:
     given = as_json(options)
     names = [field.name for field in dataclasses.fields(options) if field.metadata.get("identity")]
     if path.exists():
-        try:
-            before = json.loads(path.read_text())
-        except ValueError:
-            before = {}
-        before = before if isinstance(before, dict) else {}
+        before = read_record(path)
         differing = {n: (before.get(n), given[n]) for n in names if before.get(n) != given[n]}
         if differing:
             shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())
@@ -95,4 +91,14 @@ def remember(path: Path, options: Any) -> None:
                 "give those, or another --run folder",
             )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(given, indent=1))
+    write_json(path, given)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object that a stage wrote at `path`; raises `BrokenStore`."""
+    try:
+        return read_json(path)
+    except (ValueError, OSError) as error:
+        raise BrokenStore(
+            "record", f"{path} ({error})", "what a stage wrote there", "remove it and run the stage again"
+        ) from error

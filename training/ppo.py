@@ -7,7 +7,6 @@ controller like any other: linear as the paper's C, or with hidden layers of tan
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ from torch import Tensor
 
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import judge, merit, temperatures
-from training.options import count, not_negative, positive, remember, stage_option
+from training.options import count, not_negative, positive, read_record, remember, stage_option
 from training.policies import Bred
 from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenStore, InvalidOption
-from wm_envs.files import alone, write_text
+from wm_envs.files import alone, write_json
 from wm_envs.real import RealVectorEnv
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 from wm_envs.spaces import one_of
@@ -210,12 +209,7 @@ def _keep_best(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
 def _best(options: PpoOptions) -> dict[str, Any] | None:
     """Card and parameters of the best policy so far, kept beside the checkpoint."""
     path = Path(options.run) / "ppo" / options.name / "best.json"
-    try:
-        return dict(json.loads(path.read_text())) if path.exists() else None
-    except (ValueError, TypeError) as error:
-        raise BrokenStore(
-            "best policy", f"{path} ({error})", "what ppo wrote there", f"remove {path.parent} to start again"
-        ) from error
+    return read_record(path) if path.exists() else None
 
 
 def _decide_together(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
@@ -260,7 +254,7 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str,
     known = _best(options)
     if known is None or merit(card) >= merit(known["card"]):  # the same again, when a run was stopped at this point
         kept = {"card": card, "parameters": parameters.tolist()}
-        write_text(Path(options.run) / "ppo" / options.name / "best.json", json.dumps(kept))
+        write_json(Path(options.run) / "ppo" / options.name / "best.json", kept)
         save_controller(folder, options.name, config, parameters, card)
     return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
 

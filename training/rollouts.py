@@ -15,6 +15,7 @@ damaged one is an error and never a picture of zeros.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import warnings
@@ -28,21 +29,47 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from wm_envs.errors import BrokenStore, NoSpace
-from wm_envs.files import temporary_name
+from wm_envs.files import seal, temporary_name, unseal
 from wm_envs.tasks import FRAME_SHAPE, TASKS
 
 FORMAT = "wm-envs-rollouts"
 VERSION = 1
 CHUNK = 32  # frames that are compressed together
 SHARD = 4096  # frames in one file
+LARGEST_PART = 1 << 22  # frames; ours have some ten thousand
 HELD_OUT_EVERY = 16  # one part in so many is kept from training
 
 # zarr 3 warns that the checksum codec is not in the specification yet; the format is stable.
 warnings.filterwarnings("ignore", message=".*not in the Zarr version 3 specification.*")
 warnings.filterwarnings("ignore", message=".*Numcodecs codecs are not.*")
+
+
+class BoundedZstd(ZstdCodec):
+    """Zarr's zstd codec, which allocates whatever a chunk says that it holds: no more than it may hold is believed."""
+
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> Buffer:
+        said, due = _content_size(chunk_bytes.to_bytes()[:18]), math.prod(chunk_spec.shape)
+        if said != due * chunk_spec.dtype.to_native_dtype().itemsize:
+            raise ValueError(f"a chunk that says it holds {said} bytes")
+        return super()._decode_sync(chunk_bytes, chunk_spec)
+
+
+def _content_size(frame: bytes) -> int:
+    """What the header of a zstd frame says (RFC 8878, 3.1.1.1), -1 when it does not."""
+    if len(frame) < 6 or frame[:4] != b"\x28\xb5\x2f\xfd":
+        return -1
+    kind, alone, dictionary = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3
+    at, width = 5 + (1 - alone) + (0, 1, 2, 4)[dictionary], (alone, 2, 4, 8)[kind]
+    said = int.from_bytes(frame[at : at + width], "little") + (256 if kind == 1 else 0)
+    return said if width else -1
+
+
+zarr.registry.register_codec("zstd", BoundedZstd)
+zarr.config.set({"codecs.zstd": f"{__name__}.{BoundedZstd.__qualname__}"})
 
 
 @dataclass
@@ -135,7 +162,7 @@ def _replace_folder(new: Path, final: Path) -> None:
 
 
 def _header(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION} | attributes
+    return seal({"format": FORMAT, "version": VERSION} | attributes)
 
 
 def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
@@ -152,7 +179,7 @@ def _whole_on_disk(array: Any) -> bool:
     """Whether every file of an array is there: zarr reads a lost one as zeros, silently."""
     files = -(-array.shape[0] // (array.shards or array.chunks)[0])
     there = array.store_path.store.root / array.store_path.path / "c"
-    return sum(path.is_file() and not path.is_symlink() for path in there.rglob("*")) == files
+    return sum(path.is_file() for path in there.rglob("*")) == files
 
 
 def _sync(folder: Path) -> None:
@@ -176,41 +203,53 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if path.is_symlink() or not (path / "zarr.json").is_file():
         raise _broken(path, "not a part of a store")
     try:
-        group = zarr.open_group(path, mode="r")
-        attributes = dict(group.attrs)
-        known = TASKS.get(str(attributes.get("task")))
-        names = ("frames", "actions", "lengths", "died", *(["rewards"] if known and known.reward_unit else []))
-        arrays = [group[name] for name in names]
-        frames, actions, lengths, *_ = arrays
-        if lengths.shape[0] > 10**7 or actions.shape[0] > 10**9:  # type: ignore[union-attr]
-            raise ValueError("absurd size")
-        if not all(_whole_on_disk(array) for array in arrays):
-            raise ValueError("a chunk is missing")
         index = int(path.stem.partition("-")[2])
-        small = [np.asarray(array[:]) for array in arrays[1:]]  # type: ignore[index]
-    except Exception as error:
+        group = zarr.open_group(path, mode="r")
+        attributes = unseal(dict(group.attrs))
+        known = TASKS.get(str(attributes.get("task")))
+        if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
+            said = [attributes.get(name) for name in ("format", "version", "task")]
+            raise ValueError(f"format, version and task are {said}")
+        names = ("frames", "actions", "lengths", "died", *(["rewards"] if known.reward_unit else []))
+        arrays: dict[str, Any] = {name: group[name] for name in names}
+        _check_layout(arrays, known.action_size)
+        if any(file.is_symlink() for file in path.rglob("*")):
+            raise ValueError("links, which a part has none of")
+        if not all(_whole_on_disk(array) for array in arrays.values()):
+            raise ValueError("a chunk is missing")
+        small = {name: np.asarray(array[:]) for name, array in arrays.items() if name != "frames"}
+    except Exception as error:  # zarr raises many classes for damaged files
         raise _broken(path, f"unreadable ({error})") from error
-    if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
-        raise _broken(path, f"format {attributes.get('format')!r} {attributes.get('version')!r}")
     if task is not None and attributes.get("task") != task:
         raise _broken(path, f"of task {attributes.get('task')!r}, not {task!r}")
-    total = len(small[0])
-    whole = (
-        known is not None
-        and small[0].shape == (total, known.action_size)
-        and frames.shape == (total, *FRAME_SHAPE)
-        and frames.dtype == np.uint8
-        and small[0].dtype == np.float32
-        and small[1].dtype == np.int32
-        and small[1].shape == small[2].shape
-        and bool((small[1] > 0).all())
-        and int(small[1].sum()) == total
-        and bool(np.isfinite(small[0]).all())
-        and all(rewards.shape == (total,) and bool(np.isfinite(rewards).all()) for rewards in small[3:])
-    )
-    if not whole:
-        raise _broken(path, "arrays whose shapes or types do not fit each other")
-    return Part(index, path, *small[:3], attributes, *small[3:])
+    lengths = small["lengths"]
+    if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
+        raise _broken(path, "lengths of episodes that are not those of the frames")
+    if not all(bool(np.isfinite(values).all()) for values in small.values()):
+        raise _broken(path, "values that are not finite")
+    return Part(index, path, attributes=attributes, **small)
+
+
+def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
+    """Shapes, types and chunks must be as `write_part` makes them, before anything is allocated by them."""
+    total, episodes = arrays["frames"].shape[0], arrays["lengths"].shape[0]
+    expected = {
+        "frames": ((total, *FRAME_SHAPE), np.uint8),
+        "actions": ((total, action_size), np.float32),
+        "lengths": ((episodes,), np.int32),
+        "died": ((episodes,), np.bool_),
+        "rewards": ((total,), np.float32),
+    }
+    if not 0 < episodes <= total <= LARGEST_PART:
+        raise ValueError(f"{episodes} episodes of {total} frames")
+    for name, array in arrays.items():
+        shape, kind = expected[name]
+        if array.shape != shape or array.dtype != kind:
+            raise ValueError(f"{name} of shape {array.shape} and type {array.dtype} instead of {shape} and {kind}")
+        if any(part > max(whole, 1) for part, whole in zip(array.chunks, shape, strict=True)):
+            raise ValueError(f"{name} in chunks of {array.chunks}")
+    if arrays["frames"].chunks[0] > SHARD:
+        raise ValueError(f"frames in chunks of {arrays['frames'].chunks[0]}")
 
 
 class RolloutStore:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
+import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from wm_envs.errors import FolderBusy, NoSpace
 
@@ -98,3 +102,51 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, text.encode())
+
+
+def check_regular(path: Path, largest: int) -> None:
+    """Raises `ValueError` unless `path` is a regular file of at most `largest` bytes, or `OSError`.
+
+    A pipe would be waited for, and a device read, for ever.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
+        raise ValueError(f"no file of at most {largest} bytes")
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """All of a file; raises what `check_regular` does."""
+    check_regular(path, largest)
+    return path.read_bytes()
+
+
+def read_json(path: Path, largest: int = 1 << 28) -> dict[str, Any]:
+    """The object of `write_json`, or one without a seal; raises `ValueError` for anything else, or `OSError`."""
+    try:
+        return unseal(json.loads(read_bytes(path, largest)))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """`write_text` of an object with its seal."""
+    write_text(path, json.dumps(seal(values), indent=1) + "\n")
+
+
+def seal(values: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with a checksum of all that it holds, as "crc32": JSON itself does not notice a changed digit."""
+    return values | {"crc32": _checksum(values)}
+
+
+def unseal(values: Any) -> dict[str, Any]:
+    """What was sealed, or an object without a seal as it is; raises `ValueError` when the seal does not fit."""
+    if not isinstance(values, dict):
+        raise ValueError("no JSON object")
+    inner = {name: value for name, value in values.items() if name != "crc32"}
+    if values.get("crc32", said := _checksum(inner)) != said:
+        raise ValueError("it does not have the checksum that it says: damaged, or edited without removing its crc32")
+    return inner
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(values, sort_keys=True).encode()):08x}"

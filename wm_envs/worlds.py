@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import types
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.errors import BrokenWorld, UnknownName
-from wm_envs.files import alone, write_bytes, write_text
+from wm_envs.files import alone, read_bytes, read_json, write_bytes, write_json
 from wm_envs.memory import MDNRNN, MemoryConfig
 from wm_envs.tasks import TASKS
 from wm_envs.vision import ConvVAE, VisionConfig
@@ -94,7 +93,7 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         "controllers": {},
         "card": card or {},
     }
-    write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    write_json(folder / "config.json", config)
 
 
 def save_controller(
@@ -108,12 +107,12 @@ def save_controller(
         data = save(vectors)
         coming = {CONTROLLERS: _fingerprint(data)}
         # Announced before it is there: a bundle whose writer is killed between two files is whole all the same.
-        write_text(folder / "config.json", json.dumps(bundle | {"coming": coming}, indent=1) + "\n")
+        write_json(folder / "config.json", bundle | {"coming": coming})
         write_bytes(folder / CONTROLLERS, data)
         bundle["files"] |= coming
         bundle.pop("coming", None)
         bundle["controllers"][name] = {"config": dataclasses.asdict(config), "card": card or {}}
-        write_text(folder / "config.json", json.dumps(bundle, indent=1) + "\n")
+        write_json(folder / "config.json", bundle)
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:
@@ -183,12 +182,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a bundle, checked for format and version; raises `BrokenWorld`."""
     path = Path(folder) / "config.json"
     try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ValueError("too large")
-        bundle = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        bundle = read_json(path, LARGEST_CONFIG)
+    except (OSError, ValueError) as error:
         raise _broken(folder, f"unreadable config.json ({error})") from error
-    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+    if bundle.get("format") != FORMAT:
         raise _broken(folder, "config.json is not of a world")
     if bundle.get("version") != VERSION:
         raise _broken(folder, f"version {bundle.get('version')!r}")
@@ -205,12 +202,10 @@ def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, 
     """All tensors of one file as float32, after checking its size, hash and that all are finite."""
     announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
     expected = [value for value in announced if isinstance(value, dict)]
-    path = folder / name
     try:
-        size = path.stat().st_size
-        if size not in (value.get("bytes") for value in expected) or size > LARGEST_FILE:
-            raise ValueError(f"{size} bytes instead of {[value.get('bytes') for value in expected]}")
-        data = path.read_bytes()
+        data = read_bytes(folder / name, LARGEST_FILE)
+        if len(data) not in (value.get("bytes") for value in expected):
+            raise ValueError(f"{len(data)} bytes instead of {[value.get('bytes') for value in expected]}")
     except (OSError, ValueError) as error:
         raise _broken(folder, f"{name} is missing or cut ({error})") from error
     if hashlib.sha256(data).hexdigest() not in (value.get("sha256") for value in expected):
@@ -219,6 +214,8 @@ def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, 
         tensors = load(data)
     except Exception as error:  # safetensors has one error class; torch adds its own
         raise _broken(folder, f"{name} is no safetensors file ({error})") from error
+    if not all(value.is_floating_point() for value in tensors.values()):
+        raise _broken(folder, f"{name} holds values that are no real numbers")
     result = {key: value.float() for key, value in tensors.items()}
     if not all(bool(torch.isfinite(value).all()) for value in result.values()):
         raise _broken(folder, f"{name} holds values that are not finite")
