@@ -25,10 +25,12 @@ slow: $(VENV)/.installed-dev ## the slow tests
 
 TIMES ?= 100
 DAMAGES ?= 10000
+ENDS ?= 200
 torture: $(VENV)/.installed-dev ## kill every stage TIMES times, fill its disk, damage its files: does it go on? (hours)
 	@for stage in collect vision memory evolve ppo evaluate; do for harm in kill full; do \
 		$(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
 	@$(PY) tests/flips.py $(DAMAGES)
+	@$(PY) tests/orphans.py $(ENDS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff check .

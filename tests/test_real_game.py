@@ -217,16 +217,17 @@ def test_what_a_killed_process_left_is_swept_by_the_next_game(scratch: Path) -> 
 
 
 def test_sweep_leaves_what_is_not_ours(scratch: Path) -> None:
-    foreign = scratch / f"{take_cover.SCRATCH_PREFIX}foreign"
-    foreign.mkdir()
-    assert take_cover.sweep() == 0 and foreign.exists()
-    for text in ("", "[]", "{}", '{"owner": "x", "owner_start": 1}', '{"owner": 1, "owner_start": null}', "3", "null"):
-        (foreign / "owner.json").write_text(text)
-        assert take_cover.sweep() == 0 and foreign.exists()
-    link = scratch / f"{take_cover.SCRATCH_PREFIX}link"
-    link.symlink_to(foreign)
-    (foreign / "owner.json").write_text('{"owner": 999999999, "owner_start": 1, "instance": "../../etc"}')
-    assert take_cover.sweep() == 1 and not foreign.exists()
+    mine = f"{os.getpid()}-{take_cover._start_time(os.getpid())}"
+    for name in ("foreign", f"{mine}-living", "999999999-0-unknown", "1-x-y", "-1-1-y", "999999999-1-a.b"):
+        (scratch / f"{take_cover.SCRATCH_PREFIX}{name}").mkdir()
+    dead = scratch / f"{take_cover.SCRATCH_PREFIX}999999999-1-dead"
+    dead.symlink_to(scratch)
+    assert take_cover.sweep() == 0 and len(list(scratch.iterdir())) == 7
+    for text in ("", "../../etc", "*", "\0"):
+        dead.unlink(missing_ok=True)
+        dead.mkdir()
+        (dead / "instance").write_text(text)
+        assert take_cover.sweep() == 1 and not dead.exists() and len(list(scratch.iterdir())) == 6
 
 
 def test_an_error_in_an_env_leaves_nothing(tiny_world: Path) -> None:

@@ -18,8 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import wm_envs  # noqa: F401 (registers the ids)
 from training import ppo
 from training.ppo import PpoOptions
+from training.progress import Progress
 from wm_envs.controller import ControllerConfig, act
-from wm_envs.errors import InvalidOption, OptionsDiffer
+from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 from wm_envs.worlds import load_controller, load_world
 
@@ -138,6 +139,27 @@ def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch:
     ppo.main(options(run))
     for name in ("ppo/ppo/policy.safetensors", "ppo/ppo/best.json", "world/controllers.safetensors"):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tiny_world(tmp_path / "world")
+    train, trained = PPO.train, 0
+
+    def poisoned(learner: PPO) -> None:
+        nonlocal trained
+        train(learner)
+        trained += 1
+        if trained == 3:  # after the first validation
+            learner.policy.action_net.bias.data[0] = float("nan")
+
+    monkeypatch.setattr(PPO, "train", poisoned)
+    kept = [tmp_path / name for name in ("ppo/ppo/policy.safetensors", "ppo/ppo/best.json", "world/config.json")]
+    seen: list[list[bytes]] = []
+    log = Progress.log
+    monkeypatch.setattr(Progress, "log", lambda *given: (seen.append([p.read_bytes() for p in kept]), log(*given)))
+    with pytest.raises(Diverged, match="finite weights"):
+        ppo.main(options(tmp_path))
+    assert len(seen) == 1 and [path.read_bytes() for path in kept] == seen[0]
 
 
 @pytest.mark.parametrize("units", [(), (5,), (6, 4)])

@@ -32,9 +32,8 @@ def save_checkpoint(
 
     `carried` are further tensors to resume with, such as the state of a recurrent network.
     """
+    check_finite(model)
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
-        raise Diverged("weights", "not finite", "finite weights", "lower the learning rate and resume")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
@@ -43,6 +42,12 @@ def save_checkpoint(
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, tensors, {"step": str(step)})
+
+
+def check_finite(model: nn.Module) -> None:
+    """Raises `Diverged` when a weight is not finite."""
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise Diverged("weights", "not finite", "finite weights", "lower the learning rate and resume")
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:

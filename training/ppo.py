@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
+from training.checkpoint import check_finite, load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import judge, merit, temperatures
 from training.options import count, not_negative, positive, read_record, remember, stage_option
 from training.policies import Bred
@@ -156,7 +156,10 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
                     env.set_attr("temperature", rng.uniform(options.temperature, highest))
                 rate = one_cycle(update / updates, options.learning_rate, warm=0.02)
                 learner.lr_schedule = lambda _, rate=rate: rate
-                learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
+                try:
+                    learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
+                finally:  # torch says something else of weights that are not finite, or nothing
+                    check_finite(learner.policy)
                 progress.update(1)
             done = until
             metrics = _validate(learner, world, options)

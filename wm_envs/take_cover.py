@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -35,7 +35,8 @@ cv2.setNumThreads(1)  # many games run side by side: threads inside one resize o
 
 CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
 SCRATCH_PREFIX = "wm-envs-doom-"
-_OWNER_FILE = "owner.json"
+_SCRATCH_NAME = re.compile(SCRATCH_PREFIX + r"(\d+)-(\d+)-\w+")  # its owner's process id and start time
+_INSTANCE_FILE = "instance"  # the id in the names of its shared memory
 _SHARED_MEMORY = Path("/dev/shm")
 _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
 
@@ -43,7 +44,7 @@ _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
 class TakeCoverGame:
     """One ViZDoom process playing Take Cover; satisfies `wm_envs.tasks.Game`.
 
-    The engine runs in a scratch folder of its own, which names its process and this one. What a
+    The engine runs in a scratch folder of its own, whose name tells this process. What a
     killed owner left behind (engine process, shared memory, folder) is swept away when the next
     game is opened; games whose owner lives are never touched.
     """
@@ -55,8 +56,8 @@ class TakeCoverGame:
         _install_cleanup()
         self._game: Any = None
         self._seeded = False
-        self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
-        _write_owner(self.scratch, engine=None)
+        owner = f"{os.getpid()}-{_start_time(os.getpid()) or 0}-"
+        self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX + owner))
         game = vizdoom.DoomGame()
         game.load_config(os.path.join(vizdoom.scenarios_path, "take_cover.cfg"))
         game.set_doom_config_path(str(self.scratch / "_vizdoom.ini"))
@@ -79,7 +80,7 @@ class TakeCoverGame:
         self._game = game
         _live.add(self)
         if len(engines) == 1:
-            _write_owner(self.scratch, engine=engines.pop())
+            (self.scratch / _INSTANCE_FILE).write_text(_instance_id(engines.pop()) or "")
 
     def reset(self, seed: int) -> Frame:
         """Start the episode named by `seed`; the same seed gives the same episode."""
@@ -148,34 +149,37 @@ def _instance_id(engine: int) -> str | None:
     return words[words.index("+viz_instance_id") + 1] if "+viz_instance_id" in words else None
 
 
-def _write_owner(scratch: Path, engine: int | None) -> None:
-    owner: dict[str, Any] = {"owner": os.getpid(), "owner_start": _start_time(os.getpid())}
-    if engine is not None:
-        instance = _instance_id(engine)
-        owner |= {"engine": engine, "engine_start": _start_time(engine), "instance": instance}
-    temporary = scratch / (_OWNER_FILE + ".tmp")
-    temporary.write_text(json.dumps(owner))
-    temporary.replace(scratch / _OWNER_FILE)
+def _engines_in(scratch: Path) -> list[int]:
+    """Process ids of the ViZDoom engines that work in `scratch`."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # another user's, or ended while we looked
+            if link.readlink() == scratch.resolve() and (link.parent / "comm").read_text() == "vizdoom\n":
+                found.append(int(link.parent.name))
+    return found
 
 
 def sweep() -> int:
     """Remove what games with a dead owner left behind; return how many there were."""
     swept = 0
     for scratch in Path(tempfile.gettempdir()).glob(SCRATCH_PREFIX + "*"):
+        named = _SCRATCH_NAME.fullmatch(scratch.name)
         try:
-            if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
+            if named is None or scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
                 continue
-            record = json.loads((scratch / _OWNER_FILE).read_text())
-            owner, owner_start = int(record["owner"]), record["owner_start"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # being made, or not ours
-        if owner_start is None or _start_time(owner) == owner_start:
+        except OSError:
+            continue  # somebody else sweeps it
+        owner, owner_start = int(named[1]), int(named[2])
+        if owner_start == 0 or _start_time(owner) == owner_start:
             continue
-        engine, instance = record.get("engine"), record.get("instance")
-        if engine and _start_time(int(engine)) == record.get("engine_start"):
+        instances = set()
+        with contextlib.suppress(OSError, ValueError):
+            instances.add((scratch / _INSTANCE_FILE).read_text())
+        for engine in _engines_in(scratch):  # found by where it works: its owner may have died before it wrote anything
+            instances.add(_instance_id(engine) or "")
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(engine), signal.SIGKILL)
-        if instance and str(instance).isalnum():
+                os.kill(engine, signal.SIGKILL)
+        for instance in filter(str.isalnum, instances):
             for segment in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
                 segment.unlink(missing_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wm_envs.controller import OBSERVATIONS, ControllerConfig
-from wm_envs.errors import BrokenWorld, UnknownName
+from wm_envs.errors import BrokenWorld, Diverged, UnknownName
 from wm_envs.files import alone, read_bytes, read_json, write_bytes, write_json
 from wm_envs.memory import MDNRNN, MemoryConfig
 from wm_envs.tasks import TASKS
@@ -99,7 +99,9 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
 def save_controller(
     folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: dict[str, Any] | None = None
 ) -> None:
-    """Add a controller, or replace the one of that name, in the bundle `folder`."""
+    """Add a controller, or replace the one of that name, in the bundle `folder`; raises `Diverged` if not finite."""
+    if not bool(torch.isfinite(parameters).all()):
+        raise Diverged("controller", name, "finite parameters", "see what its training came to")
     with alone(Path(folder) / "config.json", wait=True):  # so that what another process adds is not lost
         bundle = read_config(folder)
         vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
