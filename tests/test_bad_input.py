@@ -263,6 +263,7 @@ STAGES = [
     *[(module, "seed", -1) for module in (vision, memory, evolve)],
     (evolve, "population", 1), (evolve, "validate_episodes", -1), (evolve, "workers", -1), (evolve, "env", "moon"),
     (evolve, "observation", "pixels"),
+    *[(evolve, "name", value) for value in ("", "../x", "/tmp/x", ".x", "a b", "x\0", 3)],
 ]  # fmt: skip
 
 

@@ -55,6 +55,10 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["publish", "--world", "nowhere"], "nowhere"),
         (["run", "--rounds", "-1"], "rounds"),
         (["run", "--learner", "luck"], "learner"),
+        (["run", "--ppo-steps", "0"], "ppo_steps"),  # not after hours of V and M
+        (["run", "--temperature-high", "nan"], "temperature_high"),
+        (["run", "--task", "chess"], "chess"),
+        (["run", "--drawing", "oils"], "drawing"),
         (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
         (["run", "--real-steps", "-1"], "real_steps"),
         (["check"], "run"),

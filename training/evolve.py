@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.episodes import dream_episodes, real_returns
-from training.options import count, not_negative, positive, read_record, remember, stage_option
+from training.options import count, not_negative, plain_name, positive, read_record, remember, stage_option
 from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
@@ -118,6 +118,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     not_negative("decay", options.decay)
     count("seed", options.seed, 0)
     count("workers", options.workers, 0)
+    plain_name("name", options.name)
     run = Path(options.run)
     folder = run / "evolve" / options.name
     with alone(folder / "options.json"):

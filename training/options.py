@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import re
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,13 @@ def count(name: str, value: object, least: int = 1) -> int:
         raise InvalidOption(
             name, value, f"a whole number of at least {least}", f"give --{name.replace('_', '-')} {least} or more"
         )
+    return value
+
+
+def plain_name(name: str, value: object) -> str:
+    """`value` as the name of a folder of its own; raises `InvalidOption`."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]{0,99}", value, re.ASCII):
+        raise InvalidOption(name, value, "letters, digits, _, - and . only", f"give --{name} such a name")
     return value
 
 

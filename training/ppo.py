@@ -22,7 +22,7 @@ from torch import Tensor
 
 from training.checkpoint import check_finite, load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import judge, merit, temperatures
-from training.options import count, not_negative, positive, read_record, remember, stage_option
+from training.options import count, not_negative, plain_name, positive, read_record, remember, stage_option
 from training.policies import Bred
 from training.pool import Workers
 from training.progress import Progress
@@ -104,6 +104,7 @@ def main(options: PpoOptions) -> dict[str, Any]:
         raise InvalidOption("discount", options.discount, "at most 1", "give --discount 0.98, say")
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
+    plain_name("name", options.name)
     run = Path(options.run)
     remembered = run / "ppo" / options.name / "options.json"
     with alone(remembered):

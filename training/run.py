@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, vision
-from training.options import count, remember, stage_option
+from training.options import count, not_negative, positive, remember, stage_option
 from wm_envs.files import alone, write_text
-from wm_envs.spaces import one_of
+from wm_envs.spaces import how_to_open, one_of
+from wm_envs.tasks import get_task
 from wm_envs.worlds import read_config
+
+SIZES = ("frames", "own_frames", "vision_batches", "memory_steps", "frame_skip", "ppo_steps", "generations",
+         "population", "rollouts", "episodes")  # fmt: skip
 
 
 @dataclass
@@ -51,8 +55,16 @@ class RunOptions:
 
 def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
-    count("rounds", options.rounds, 0)
-    count("real_steps", options.real_steps, 0)
+    for name in SIZES:  # all of them now: the last stage begins hours after the first
+        count(name, getattr(options, name))
+    for name in ("rounds", "real_steps", "validate_episodes", "workers", "seed"):
+        count(name, getattr(options, name), 0)
+    positive("temperature", options.temperature)
+    not_negative("temperature_high", options.temperature_high)
+    not_negative("blind", options.blind)
+    for width in options.units:
+        count("units", width)
+    how_to_open(get_task(options.task), options.drawing or None, {})
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
     with alone(run / "run.json"):
