@@ -76,6 +76,12 @@ def own_world(tiny_world: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_world, tmp_path / "world"))
 
 
+@pytest.fixture
+def own_drive(tiny_drive: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny world of CarRacing that a test may damage."""
+    return Path(shutil.copytree(tiny_drive, tmp_path / "world"))
+
+
 def fresh_process(code: str, timeout: float = 120, **environment: str) -> str:
     """What `code` prints in a new Python in the repository root."""
     result = subprocess.run(

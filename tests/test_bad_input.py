@@ -44,7 +44,7 @@ shown = lambda value: repr(value)[:20]  # noqa: E731
 MAKING = [
     *[("temperature", value) for value in NOT_TEMPERATURES if value is not None],  # None: the world's own
     *[("observation", value) for value in ("hz", "", None, 3, "ZH")],
-    *[("actions", value) for value in ("box", None, 1)],
+    *[("actions", value) for value in ("box", "fine", None, 1)],
     *[("render_mode", value) for value in ("ansi", "")],
     *[("device", value) for value in ("tpu9", "cuda:99", 1.5, "", None, [])],
     *[("death", value) for value in ("never", 1, True)],

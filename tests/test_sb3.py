@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -207,6 +208,19 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
     ppo.main(options(tmp_path, name="second", start="ppo"))
     with pytest.raises(InvalidOption, match="start"):
         ppo.main(options(tmp_path, name="third", start="ppo", units=(6,)))
+
+
+def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
+    """Each fine action begins as the nearest of those that the controller chose from."""
+    small = options(own_drive.parent, steps=128)
+    ppo.main(small)
+    ppo.main(dataclasses.replace(small, name="fine", actions="fine", start="ppo", learning_rate=1e-9))
+    (coarse, before), (fine, after) = (load_controller(own_drive, name) for name in ("ppo", "fine"))
+    assert len(fine.choices) == 3 * 28 and fine.units == coarse.units
+    features = torch.randn(50, fine.features)
+    there, chosen = torch.tensor(coarse.choices).view(-1, 3), act(fine, after, features)
+    expected = act(coarse, before, features)
+    assert torch.equal(there[torch.cdist(chosen, there).argmin(1)], expected)
 
 
 def test_rewards_are_capped_and_nothing_else(tiny_world: Path) -> None:

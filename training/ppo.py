@@ -74,6 +74,7 @@ class PpoOptions:
     temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
     temperature_high: float = stage_option(1.6, "highest temperature, drawn anew for each update (0: one only)", True)
     observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
+    actions: str = stage_option("discrete", "what C chooses from: discrete, or fine where the task has that", True)
     units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers (none: linear)", True)
     learning_rate: float = stage_option(1e-3, "peak of the schedule", True)
     discount: float = stage_option(0.985, "gamma, a step", True)
@@ -104,6 +105,7 @@ def main(options: PpoOptions) -> dict[str, Any]:
         raise InvalidOption("discount", options.discount, "at most 1", "give --discount 0.98, say")
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
+    one_of("actions", options.actions, ("discrete", "fine"))
     plain_name("name", options.name)
     run = Path(options.run)
     remembered = run / "ppo" / options.name / "options.json"
@@ -129,7 +131,7 @@ def _begin(run: Path, options: PpoOptions) -> dict[str, Any]:
 
 def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
     """The dreams, or the real games drawn in the fastest way, to learn in."""
-    shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": "discrete"}
+    shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": options.actions}
     if options.env == "dream":
         return make_vec_env("WMDream-v0", options.lanes, temperature=options.temperature, **shared)
     drawing = next(reversed(world.task.drawings), None)
@@ -281,23 +283,31 @@ def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple
 def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     """The controllers that such options make."""
     memory = world.config.memory
-    choices = tuple(float(value) for action in world.task.discrete_actions for value in action)
+    choices = tuple(float(value) for action in world.task.choices(options.actions) for value in action)
     return ControllerConfig(
         memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.units), choices
     )
 
 
 def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wanted: ControllerConfig) -> None:
-    """Give the policy a controller's parameters (P,); raises `InvalidOption` when it is not of the kind `wanted`."""
-    if config != wanted:
+    """Give the policy a controller's parameters (P,); raises `InvalidOption` when it is not of the kind `wanted`.
+
+    Where it chose from other actions, each of ours begins with the score of the one that is nearest to it.
+    """
+    if not config.choices or dataclasses.replace(config, choices=wanted.choices) != wanted:
         raise InvalidOption("start", config, f"a controller like {wanted}", "give the --units it learnt with")
-    at = 0
+    there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
+    nearest = torch.cdist(ours, there).argmin(dim=1)
+    at, maps = 0, _maps(learner)
     with torch.no_grad():
-        for layer, (inputs, outputs) in zip(_maps(learner), config.layers, strict=True):
-            layer.weight.copy_(parameters[at : at + inputs * outputs].view(inputs, outputs).t())
+        for layer, (inputs, outputs) in zip(maps, config.layers, strict=True):
+            weight = parameters[at : at + inputs * outputs].view(inputs, outputs).t()
             at += inputs * outputs
-            layer.bias.copy_(parameters[at : at + outputs])
+            bias = parameters[at : at + outputs]
             at += outputs
+            rows = nearest if layer is maps[-1] else torch.arange(outputs)
+            layer.weight.copy_(weight[rows])
+            layer.bias.copy_(bias[rows])
 
 
 def _maps(learner: PPO) -> list[torch.nn.Linear]:

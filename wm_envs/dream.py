@@ -101,7 +101,7 @@ class DreamEnv(LatentEnv):
 
     **The agent sees** `observation`: "zh" (default), "zch" or "z" as float32 features (Z + H = 576
     for Take Cover's "zh"), or "pixels", V's decoding (64, 64, 3) uint8.
-    **It does** `Box(-1, 1, (A,))` as in the paper, or one of `Discrete` with actions="discrete".
+    **It does** `Box(-1, 1, (A,))` as in the paper, or one of `Discrete` with actions="discrete" (CarRacing: or "fine").
     **It gets** 1 for each tick of the game survived (a step is `frame_skip` ticks); where the game has other rewards
     (CarRacing), what M foretells of them.
     **An episode begins** at a recorded first frame; for CarRacing, when the camera is near (`WorldConfig.opening`).

@@ -16,7 +16,7 @@ from wm_envs.tasks import FRAME_SHAPE, Task
 from wm_envs.world_model import WorldModel
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
-ACTIONS = ("continuous", "discrete")
+ACTIONS = ("continuous", "discrete", "fine")
 RENDER_MODES = (None, "rgb_array", "human")
 
 
@@ -79,18 +79,18 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
 
 def action_space(task: Task, actions: str) -> spaces.Space[Any]:
     """The space of one lane: a Box as in the paper, or Discrete for DQN-like agents."""
-    one_of("actions", actions, ACTIONS)
-    if actions == "discrete":
-        return spaces.Discrete(len(task.discrete_actions))
+    one_of("actions", actions, ACTIONS if task.fine_actions else ACTIONS[:2])
+    if actions != "continuous":
+        return spaces.Discrete(len(task.choices(actions)))
     return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
 
 
 def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArray[np.float32]:
     """What the game does, (B, A), for actions (B, ...) of the action space; raises `InvalidAction`."""
-    discrete = actions == "discrete"
+    discrete, choices = actions != "continuous", task.choices(actions)
     shape = (batch,) if discrete else (batch, task.action_size)
     expected = f"shape {shape}, " + (
-        f"whole numbers from 0 to {len(task.discrete_actions) - 1}"
+        f"whole numbers from 0 to {len(choices) - 1}"
         if discrete
         else f"finite numbers from {task.action_low} to {task.action_high}"
     )
@@ -102,9 +102,9 @@ def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArra
     if values.dtype.kind not in ("iu" if discrete else "iuf") or values.shape != shape:
         raise InvalidAction("action", given, expected, mend)
     if discrete:
-        if ((values < 0) | (values >= len(task.discrete_actions))).any():
+        if ((values < 0) | (values >= len(choices))).any():
             raise InvalidAction("action", given, expected, mend)
-        return task.executed(np.array(task.discrete_actions, np.float32)[values])
+        return task.executed(np.array(choices, np.float32)[values])
     if not ((values >= np.array(task.action_low)) & (values <= np.array(task.action_high))).all():  # NaN is neither
         raise InvalidAction("action", given, expected, mend)
     return task.executed(values.astype(np.float32))

@@ -73,12 +73,17 @@ class Task:
     reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
     opening: int = 0  # ticks that dreams leave out, since nobody can foretell what comes into view meanwhile
     drawings: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
+    fine_actions: tuple[tuple[float, ...], ...] = ()  # what actions="fine" can choose from, where that differs
     settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # numbers `open` takes, and their ranges
 
     @property
     def action_size(self) -> int:
         """A."""
         return len(self.action_low)
+
+    def choices(self, actions: str) -> tuple[tuple[float, ...], ...]:
+        """What actions="discrete" or "fine" can choose from."""
+        return self.fine_actions if actions == "fine" else self.discrete_actions
 
 
 def _executed_take_cover(action: Array) -> Array:
@@ -144,6 +149,12 @@ CAR_RACING = Task(
     reward_unit=3.0,  # about what a new tile of the track gives
     drawings=("stock", "exact", "fast"),
     settings={"lap_complete_percent": (0.0, 1.0)},
+    # Seven ways to steer by braking, coasting, and gas 0.2 and 1.
+    fine_actions=tuple(
+        (steer, gas, brake)
+        for steer in (0.0, 0.15, -0.15, 0.35, -0.35, 0.7, -0.7)
+        for gas, brake in ((-1.0, 0.8), (-1.0, 0.0), (-0.6, 0.0), (1.0, 0.0))
+    ),
 )  # fmt: skip
 
 TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
