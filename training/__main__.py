@@ -24,6 +24,8 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "publish": "PublishOptions",
     "run": "RunOptions",
     "check": "CheckOptions",
+    "report": "ReportOptions",
+    "doctor": "DoctorOptions",
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import collect, evaluate, evolve, fidelity, memory, ppo, vision
+from training import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
 from training.options import count, not_negative, positive, remember, stage_option
 from wm_envs.files import alone, write_text
 from wm_envs.spaces import how_to_open, one_of
@@ -98,7 +98,7 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
     )
     results |= {"best round": best, "world": str(final), "evaluate": scores}
     write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
-    return results
+    return results | report.main(report.ReportOptions(run))
 
 
 def round_folder(run: Path, number: int) -> Path:

@@ -66,3 +66,7 @@ class WorkersLost(WorldModelError, RuntimeError):
 
 class Diverged(WorldModelError, ArithmeticError):
     """A loss, gradient or weight that is not finite: training stops before it writes any of it."""
+
+
+class Unsound(WorldModelError, RuntimeError):
+    """The doctor found something to mend."""

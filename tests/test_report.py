@@ -1,0 +1,124 @@
+"""The report of a run, in a real browser where there is one; and the doctor."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import synthetic_store, tiny_model
+
+from training import doctor, report
+from training.doctor import DoctorOptions
+from training.evolve import EvolveOptions
+from training.evolve import main as evolve
+from training.report import ReportOptions
+from wm_envs.errors import BrokenStore, Unsound
+from wm_envs.worlds import save_controller, save_world
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture
+def run(own_world: Path) -> Path:
+    """A run folder with a little of everything."""
+    folder = synthetic_store(own_world.parent)
+    evolve(EvolveOptions(folder, generations=2, population=4, rollouts=2, validate_every=1, validate_episodes=0))
+    score = {"mean": 300.0, "std": 100.0, "interval": 20.0, "p10": 150.0, "episodes": 9}
+    rows = [{"policy": name, "real": score, "dream": score | {"mean": 310.0}} for name in ("hold <1>", "controller")]
+    done = {"evolve": {"dream": score}, "fidelity": {"temperature": 1.0, "spearman": 0.9, "policies": rows}}
+    results = {"round 0": done, "evaluate": score, "world": "here & there"}
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "transfer.json").write_text(json.dumps(rows))
+    return folder
+
+
+def test_it_shows_what_is_there(run: Path) -> None:
+    before = {path for path in run.rglob("*") if path.is_file()}
+    found = report.main(ReportOptions(run))
+    page = (run / "report.html").read_text()
+    assert found["missing"] == ["V: real frames and what it makes of them"] and "Not there yet" in page
+    assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
+    assert page.count("<svg") == 4 and page.count("data:image/png") == 3
+    assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "nothing is fetched"
+    assert {path for path in run.rglob("*") if path.is_file()} - before == {run / "report.html"}
+
+
+def test_it_says_what_is_broken_and_what_is_missing(run: Path, tmp_path: Path) -> None:
+    (run / "results.json").write_text("{")
+    shutil.rmtree(run / "evolve")
+    found = report.main(ReportOptions(run, str(tmp_path / "other.html")))
+    page = (tmp_path / "other.html").read_text()
+    assert page.count("Unreadable") == 2 and "The population" in found["missing"]
+    (tmp_path / "empty").mkdir()
+    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 8
+    with pytest.raises(BrokenStore, match="run"):
+        report.main(ReportOptions(tmp_path / "nowhere"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_it(run: Path, width: int, dark: bool) -> None:
+    report.main(ReportOptions(run))
+    script = """<script>addEventListener('load', () => document.title = JSON.stringify([
+        [...document.querySelectorAll('body, body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 &&
+            !e.closest('.wide, pre')).map(e => e.tagName),
+        [...document.images].every(i => i.naturalWidth > 0)]))</script>"""
+    page = run / "probe.html"
+    page.write_text((run / "report.html").read_text().replace("</head>", script + "</head>"))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800", "--dump-dom",
+               "--enable-logging=stderr", *(["--force-dark-mode"] if dark else []), page.as_uri()]  # fmt: skip
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=True)
+    too_wide, images = json.loads(re.search(r"<title>(\[.*?\])</title>", done.stdout)[1])  # type: ignore[index]
+    assert images and not too_wide
+    assert "CONSOLE" not in done.stderr
+
+
+# --- the doctor ---------------------------------------------------------------------------------------
+
+
+def look(world: Path, **options: Any) -> dict[str, Any]:
+    return doctor.main(DoctorOptions(str(world), **({"episodes": 0} | options)))
+
+
+def test_a_sound_world_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(DoctorOptions(episodes=0))["to_mend"] == 0
+    said = capsys.readouterr().out
+    assert "takecover: bundle" in said and "carracing: V" in said and "MEND" not in said
+
+
+def test_what_is_wrong_is_named(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Unsound, match=": V"):  # four dimensions are too few
+        look(own_world)
+    assert "collapsed" in capsys.readouterr().out
+    model = tiny_model()
+    model.first_logvars.zero_()
+    save_world(own_world, model)
+    card = {"dream": {"mean": 900.0}, "validation": {"mean": 300.0}}
+    config, parameters = _controller()
+    save_controller(own_world, "dreamer", config, parameters, card)
+    with pytest.raises(Unsound, match="dreamer"):
+        look(own_world)
+    assert "900 in dreams, 300 in the game" in capsys.readouterr().out
+    (own_world / "world.safetensors").write_bytes(b"")
+    with pytest.raises(Unsound, match="bundle"):
+        look(own_world)
+
+
+def _controller() -> Any:
+    from conftest import TINY_CONTROLLER
+
+    return TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters)
+
+
+def test_dreams_are_compared_with_the_game(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("vizdoom")
+    with pytest.raises(Unsound, match="dreams"):
+        look(own_world, episodes=2, workers=1)
+    assert "game / dream" in capsys.readouterr().out

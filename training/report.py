@@ -1,0 +1,227 @@
+"""Stage report: what a run found, as one HTML file that needs no network.
+
+Curves of every stage, V's pairs and latent traversals, filmstrips of game and dream, fidelity, transfer, the
+population, the options, and how to make it again. What is not there yet is said.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training import figures
+from training.evaluate import bred
+from training.options import read_record, stage_option
+from training.rollouts import RolloutStore
+from wm_envs.errors import BrokenStore, WorldModelError
+from wm_envs.files import write_text
+from wm_envs.worlds import load_world, read_config
+
+PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "vizdoom", "stable-baselines3", "cma")
+STYLE = """
+:root { color-scheme: light dark; --soft: #8883; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--soft); }
+svg, img { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
+div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
+td, th { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid var(--soft); }
+pre { overflow-x: auto; background: var(--soft); padding: 0.6rem; } .missing { opacity: 0.7; font-style: italic; }
+"""
+
+
+@dataclass
+class ReportOptions:
+    """Write RUN/report.html."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    to: str = stage_option("", "file to write (default: RUN/report.html)")
+
+
+def main(options: ReportOptions) -> dict[str, Any]:
+    """Write the report; returns where, and which sections had nothing to show."""
+    run = Path(options.run)
+    if not run.is_dir():
+        raise BrokenStore("run", run, "a run folder", "give --run the folder that the stages were given")
+    rounds = [run, *sorted(path for path in run.glob("round-*") if path.is_dir())]
+    sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
+        ("Result", lambda: _result(run)),
+        ("Transfer", lambda: _transfer(rounds)),
+        ("Fidelity", lambda: _fidelity(run, rounds)),
+        ("V: real frames and what it makes of them", lambda: _pairs(rounds)),
+        ("V: what its dimensions draw", lambda: _traversals(rounds)),
+        ("Filmstrips", lambda: _films(run, rounds)),
+        ("Curves", lambda: _curves(rounds)),
+        ("The population", lambda: _populations(rounds)),
+        ("Options, versions, and how to make it again", lambda: _again(run, rounds)),
+    ]
+    body, missing = [], []
+    for title, make in sections:
+        try:
+            parts = list(make())
+        except (WorldModelError, OSError, ValueError, KeyError, TypeError) as error:
+            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error))}</p>"]
+        if not parts:
+            missing.append(title)
+            parts = ["<p class='missing'>Not there yet.</p>"]
+        body += [f"<section><h2>{html.escape(title)}</h2>", *parts, "</section>"]
+    target = Path(options.to) if options.to else run / "report.html"
+    title = html.escape(f"wm-envs: {run.resolve().name}")
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
+    page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
+    write_text(target, f"{page}<body><h1>{title}</h1>{''.join(body)}</body></html>\n")
+    return {"report": str(target), "missing": missing}
+
+
+# --- sections: each yields pieces of HTML, nothing when there is nothing -------------------------------
+
+
+def _result(run: Path) -> Iterator[str]:
+    path = run / "results.json"
+    if not path.exists():
+        return
+    results = json.loads(path.read_text())
+    rows = []
+    for name, done in results.items():
+        card = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
+        if card:
+            cells = [_mean(card.get(key)) for key in ("dream", "validation")]
+            rows.append([name, *cells, f"{done['fidelity']['spearman']:.2f}" if "fidelity" in done else ""])
+    if rows:
+        yield _table(["", "in dreams", "in the game (validation)", "Spearman"], rows)
+    if "evaluate" in results:
+        found = results["evaluate"]
+        low, high = found["mean"] - found["interval"], found["mean"] + found["interval"]
+        yield (f"<p>On test seeds: <strong>{_mean(found)}</strong> (95% interval {low:.0f} to {high:.0f}, "
+               f"{found['episodes']} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
+
+
+def _transfer(rounds: list[Path]) -> Iterator[str]:
+    for folder in rounds:
+        if (folder / "transfer.json").exists():
+            yield _wide(figures.intervals(json.loads((folder / "transfer.json").read_text())))
+
+
+def _fidelity(run: Path, rounds: list[Path]) -> Iterator[str]:
+    results = json.loads((run / "results.json").read_text()) if (run / "results.json").exists() else {}
+    found = {name: done["fidelity"] for name, done in results.items() if isinstance(done, dict) and "fidelity" in done}
+    if not found and (card := _card(rounds).get("fidelity")):
+        found = {"world": card}
+    bred_here = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
+    for name, fidelity in found.items():
+        yield f"<h3>{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}</h3>"
+        yield _wide(figures.scatter(fidelity["policies"], bred_here))
+
+
+def _pairs(rounds: list[Path]) -> Iterator[str]:
+    for folder in rounds:
+        for path in sorted((folder / "pictures").glob("*.png")):
+            data = figures.png(np.asarray(figures.Image.open(path).convert("RGB")))
+            yield f"<div class='wide'><img alt='{html.escape(path.stem)} of {folder.name}' src='{data}'></div>"
+
+
+def _traversals(rounds: list[Path]) -> Iterator[str]:
+    for folder in _worlds(rounds)[-1:]:
+        picture, dimensions = figures.traversals(load_world(folder))
+        yield f"<p>From -3 to 3, the ones it is surest of first: {', '.join(map(str, dimensions))}.</p>"
+        yield f"<div class='wide'><img alt='latent traversals' src='{figures.png(picture)}'></div>"
+
+
+def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
+    if (run / "rollouts").is_dir():
+        data = figures.png(figures.real_strip(RolloutStore(run / "rollouts")))
+        yield f"<h3>The game, as recorded</h3><div class='wide'><img alt='frames of the game' src='{data}'></div>"
+    for folder in _worlds(rounds)[-1:]:
+        world = load_world(folder)
+        for name in list(read_config(folder)["controllers"])[:3]:
+            data = figures.png(figures.dream_strip(world, bred(folder, name), world.config.temperature))
+            title = f"A dream of {name}, temperature {world.config.temperature:g}"
+            yield f"<h3>{html.escape(title)}</h3><div class='wide'><img alt='frames of a dream' src='{data}'></div>"
+
+
+def _curves(rounds: list[Path]) -> Iterator[str]:
+    for folder in rounds:
+        for path in sorted((folder / "logs").glob("*.csv")):
+            columns = read_columns(path)
+            if len(columns.get("step", [])) > 1:
+                columns.pop("seconds", None)
+                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(columns, "step"))
+
+
+def _populations(rounds: list[Path]) -> Iterator[str]:
+    for folder in rounds:
+        for path in sorted((folder / "evolve").glob("*/history.json")):
+            scores = [entry["scores"] for entry in read_record(path)["generations"]]
+            yield f"<h3>{html.escape(f'{folder.name}: {path.parent.name}')}</h3>" + _wide(figures.population(scores))
+
+
+def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
+    if (run / "run.json").exists():
+        options = read_record(run / "run.json")
+        words = " ".join(
+            f"--{name.replace('_', '-')} {_words(value)}" for name, value in options.items() if value != ""
+        )
+        yield f"<pre>python -m training run {html.escape(words)}</pre>"
+    for folder in rounds:
+        for path in sorted([*folder.glob("*.json"), *folder.glob("*/*/options.json")]):
+            if path.name in ("vision.json", "memory.json", "options.json"):
+                name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
+                rows = [[key, _words(value)] for key, value in read_record(path).items()]
+                yield f"<details><summary>{html.escape(name)}</summary>{_table(['option', 'value'], rows)}</details>"
+    versions = [["Python", platform.python_version()], *([name, _version(name)] for name in PACKAGES)]
+    table = _table(["package", "version"], versions)
+    yield f"<details><summary>Versions that wrote this report</summary>{table}</details>"
+
+
+# --- pieces -------------------------------------------------------------------------------------------
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """A CSV log as arrays by column, without the rows that lack a number."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else {}) if name]
+    whole = [row for row in rows if all(row.get(name) for name in names)]
+    return {name: np.array([float(row[name]) for row in whole]) for name in names}
+
+
+def _worlds(rounds: list[Path]) -> list[Path]:
+    return [folder / "world" for folder in rounds if (folder / "world" / "config.json").exists()]
+
+
+def _card(rounds: list[Path]) -> dict[str, Any]:
+    worlds = _worlds(rounds)
+    return read_config(worlds[-1])["card"] if worlds else {}
+
+
+def _mean(found: dict[str, float] | None) -> str:
+    return f"{found['mean']:.0f} +- {found['std']:.0f}" if found else ""
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _wide(piece: str) -> str:
+    return f"<div class='wide'>{piece}</div>"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
+    return _wide("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
