@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 PLAY_ARGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--headless --record recordings --steps 300)
 
 .DEFAULT_GOAL := help
-.PHONY: help play test slow torture lint format bench clean
+.PHONY: help play test slow torture lint docs format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+docs: $(VENV)/.installed-dev ## the documentation as a site, strictly, in site/
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
 format: $(VENV)/.installed-dev ## let ruff mend what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -46,7 +49,7 @@ bench: $(VENV)/.installed-dev ## steps a second: dream against game, CarRacing's
 	$(PY) benchmarks/car_racing.py
 
 clean: ## remove .venv, caches and build products (not runs/, not recordings/)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up: once, and again when the requirements change ---

@@ -1,4 +1,4 @@
-"""The README's code runs as it stands, and names only commands that exist."""
+"""The code in the README and in docs/ runs as it stands, and they name only commands that exist."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import pytest
 
 from training.__main__ import STAGES
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+name_of = lambda page: str(page.relative_to(ROOT))  # noqa: E731
 
 
-def test_its_python_runs() -> None:
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_its_python_runs(page: Path) -> None:
     pytest.importorskip("vizdoom")
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        names: dict = {}
-        exec(compile(block, "README.md", "exec"), names)  # our own text, not data
-        for name in ("env", "envs", "real"):
-            if name in names:
-                names[name].close()
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)  # our own text, not data
+    for name in ("env", "envs", "real", "drive"):
+        if name in names:
+            names[name].close()
 
 
-def test_its_stages_exist_and_its_links_lead_somewhere() -> None:
-    assert set(re.findall(r"python -m training (\w+)", README)) <= set(STAGES)
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (Path(__file__).parent.parent / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_its_stages_exist_and_its_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    assert set(re.findall(r"python -m training (\w+)", text)) <= set(STAGES)
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (page.parent / target).exists(), target
