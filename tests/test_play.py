@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # play.py belongs to the repository, not to the package
 
 import play  # noqa: E402
+from seat.player import HELP  # noqa: E402
 from wm_envs.controller import ControllerConfig  # noqa: E402
 from wm_envs.memory import MDNRNN, MemoryConfig  # noqa: E402
 from wm_envs.vision import ConvVAE, VisionConfig  # noqa: E402
@@ -81,13 +82,13 @@ def send(screen: play.Screen, player: play.Player, key: int, kind: int | None = 
 def spy(player: play.Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The actions that reach the env."""
     actions: list[float] = []
-    step = player.env.step
+    step = player.dream.env.step
 
     def listen(action: Any) -> Any:
         actions.append(float(action[0]))
         return step(action)
 
-    monkeypatch.setattr(player.env, "step", listen)
+    monkeypatch.setattr(player.dream.env, "step", listen)
     return actions
 
 
@@ -118,7 +119,7 @@ def test_a_car_steers_and_brakes_at_once(
     player = make_player(str(tiny_drive), controller=False)
     actions: list[list[float]] = []
     monkeypatch.setattr(
-        player.env,
+        player.dream.env,
         "step",
         lambda action: actions.append(action.tolist()) or (0, 0.0, False, False, {"end_probability": 0.0}),
     )
@@ -157,26 +158,26 @@ def test_the_last_of_two_keys_counts_and_lost_focus_frees_all(
 def test_brackets_change_the_temperature_within_its_limits(world: str, window: play.Screen) -> None:
     player = make_player(world)
     send(window, player, pygame.K_RIGHTBRACKET)
-    assert player.dream.temperature == 1.05
+    assert player.temperature == 1.05
     send(window, player, pygame.K_5, unicode="[")  # AltGr and a digit, on a German keyboard
-    assert player.dream.temperature == 1.0
+    assert player.temperature == 1.0
     for _ in range(60):
         send(window, player, pygame.K_RIGHTBRACKET)
-    assert player.dream.temperature == 3.0
+    assert player.temperature == 3.0
     for _ in range(80):
         send(window, player, pygame.K_LEFTBRACKET)
-    assert player.dream.temperature == 0.05
+    assert player.temperature == 0.05
     tick(player, 4)
     assert "temp 0.05" in player.hud()[1]
 
 
-@pytest.mark.parametrize("key", ["K_SPACE", "K_p", "K_h"])
+@pytest.mark.parametrize("key", ["K_SPACE", "K_p", "K_PERIOD", "K_h"])
 def test_pause_and_help_stop_time(world: str, window: play.Screen, key: str) -> None:
     player = make_player(world)
     send(window, player, getattr(pygame, key))
     tick(player, 5)
     assert player.played == 0
-    assert player.message() == (list(play.HELP) if key == "K_h" else ["paused"])
+    assert player.message() == (list(HELP) if key == "K_h" else ["paused"])
     send(window, player, getattr(pygame, key))
     tick(player, 5)
     assert player.played == 5
@@ -197,32 +198,34 @@ def test_quit(world: str, window: play.Screen, key: str) -> None:
     player = make_player(world)
     send(window, player, getattr(pygame, key))
     assert player.quitting
-    play.run(player, window, None, None, window=True)  # comes back at once
+    play.run(player, window, None, None, None, window=True)  # comes back at once
     assert player.played == 0
 
 
 def test_closing_the_window_quits(world: str, window: play.Screen) -> None:
     player = make_player(world)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
-    play.run(player, window, None, 1000, window=True)
+    play.run(player, window, None, None, 1000, window=True)
     assert player.quitting
     assert player.played == 1
 
 
-def test_c_hands_over_to_the_controller_and_back(
+def test_m_hands_over_to_the_controller_to_chance_and_back(
     world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
-    send(window, player, pygame.K_c)
+    send(window, player, pygame.K_m)
     assert player.hud()[1][-1] == "controller"
     tick(player, 4)
-    send(window, player, pygame.K_c)
+    send(window, player, pygame.K_m)
+    assert player.driver == "random"
+    send(window, player, pygame.K_m)
     tick(player, 4)
     assert actions == [pytest.approx(np.tanh(3.0)), 0]
     alone = make_player(world, controller=False)
-    send(window, alone, pygame.K_c)
-    assert alone.driver == "you"
+    send(window, alone, pygame.K_m)
+    assert alone.driver == "random"
 
 
 def test_other_keys_mean_nothing(world: str, window: play.Screen) -> None:
@@ -242,9 +245,9 @@ def test_frames_between_steps_are_decodings_of_interpolated_latents(world: str) 
     before = player.dream.state.latents
     tick(player, 1)
     after = player.dream.state.latents
-    assert np.array_equal(player.frame(), player.world.decode(before + (after - before) / 4)[0].numpy())
+    assert np.array_equal(player.frames()[0][1], player.world.decode(before + (after - before) / 4)[0].numpy())
     tick(player, 3)
-    assert np.array_equal(player.frame(), player.env.render())
+    assert np.array_equal(player.frames()[0][1], player.dream.env.render())
     assert int(player.dream.state.ticks[0]) == player.skip == 4  # one step so far
 
 
@@ -282,8 +285,8 @@ def test_the_picture_fits_any_window(world: str, window: play.Screen, size: tupl
 def test_pixels_stay_crisp(world: str, window: play.Screen) -> None:
     player = make_player(world)
     pixels = pygame.surfarray.array3d(window.draw(player, (640, 640))).swapaxes(0, 1)
-    assert np.array_equal(pixels[200:400:10, ::10], player.frame()[20:40])
-    assert np.array_equal(pixels[209:409:10, 9::10], player.frame()[20:40])
+    assert np.array_equal(pixels[200:400:10, ::10], player.frames()[0][1][20:40])
+    assert np.array_equal(pixels[209:409:10, 9::10], player.frames()[0][1][20:40])
 
 
 def test_random_play_holds_and_repeats_with_its_seed(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,9 +331,9 @@ def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: p
 
 
 def test_a_long_recording_is_thinned(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play, "GIF_FRAMES", 10)
+    monkeypatch.setattr("seat.recorder.GIF_FRAMES", 10)
     recorder, screen, player = play.Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
-    play.run(player, screen, recorder, 100, window=False)
+    play.run(player, screen, recorder, None, 100, window=False)
     assert len(recorder.pictures) <= 15
     assert recorder.stride * len(recorder.pictures) == pytest.approx(100, abs=recorder.stride)
 
@@ -354,7 +357,7 @@ def test_a_window_plays_at_the_game_s_speed_and_records(
 def test_no_display_says_so_and_records(
     world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(play.Screen, "open", lambda self, title: False)
+    monkeypatch.setattr(play.Screen, "open", lambda self, title, sides: False)
     monkeypatch.chdir(tmp_path)
     assert play.main(["--world", world, "--steps", "5"]) == 0
     assert "--headless" in capsys.readouterr().out.splitlines()[0]

@@ -13,6 +13,8 @@ from torch import Tensor
 from wm_envs.tasks import FRAME_SHAPE, Array, Tick
 from wm_envs.world_model import State, WorldModel
 
+OnTick = Callable[[int, Array, Tick], None]  # lane, action as executed, what came of it
+
 
 class LatentGames:
     """B real games in lockstep. `state` is the State that a dream would be in at the same place.
@@ -29,7 +31,7 @@ class LatentGames:
         self,
         world: WorldModel,
         batch: int,
-        on_tick: Callable[[int, Array, Tick], None] | None = None,
+        on_tick: OnTick | None = None,
         **how: Any,
     ) -> None:
         self.world, self.on_tick = world, on_tick

@@ -9,10 +9,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidOption
-from wm_envs.latent_games import LatentGames
+from wm_envs.latent_games import LatentGames, OnTick
 from wm_envs.single import LatentEnv
 from wm_envs.spaces import RENDER_MODES, how_to_open, one_of
 from wm_envs.vector import Lanes, LatentVectorEnv, Mask, open_world
+from wm_envs.world_model import State
 
 
 class RealVectorEnv(LatentVectorEnv):
@@ -21,19 +22,25 @@ class RealVectorEnv(LatentVectorEnv):
     Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
     seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `drawing` is one
     of the task's ways to draw, by default the one that scores are measured with; `settings` are the task's (CarRacing:
-    lap_complete_percent).
+    lap_complete_percent). `on_tick(lane, action, tick)` is told of every single tick, which is then drawn.
     """
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, drawing: str | None = None,
-        **settings: float,
+        on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
         how = how_to_open(model.task, drawing, settings)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
-        self._games = LatentGames(model, num_envs, **how)
+        self._games = LatentGames(model, num_envs, on_tick, **how)
+
+    @property
+    def state(self) -> State:
+        """Where dreams of the same moment would be; give it to `reset(options={"state": ...})` of a dream of this
+        world, and reality is dreamt on from there."""
+        return State(*(value.clone() for value in self._games.state))
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -82,13 +89,20 @@ class RealEnv(LatentEnv):
     truncated at the game's limit. `reset(seed=s)` plays the game's episode s.
     """
 
+    _lane: RealVectorEnv
+
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
-        render_mode: str | None = None, drawing: str | None = None, **settings: float,
+        render_mode: str | None = None, drawing: str | None = None, on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         lane = RealVectorEnv(
-            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing,
+            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing, on_tick,
             **settings,
         )  # fmt: skip
         super().__init__(lane, render_mode)
+
+    @property
+    def state(self) -> State:
+        """Where a dream of the same moment would be, a batch of one; see `RealVectorEnv.state`."""
+        return self._lane.state

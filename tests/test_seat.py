@@ -1,0 +1,263 @@
+"""The seat beside the game: dream and game side by side, surprise, the latent editor, slider, gamepad, last seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+pygame = pytest.importorskip("pygame")
+pytest.importorskip("PIL")
+from PIL import Image  # noqa: E402
+
+from seat.player import Player  # noqa: E402
+from seat.recorder import LastSeconds  # noqa: E402
+from seat.screen import Screen  # noqa: E402
+from seat.sides import Game  # noqa: E402
+from wm_envs.errors import MissingPackage  # noqa: E402
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    screen = Screen()
+    assert screen.open("test")
+    yield screen
+    pygame.quit()
+
+
+def dreamer(world: Path, **more: Any) -> Player:
+    return Player(gym.make("WMDream-v0", world=str(world), render_mode="rgb_array"), "random", None, 0, 2, **more)
+
+
+@pytest.fixture
+def beside(tiny_drive: Path) -> Iterator[Player]:
+    """A player who sees the real CarRacing and its dream."""
+    pytest.importorskip("Box2D")
+    player = dreamer(tiny_drive, view="both", open_game=lambda: Game(str(tiny_drive), "fast"))
+    yield player
+    player.close()
+
+
+def send(screen: Screen, player: Player, *keys: int) -> None:
+    for key in keys:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+    for event in pygame.event.get():
+        screen.handle(event, player)
+
+
+def tick(player: Player, ticks: int) -> None:
+    for _ in range(ticks):
+        player.tick()
+
+
+# --- the game beside the dream ------------------------------------------------------------------------
+
+
+def same(first: Any, second: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: Player) -> None:
+    assert same(beside.dream.state, beside.game.state)
+    given: dict[str, list[Any]] = {}
+    for side in beside.sides:
+        step = side.env.step
+        side.env.step = lambda action, step=step, name=side.name: (
+            given.setdefault(name, []).append(action) or step(action)
+        )
+    tick(beside, 5 * beside.skip)
+    assert len(given["game"]) == 5 and np.array_equal(given["game"], given["dream"])
+    assert not same(beside.dream.state, beside.game.state), "they part"
+    assert beside.dream.state.ticks == beside.game.state.ticks
+    beside.press("synchronise")
+    assert same(beside.dream.state, beside.game.state) and beside.dream.total == beside.game.total
+
+
+def test_after_the_opening_the_dream_is_told_where_the_game_is(beside: Player) -> None:
+    opening = 3 * beside.skip
+    beside.world.config = dataclasses.replace(beside.world.config, opening=opening)
+    for steps in range(1, 6):
+        tick(beside, beside.skip)
+        assert same(beside.dream.state, beside.game.state) == (steps == 3)
+
+
+def test_every_tick_of_the_game_is_shown_as_v_sees_it(beside: Player) -> None:
+    tick(beside, beside.skip)
+    assert len(beside.game.frames) == 1 + beside.skip
+    tick(beside, 3)
+    (name, picture), (other, _) = beside.frames()
+    assert (name, other) == ("game", "dream") and np.array_equal(picture, beside.game.frames[3])
+
+
+def test_surprise_is_what_m_thinks_of_what_came(beside: Player) -> None:
+    from wm_envs.memory import mixture_nll
+
+    tick(beside, beside.skip)
+    before, chosen = beside.game.state, np.array([0.3, 1.0, 0.0], np.float32)
+    beside.game.step(chosen)
+    executed = torch.from_numpy(beside.task.executed(chosen[None]))
+    prediction, *_ = beside.world.predict(before, executed)
+    assert beside.game.surprise == pytest.approx(float(mixture_nll(prediction, beside.game.state.latents).mean()))
+    assert any(word.startswith("surprise") for word in beside.hud()[1])
+
+
+def test_the_game_s_end_ends_the_episode_and_the_dream_s_does_not(beside: Player) -> None:
+    beside.dream.ending = "the dream has ended"
+    tick(beside, 2 * beside.skip)
+    assert beside.scores == [] and beside.game.state.ticks == 2 * beside.skip and beside.dream.state.ticks == 0
+    beside.game.ending = "the game has ended"
+    beside.tick()
+    assert beside.message()[0] == "the game has ended"
+    tick(beside, 3)
+    assert not beside.dream.ending and same(beside.dream.state.latents[None], beside.dream.after[None])
+
+
+def test_v_goes_round_the_views(window: Screen, beside: Player) -> None:
+    seen = []
+    for _ in range(3):
+        send(window, beside, pygame.K_v)
+        tick(beside, beside.skip)
+        seen.append([name for name, _ in beside.frames()])
+    assert seen == [["dream"], ["game"], ["game", "dream"]]
+
+
+def test_a_game_that_cannot_be_opened_is_said_and_the_dream_goes_on(window: Screen, tiny_world: Path) -> None:
+    def missing() -> Game:
+        raise MissingPackage("vizdoom", "not installed", "the extra 'doom'", "pip install 'wm-envs[doom]'")
+
+    for player in (dreamer(tiny_world, open_game=missing), dreamer(tiny_world)):
+        send(window, player, pygame.K_v)
+        assert player.view == "dream" and player.message()
+        tick(player, 4)
+        assert player.played == 4
+
+
+# --- one step, temperature, moments -------------------------------------------------------------------
+
+
+def test_e_does_one_step_and_pauses(window: Screen, tiny_world: Path) -> None:
+    player = dreamer(tiny_world)
+    send(window, player, pygame.K_e, pygame.K_e)
+    assert player.paused and player.dream.state.ticks == 2 * player.skip == player.played
+    tick(player, 9)
+    assert player.played == 2 * player.skip
+
+
+def test_the_slider_sets_the_temperature(window: Screen, tiny_world: Path) -> None:
+    player = dreamer(tiny_world)
+    window.draw(player, (640, 640))
+    for left, expected in ((window.slider.left, 0.05), (window.slider.left + window.slider.width // 2, 1.525)):
+        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(left, window.slider.centery), button=1)
+        window.handle(event, player)
+        assert player.temperature == pytest.approx(expected, abs=0.01)
+    window.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=window.slider.midright, buttons=(0, 0, 0)), player)
+    assert player.temperature == pytest.approx(1.525, abs=0.01), "not dragged"
+
+
+def test_g_saves_the_last_seconds(window: Screen, tiny_world: Path, tmp_path: Path) -> None:
+    import play
+
+    player, last = dreamer(tiny_world), LastSeconds(tmp_path / "moments", 35)
+    send(window, player, pygame.K_g)
+    play.run(player, window, None, last, 5, window=True)
+    send(window, player, pygame.K_g)
+    play.run(player, window, None, last, 40, window=True)
+    paths = sorted((tmp_path / "moments").iterdir())
+    assert [path.name for path in paths] == ["moment-1.gif", "moment-2.gif"]
+    with Image.open(paths[1]) as moment:
+        assert moment.format == "GIF" and moment.size == (320, 320)
+    (tmp_path / "file").write_text("")
+    player.told = 0
+    assert "not saved" in play._saved(LastSeconds(tmp_path / "file" / "below", 35))
+
+
+# --- the editor ---------------------------------------------------------------------------------------
+
+
+def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, tiny_world: Path) -> None:
+    player = dreamer(tiny_world)
+    tick(player, 8)
+    state, total = player.dream.state, player.dream.total
+    send(window, player, pygame.K_l)
+    editor = player.editor
+    assert torch.equal(editor.latents, state.latents) and editor.latents is not state.latents
+    picture = window.draw(player, (800, 400))
+    tick(player, 5)
+    assert player.played == 8, "time stands still"
+    send(window, player, pygame.K_DOWN, pygame.K_RIGHT, pygame.K_RIGHT)
+    chosen = editor.order[1]
+    assert editor.value(1) == pytest.approx(float(state.latents[0, chosen]) + 0.5)
+    assert picture.get_size() == (800, 400) and len(window.sliders) == 4
+    window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=window.sliders[2].midright, button=1), player)
+    window.handle(
+        pygame.event.Event(
+            pygame.MOUSEBUTTONDOWN, pos=(window.sliders[2].right - 1, window.sliders[2].centery), button=1
+        ),
+        player,
+    )
+    assert editor.at == 2 and editor.value(2) == pytest.approx(4.0, abs=0.1)
+    expected = editor.latents.clone()
+    send(window, player, pygame.K_RETURN)
+    assert player.editor is None and torch.equal(player.dream.state.latents, expected)
+    assert torch.equal(player.dream.state.hidden, state.hidden) and player.dream.state.ticks == state.ticks
+    assert player.dream.total == total
+    assert np.array_equal(player.frames()[0][1], player.world.decode(expected)[0].numpy())
+    send(window, player, pygame.K_l, pygame.K_l)
+    assert player.editor is None
+
+
+def test_the_surest_dimensions_come_first(tiny_world: Path) -> None:
+    from seat.editor import Editor
+
+    player = dreamer(tiny_world)
+    editor = Editor(player.world, player.dream.state.latents)
+    noise = player.world.first_logvars.mean(dim=0)[editor.order]
+    assert (noise.diff() >= 0).all() and sorted(editor.order) == list(range(4))
+    editor.move(-5)
+    assert editor.at == 0
+    editor.turn(100)
+    assert editor.value(0) == 4.0
+
+
+# --- gamepad ------------------------------------------------------------------------------------------
+
+
+def test_a_gamepad_moves(window: Screen, tiny_world: Path) -> None:
+    player = dreamer(tiny_world)
+
+    def post(kind: int, **values: Any) -> None:
+        window.handle(pygame.event.Event(kind, **values), player)
+
+    post(pygame.JOYAXISMOTION, axis=0, value=-0.9)
+    assert player.held == ["left"]
+    post(pygame.JOYAXISMOTION, axis=0, value=0.8)
+    assert player.held == ["right"]
+    post(pygame.JOYAXISMOTION, axis=0, value=0.1)
+    post(pygame.JOYHATMOTION, value=(0, 1))
+    assert player.held == ["up"]
+    post(pygame.JOYHATMOTION, value=(0, 0))
+    post(pygame.JOYBUTTONDOWN, button=1)
+    assert player.held == ["down"]
+    post(pygame.JOYBUTTONUP, button=1)
+    post(pygame.JOYBUTTONDOWN, button=7)
+    assert player.held == [] and player.paused
+    post(pygame.JOYAXISMOTION, axis=4, value=1.0)
+    post(pygame.JOYDEVICEADDED, device_index=99)  # it was pulled out again
+    assert player.held == [] and window.sticks == []
+
+
+def test_headless_records_both(tiny_drive: Path, tmp_path: Path) -> None:
+    pytest.importorskip("Box2D")
+    import play
+
+    argv = ["--world", str(tiny_drive), "--headless", "--view", "both", "--record", str(tmp_path), "--steps", "20"]
+    assert play.main(argv) == 0
+    with Image.open(tmp_path / "dream.gif") as recorded:
+        assert recorded.size == (640, 320)
