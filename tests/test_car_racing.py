@@ -383,6 +383,20 @@ def test_leaving_the_field() -> None:
     assert last.terminated and last.ticks == 1 and last.reward == -100
 
 
+def test_a_tick_off_the_road_costs_what_it_is_set_to() -> None:
+    """Full gas straight on leaves the road at the first bend."""
+    plain, costly = CAR_RACING.open(), CAR_RACING.open(off_road_cost=2.0)
+    gas, off = np.array([0, 1, 0], np.float32), []
+    for game in (plain, costly):
+        game.reset(3)
+    for _ in range(200):
+        cheap, dear = plain.advance(gas, 1), costly.advance(gas, 1)
+        on_road = any(wheel.tiles for wheel in plain._env.car.wheels)
+        assert cheap.reward - dear.reward == pytest.approx(0 if on_road else 2)
+        off.append(not on_road)
+    assert 0 < sum(off) < 200
+
+
 def test_the_task() -> None:
     assert TASKS["carracing"] is CAR_RACING and CAR_RACING.action_size == 3
     given = np.array([[-1, -1, -1], [0.25, 0, 0.5], [1, 1, 1]], np.float32)

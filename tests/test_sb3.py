@@ -256,6 +256,7 @@ def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("field", "value"), [
     ("steps", 0), ("lanes", -1), ("discount", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
     ("units", (0,)), ("discount", 1.5), ("epochs", 1.5), ("env", "other"), ("name", "../x"),
+    ("settings", ("lap",)), ("settings", ("off_road_cost=1",)),
 ])  # fmt: skip
 def test_bad_options_are_named_before_any_work(tmp_path: Path, field: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=field):

@@ -11,10 +11,9 @@ import numpy as np
 
 from training.episodes import real_episodes
 from training.evolve import summary
-from training.options import count, stage_option
+from training.options import count, game_settings, stage_option
 from training.policies import Bred, Policy, Script
 from training.pool import Workers
-from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.spaces import how_to_open
 from wm_envs.tasks import get_task
@@ -44,15 +43,6 @@ def bred(world: str | Path, name: str = "") -> Bred:
     return Bred(name or "controller", config, tuple(parameters.tolist()))
 
 
-def _setting(pair: str) -> tuple[str, float]:
-    """NAME=NUMBER as both; raises `InvalidOption`."""
-    name, _, number = pair.partition("=")
-    try:
-        return name, float(number)
-    except ValueError as error:
-        raise InvalidOption("settings", pair, "NAME=NUMBER", "give lap_complete_percent=1, say") from error
-
-
 def main(options: EvaluateOptions) -> dict[str, Any]:
     """Mean, standard deviation, 95% interval, 10th percentile and, where there is a goal, the share that reached it."""
     count("episodes", options.episodes)
@@ -65,7 +55,7 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
         policy = Script("random", "hold", *task.hold_scales[0])
     else:
         policy = bred(folder, options.controller)
-    how = how_to_open(task, options.drawing or None, dict(_setting(pair) for pair in options.settings))
+    how = how_to_open(task, options.drawing or None, game_settings(options.settings))
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
     played = real_episodes(folder, [policy], seeds, Workers(options.workers, options.ray), how)[policy.name]
     scores = [episode.score for episode in played]

@@ -41,6 +41,18 @@ def plain_name(name: str, value: object) -> str:
     return value
 
 
+def game_settings(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Settings of a game from NAME=NUMBER each; raises `InvalidOption`."""
+    found = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise InvalidOption("settings", pair, "NAME=NUMBER", "give lap_complete_percent=1, say") from error
+    return found
+
+
 def positive(name: str, value: object) -> float:
     """`value` as a finite number above 0; raises `InvalidOption`."""
     good = isinstance(value, int | float) and not isinstance(value, bool)

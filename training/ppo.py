@@ -22,7 +22,16 @@ from torch import Tensor
 
 from training.checkpoint import check_finite, load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import judge, merit, temperatures
-from training.options import count, not_negative, plain_name, positive, read_record, remember, stage_option
+from training.options import (
+    count,
+    game_settings,
+    not_negative,
+    plain_name,
+    positive,
+    read_record,
+    remember,
+    stage_option,
+)
 from training.policies import Bred
 from training.pool import Workers
 from training.progress import Progress
@@ -66,6 +75,7 @@ class PpoOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     name: str = stage_option("ppo", "name of the controller, and of RUN/ppo/NAME", True)
     env: str = stage_option("dream", "where to learn: dream or real", True)
+    settings: tuple[str, ...] = stage_option((), "of the real game it learns in (CarRacing: off_road_cost=2)", True)
     steps: int = stage_option(8_000_000, "steps of all episodes together", True)
     lanes: int = stage_option(512, "episodes at once (real games: 16, say)", True)
     horizon: int = stage_option(32, "steps of each between two updates (real games: 256, say)", True)
@@ -107,6 +117,8 @@ def main(options: PpoOptions) -> dict[str, Any]:
     one_of("env", options.env, ("dream", "real"))
     one_of("actions", options.actions, ("discrete", "fine"))
     plain_name("name", options.name)
+    if game_settings(options.settings) and options.env != "real":
+        raise InvalidOption("settings", options.settings, "none, since a dream has no settings", "give --env real")
     run = Path(options.run)
     remembered = run / "ppo" / options.name / "options.json"
     with alone(remembered):
@@ -135,7 +147,8 @@ def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
     if options.env == "dream":
         return make_vec_env("WMDream-v0", options.lanes, temperature=options.temperature, **shared)
     drawing = next(reversed(world.task.drawings), None)
-    games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared)
+    settings = game_settings(options.settings)
+    games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared, **settings)
     return LatentVecEnv(games)
 
 

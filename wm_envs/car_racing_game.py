@@ -18,15 +18,18 @@ class CarRacingGame:
     `drawing`: "fast" (the small frame, drawn as such), "exact" or "stock" (the observation of CarRacing-v3,
     cropped and resized). Episodes are those of `gym.make("CarRacing-v3").reset(seed=seed)` with any of them;
     frames of ticks on the way are drawn by "stock" only, and looked at by nobody. `lap_complete_percent`: the share
-    of its tiles that makes a lap, as in CarRacing-v3.
+    of its tiles that makes a lap, as in CarRacing-v3. `off_road_cost`: what a tick costs with no wheel on the road, on
+    top of the game's own rewards: a tile that is cut costs the lap its end, far later than a learner looks ahead.
     """
 
-    def __init__(self, drawing: str = "fast", lap_complete_percent: float = 0.95) -> None:
+    def __init__(
+        self, drawing: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
+    ) -> None:  # fmt: skip
         if drawing not in GAME_DRAWINGS:
             raise InvalidOption("drawing", drawing, f"one of {list(GAME_DRAWINGS)}", "pass drawing='fast', say")
         lap: dict[str, Any] = {"lap_complete_percent": lap_complete_percent}
         self._env: Any = CarRacing(**lap) if drawing == "stock" else FastCarRacing(drawing, **lap)
-        self._cropped = drawing != "fast"
+        self._cropped, self._off_road_cost = drawing != "fast", off_road_cost
         self.finished = False  # whether the episode's lap has been completed
 
     def reset(self, seed: int) -> Frame:
@@ -43,6 +46,8 @@ class CarRacingGame:
         for played in range(1, ticks + 1):
             observation, reward, terminated, info = self._tick(action, drawn=played == ticks)
             total += float(reward)
+            if self._off_road_cost and not any(wheel.tiles for wheel in self._env.car.wheels):
+                total -= self._off_road_cost
             if terminated:
                 self.finished = bool(info["lap_finished"])
                 return Tick(None, total, True, played)

@@ -119,10 +119,12 @@ def _executed_car_racing(action: Array) -> Array:
     return np.stack([steer, (gas + 1) / 2, np.clip(brake, 0, 1)], axis=-1).astype(np.float32)
 
 
-def _open_car_racing(drawing: str = "fast", lap_complete_percent: float = 0.95) -> Game:
+def _open_car_racing(
+    drawing: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
+) -> Game:  # fmt: skip
     from wm_envs.car_racing_game import CarRacingGame  # Box2D and pygame are an extra
 
-    return CarRacingGame(drawing, lap_complete_percent)
+    return CarRacingGame(drawing, lap_complete_percent, off_road_cost)
 
 
 CAR_RACING = Task(
@@ -148,7 +150,7 @@ CAR_RACING = Task(
     opening=24,  # the camera falls from where the whole field is a few pixels wide; later it is near, and slow
     reward_unit=3.0,  # about what a new tile of the track gives
     drawings=("stock", "exact", "fast"),
-    settings={"lap_complete_percent": (0.0, 1.0)},
+    settings={"lap_complete_percent": (0.0, 1.0), "off_road_cost": (0.0, 100.0)},
     # Seven ways to steer by braking, coasting, and gas 0.2 and 1.
     fine_actions=tuple(
         (steer, gas, brake)
