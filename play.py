@@ -55,7 +55,8 @@ def run(
         if recorder and not player.paused:
             recorder.add(screen, player)
         if last:
-            last.add(screen, player)
+            if player.moving:
+                last.add(screen, player)
             if player.saving:
                 player.saving = False
                 player.tell(_saved(last))
@@ -69,8 +70,8 @@ def run(
 def _saved(last: LastSeconds) -> str:
     try:
         return f"wrote {last.save()}"
-    except InvalidOption as error:
-        return f"not saved: {error.given}"
+    except (WorldModelError, OSError) as error:
+        return f"not saved: {getattr(error, 'given', error)}"
 
 
 # --- the command line ------------------------------------------------------------------------------------
@@ -137,16 +138,9 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
         if not window and driver == "you":  # nobody is at the keyboard
             driver = "controller" if controller else "random"
         player = Player(
-            env,
-            driver,
-            controller,
-            options.seed,
-            35 if window else 10,
-            options.view,
-            lambda: Game(options.world, "exact"),
+            env, driver, controller, options.seed, 35 if window else 10, options.view, lambda: Game(options.world)
         )
-        rate = player.task.ticks_per_second
-        last = LastSeconds(Path(folder or "recordings"), rate) if window else None
+        last = LastSeconds(Path(folder or "recordings"), task.ticks_per_second) if window else None
         run(player, screen, recorder, last, steps, window)
         return report(player, recorder)
     finally:

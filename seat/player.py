@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seat.editor import STEP, Editor
 from seat.sides import Dream, Game, Side
 from wm_envs.controller import ControllerConfig, act
-from wm_envs.errors import WorldModelError
+from wm_envs.errors import InvalidOption, WorldModelError
 from wm_envs.world_model import WorldModel
 
 TEMPERATURES = (0.05, 3.0)
@@ -51,7 +51,8 @@ class Player:
         self, env: gym.Env[Any, Any], driver: str, controller: Controller | None, seed: int | None = None,
         rest: int = 0, view: str = "dream", open_game: Callable[[], Game] | None = None,
     ) -> None:  # fmt: skip
-        self.dream, self.game, self.open_game = Dream(env), None, open_game
+        self.dream, self.open_game = Dream(env), open_game
+        self.game: Game | None = None
         self.driver, self.controller, self.rest = driver, controller, rest
         self.world: WorldModel = self.dream.world
         self.task = self.world.task
@@ -65,9 +66,9 @@ class Player:
         self.notice, self.told = "", 0
         self.played = 0
         self.scores: list[float] = []
-        self.view = "dream"
+        self.view = view
         if view != "dream":
-            self.look(view)
+            self.game = self._opened()
         self.begin(seed)
 
     @property
@@ -88,32 +89,46 @@ class Player:
             self.dream.begin(seed)
         else:
             self.lead.begin(seed)
-            self.resynchronise()
+            self.resynchronise(seed)
         self.phase = self.skip  # ticks of the current step that have been shown
         self.waited = 0
         self.hold = 0
 
-    def resynchronise(self) -> None:
+    def resynchronise(self, seed: int | None = None) -> None:
         """Let the dream go on from where the game is."""
         if self.game is not None and self.view != "dream":
-            self.dream.begin(None, {"state": self.game.state})
+            self.dream.begin(seed, {"state": self.game.state})
             self.dream.total = self.game.total
 
     def look(self, view: str) -> None:
         """See the dream, the game or both; the game is opened when it is first wanted. Raises `MissingPackage`."""
         if view != "dream" and self.game is None:
-            assert self.open_game is not None
-            self.game = self.open_game()
+            self.game = self._opened()
         before, self.view = self.view, view
         if (before == "dream") != (view == "dream"):
             self.begin()
         elif view == "both":
             self.resynchronise()
 
+    def _opened(self) -> Game:
+        if self.open_game is None:
+            raise InvalidOption("view", "game", "a game to open", "give the player one")
+        return self.open_game()
+
+    @property
+    def moving(self) -> bool:
+        """Whether time passes."""
+        return not (self.paused or self.help or self.editor)
+
+    @property
+    def panels(self) -> int:
+        """How many pictures are side by side."""
+        return 2 if self.editor else len(self.sides)
+
     def tick(self) -> None:
         """Let one tick of the game pass."""
         self.told -= 1
-        if self.paused or self.help or self.editor:
+        if not self.moving:
             return
         if self.lead.ending and self.phase == self.skip:
             self.waited += 1
@@ -124,14 +139,14 @@ class Player:
             self._step()
         self.phase += 1
         self.played += 1
-        if self.lead.ending and self.phase == self.skip:
-            self.scores.append(self.lead.total)
 
     def _step(self) -> None:
         action, opening = self._choose(), self.world.config.opening
         for side in self.sides:
             side.step(action)
         self.phase = 0
+        if self.lead.ending:
+            self.scores.append(self.lead.total)
         if opening <= int(self.lead.state.ticks[0]) < opening + self.skip:
             self.resynchronise()  # before that no dream could know what comes into view
 
@@ -209,8 +224,6 @@ class Player:
     def _look_on(self) -> None:
         view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
         try:
-            if self.open_game is None and self.game is None:
-                raise WorldModelError("game", "none", "one to open", "play it without --headless")
             self.look(view)
         except WorldModelError as error:
             self.tell(error.mend)
@@ -223,8 +236,6 @@ class Player:
         self._step()
         self.played += self.skip
         self.phase = self.skip
-        if self.lead.ending:
-            self.scores.append(self.lead.total)
 
     def _edit(self, command: str) -> bool:
         """What a command means to the open editor; whether it means anything."""
@@ -238,7 +249,7 @@ class Player:
             self.editor, self.phase = None, self.skip
             self.tell("set into the dream")
         else:
-            return False
+            return command == "step"  # time stands still
         return True
 
     # --- what is seen -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pygame
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seat.player import Player
 from seat.screen import Screen
@@ -34,7 +34,7 @@ def check_folder(folder: Path) -> None:
 
 def picture_of(screen: Screen, player: Player) -> Image.Image:
     """What the screen shows, small."""
-    size = (64 * GIF_SCALE * (len(player.frames()) + bool(player.editor)), 64 * GIF_SCALE)
+    size = (64 * GIF_SCALE * player.panels, 64 * GIF_SCALE)
     return Image.frombytes("RGB", size, pygame.image.tobytes(screen.draw(player, size), "RGB"))
 
 
@@ -67,7 +67,10 @@ class Recorder:
     def add(self, screen: Screen, player: Player) -> None:
         """Take a picture if it is time for one."""
         if self.seen % self.stride == 0:
-            self.pictures.append(few_colours(picture_of(screen, player)))
+            picture = picture_of(screen, player)
+            if self.pictures and picture.size != self.pictures[0].size:  # the view changed: a GIF has one size
+                picture = ImageOps.pad(picture, self.pictures[0].size)
+            self.pictures.append(few_colours(picture))
         self.seen += 1
         if len(self.pictures) > 1.5 * GIF_FRAMES:  # a long session: half as many frames a second, from the beginning
             self.pictures, self.stride = self.pictures[::2], self.stride * 2

@@ -112,9 +112,8 @@ class Screen:
         """A picture of `size`: the frames side by side, as large as fits, with the HUD over them."""
         picture = pygame.Surface(size)
         frames = player.frames()
-        panels = len(frames) + bool(player.editor)
-        side = max(min(size[0] // panels, size[1]), 1)
-        area = pygame.Rect(0, 0, side * panels, side)
+        side = max(min(size[0] // player.panels, size[1]), 1)
+        area = pygame.Rect(0, 0, side * player.panels, side)
         area.center = (size[0] // 2, size[1] // 2)
         font = self._font(max(side // 20 if player.help else side // 16, 14))
         height = font.get_linesize() + 4

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from wm_envs.memory import mixture_nll
 from wm_envs.real import RealEnv
-from wm_envs.tasks import Array, Tick
+from wm_envs.tasks import Array, Tick, get_task
 from wm_envs.world_model import State, WorldModel
+from wm_envs.worlds import read_config, resolve
 
 
 class Side:
@@ -92,9 +93,10 @@ class Game(Side):
 
     name = "game"
 
-    def __init__(self, world: str, drawing: str | None = None) -> None:
+    def __init__(self, world: str) -> None:
         self.frames: list[NDArray[np.uint8]] = []
-        super().__init__(RealEnv(world, render_mode="rgb_array", drawing=drawing, on_tick=self._on_tick))
+        fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).drawings), None)
+        super().__init__(RealEnv(world, render_mode="rgb_array", drawing=fastest, on_tick=self._on_tick))
 
     def _on_tick(self, lane: int, action: Array, tick: Tick) -> None:
         if tick.frame is not None:

@@ -22,14 +22,16 @@ from kills import hash_of
 
 from training import rollouts
 from training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from training.options import read_record
 from wm_envs.errors import WorldModelError
+from wm_envs.files import write_json
 from wm_envs.worlds import load_controller, load_world, read_config, save_controller
 
 CUT = 0.2  # share of damages that cut a file short instead
 
 
 def make_run(run: Path) -> None:
-    """A part in plain chunks and one in shards, a bundle with two controllers, a checkpoint and a latent cache."""
+    """Parts in chunks, in shards and with rewards, a bundle with controllers, a checkpoint, a cache, a history."""
     shard = rollouts.SHARD
     for index, size in enumerate((shard, 64)):
         rollouts.SHARD = size
@@ -38,6 +40,12 @@ def make_run(run: Path) -> None:
     make_tiny_world(run / "world")
     save_controller(run / "world", "other", TINY_CONTROLLER, torch.randn(TINY_CONTROLLER.parameters), {"dream": 7.5})
     save_checkpoint(run / "model.safetensors", *trained(), 12, {"returns": torch.rand(3)})
+    write_json(run / "history.json", {"name": "x", "generations": [{"scores": [1.25, 7.5], "fitness": [1.0, -3.5]}]})
+    drive = synthetic_episodes([20, 30])
+    for episode in drive:
+        episode.actions = np.repeat(episode.actions, 3, axis=1)
+        episode.rewards = np.linspace(-1, 3, len(episode.actions), dtype=np.float32)
+    rollouts.write_part(run, 2, drive, {"task": "carracing", "seed": 3})
     save_tensors(run / "latents.safetensors", {"means": torch.randn(50, 4), "logvars": torch.randn(50, 4)}, {"v": "1"})
 
 
@@ -53,7 +61,8 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.Adam]:
 def read_part(path: Path) -> dict[str, Any]:
     """All that a part holds."""
     part = rollouts.read_part(path)
-    arrays = {name: getattr(part, name) for name in ("actions", "lengths", "died")}
+    names = ("actions", "lengths", "died", *(["rewards"] if part.rewards is not None else []))
+    arrays = {name: getattr(part, name) for name in names}
     attributes = [part.attributes.get(name) for name in ("task", "seed")]
     return arrays | {"frames": part.read(0, part.size), "attributes": as_bytes(attributes)}
 
@@ -93,9 +102,17 @@ def as_bytes(values: object) -> np.ndarray:
     return np.frombuffer(json.dumps(values, sort_keys=True).encode(), np.uint8)
 
 
+def read_history(path: Path) -> dict[str, Any]:
+    """What evolve goes on from."""
+    found = read_record(path)
+    return {name: as_bytes(found.get(name)) for name in ("name", "generations")}
+
+
 THINGS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "part-00000.zarr": read_part,
     "part-00001.zarr": read_part,
+    "part-00002.zarr": read_part,
+    "history.json": read_history,
     "world": read_bundle,
     "model.safetensors": read_checkpoint,
     "latents.safetensors": read_latents,

@@ -106,19 +106,20 @@ def torture(times: int, seed: int) -> dict[str, Any]:
         for name, text in (("alone", ALONE), ("pool", POOL), ("next", NEXT)):
             scripts[name] = Path(folder) / f"{name}.py"
             scripts[name].write_text(text)
-        others = segments()
+        others, strange_memory = segments(), set()
         for home in (ours, strange):
             home.mkdir()
         try:
             stranger = begun(scripts["alone"], strange)
             assert stranger.stdout is not None and stranger.stdout.readline() == "plays\n"
+            strange_memory = segments() - others
             engines = processes(strange)
             ends = end_each(scripts, ours, times, np.random.default_rng(seed))
             assert stranger.poll() is None and processes(strange) == engines, "a stranger's games were touched"
         finally:
             for pid in [*processes(ours), *processes(strange)]:
                 os.kill(pid, signal.SIGKILL)
-            for name in segments() - others:
+            for name in strange_memory:
                 (Path("/dev/shm") / name).unlink(missing_ok=True)
     return {"ends": times, **ends, "left": 0}
 
@@ -133,7 +134,7 @@ def end_each(scripts: dict[str, Path], home: Path, times: int, rng: np.random.Ge
         time.sleep(rng.uniform(0, LATEST))
         process.send_signal(ENDS[end])
         process.wait(60)
-        begun(scripts["next"], home).wait(120)
+        assert begun(scripts["next"], home).wait(120) == 0
         until = time.monotonic() + PATIENCE
         while (found := left(home, before)) and time.monotonic() < until:
             time.sleep(0.1)

@@ -41,6 +41,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 MEMORY = 768 << 20  # bytes of address space that reading may take beyond what the process has
 SECONDS = 20
+PART = "rollouts/part-00000.zarr"
 
 
 # --- making -------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def array_header(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable
 
 
 def part(folder: Path) -> Path:
-    return folder / "rollouts" / "part-00000.zarr"
+    return folder / PART
 
 
 def chunk(name: str, make: Callable[[Path], bytes], checksum: bool = True) -> Callable[[Path], None]:
@@ -258,7 +259,18 @@ def read_store(folder: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> None:
-    load_checkpoint(folder / "model.safetensors", torch.nn.Linear(2, 2))
+    model = torch.nn.Linear(2, 2)
+    load_checkpoint(folder / "model.safetensors", model, torch.optim.Adam(model.parameters()))
+
+
+def checkpoint(**changes: torch.Tensor) -> Callable[[Path], None]:
+    """A checkpoint with other tensors, its checksum right."""
+
+    def prepare(folder: Path) -> None:
+        values, said = read_tensors(folder / "model.safetensors")
+        save_tensors(folder / "model.safetensors", values | changes, said)
+
+    return prepare
 
 
 def read_cache(folder: Path) -> None:
@@ -283,6 +295,10 @@ CORPUS: dict[str, Item] = {
     **{f"checkpoint: {name}": (replaced("model.safetensors", make), read_checkpoint) for name, make in RAW.items()},
     **{f"cache: {name}": (replaced("model.safetensors", make), read_cache)
        for name, make in RAW.items() if name not in ("huge and empty", "nothing")},
+    "checkpoint: slot of nothing": (checkpoint(**{"optimizer/x": torch.ones(1)}), read_checkpoint),
+    "checkpoint: slot of another": (checkpoint(**{"optimizer/exp_avg/other": torch.ones(1)}), read_checkpoint),
+    "checkpoint: slot of another shape": (checkpoint(**{"optimizer/exp_avg/bias": torch.ones(7)}), read_checkpoint),
+    "checkpoint: weights of another shape": (checkpoint(**{"model/bias": torch.ones(7)}), read_checkpoint),
     "start: pickle": (replaced("model.safetensors", pickled), read_start),
     **{f"config: {name}": (bundle_file("config.json", make), read_world) for name, make in JSONS.items()},
     **{f"record: {name}": (replaced("best.json", make), read_json_record)
@@ -316,6 +332,13 @@ CORPUS: dict[str, Item] = {
     "nested header": (lambda folder: (part(folder) / "zarr.json").write_text('{"a":' * 1_000_000), read_store),
     "array elsewhere": (linked("frames"), read_store),
     "chunks elsewhere": (linked("actions/c"), read_store),
+    "pipe in a part": (lambda folder: os.mkfifo(part(folder) / "more"), read_store),
+    "pipe for a header": (replaced(f"{PART}/frames/zarr.json", SPECIAL["a pipe"]), read_store),
+    "endless header": (replaced(f"{PART}/frames/zarr.json", SPECIAL["endless zeros"]), read_store),
+    "long header of an array": (lambda folder: (part(folder) / "frames" / "zarr.json").write_text(" " * (2 << 20)),
+                                read_store),
+    "packed by gzip": (array_header("actions", lambda said: said.update(codecs=[
+        said["codecs"][0], {"name": "gzip", "configuration": {"level": 5}}])), read_store),
     "header of another format": (lambda folder: (part(folder) / "actions" / "zarr.json").rename(
         part(folder) / "actions" / ".zarray"), read_store),
 }  # fmt: skip
@@ -348,7 +371,7 @@ def reading(read: Callable[[Path], Any], folder: Path) -> str:
             read(folder)
             said = "read"
         except WorldModelError as error:
-            said = f"error {error}"
+            said = f"error {error}" if not _out_of_memory(error) else "out of memory"
         except BaseException:
             said = traceback.format_exc()
         os.write(sink, said.encode(errors="replace")[:4000])
@@ -358,6 +381,13 @@ def reading(read: Callable[[Path], Any], folder: Path) -> str:
         said = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return said if status == 0 else f"ended with {status}: {said}"
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error was one of memory at first: then it is the limit that stopped it, and not we."""
+    return error is not None and (
+        isinstance(error, MemoryError) or _out_of_memory(error.__cause__ or error.__context__)
+    )
 
 
 READERS = (read_world, read_controller, read_store, read_checkpoint, read_cache, read_json_record)
@@ -380,6 +410,14 @@ def test_what_is_hostile_is_refused(
     assert "To mend it" in said and len(said) < 3000
     assert not (folder / "ran").exists(), "code ran"
     assert not list(folder.parent.glob("bomb*"))
+
+
+@pytest.mark.parametrize("name", ["chunk: bomb", "chunk: small bomb", "chunk: bomb of unknown size"])
+def test_bombs_are_not_lit(template: Path, tmp_path: Path, name: str) -> None:
+    make, read = CORPUS[name]
+    folder = Path(shutil.copytree(template, tmp_path / "run"))
+    make(folder)
+    assert "a chunk that says it holds" in reading(read, folder)
 
 
 def test_a_mark_would_be_left(tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch:
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_a_refused_option_is_not_remembered(tmp_path: Path) -> None:
+    make_tiny_world(tmp_path / "world")
+    with pytest.raises(InvalidOption, match="actions"):
+        ppo.main(options(tmp_path, actions="fine"))  # CarRacing has those
+    ppo.main(options(tmp_path))
+
+
 def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tiny_world(tmp_path / "world")
     train, trained = PPO.train, 0

@@ -40,7 +40,7 @@ def dreamer(world: Path, **more: Any) -> Player:
 def beside(tiny_drive: Path) -> Iterator[Player]:
     """A player who sees the real CarRacing and its dream."""
     pytest.importorskip("Box2D")
-    player = dreamer(tiny_drive, view="both", open_game=lambda: Game(str(tiny_drive), "fast"))
+    player = dreamer(tiny_drive, view="both", open_game=lambda: Game(str(tiny_drive)))
     yield player
     player.close()
 
@@ -72,8 +72,8 @@ def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: P
         side.env.step = lambda action, step=step, name=side.name: (
             given.setdefault(name, []).append(action) or step(action)
         )
-    tick(beside, 5 * beside.skip)
-    assert len(given["game"]) == 5 and np.array_equal(given["game"], given["dream"])
+    tick(beside, 3 * beside.skip)
+    assert len(given["game"]) == 3 and np.array_equal(given["game"], given["dream"])
     assert not same(beside.dream.state, beside.game.state), "they part"
     assert beside.dream.state.ticks == beside.game.state.ticks
     beside.press("synchronise")
@@ -119,6 +119,19 @@ def test_the_game_s_end_ends_the_episode_and_the_dream_s_does_not(beside: Player
     assert not beside.dream.ending and same(beside.dream.state.latents[None], beside.dream.after[None])
 
 
+def test_the_same_seed_is_the_same_game_and_dream(tiny_world: Path) -> None:
+    pytest.importorskip("vizdoom")
+    seen = []
+    for seed in (3, 3, 4):
+        env = gym.make("WMDream-v0", world=str(tiny_world), render_mode="rgb_array")
+        player = Player(env, "random", None, seed, view="both", open_game=lambda: Game(str(tiny_world)))
+        tick(player, 6 * player.skip)
+        seen.append([side.state.latents.numpy().copy() for side in player.sides])
+        player.close()
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[0], seen[2])
+
+
 def test_v_goes_round_the_views(window: Screen, beside: Player) -> None:
     seen = []
     for _ in range(3):
@@ -146,6 +159,8 @@ def test_e_does_one_step_and_pauses(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
     send(window, player, pygame.K_e, pygame.K_e)
     assert player.paused and player.dream.state.ticks == 2 * player.skip == player.played
+    send(window, player, pygame.K_l, pygame.K_e, pygame.K_l)
+    assert player.played == 2 * player.skip, "time stands still while latents are edited"
     tick(player, 9)
     assert player.played == 2 * player.skip
 
@@ -261,3 +276,15 @@ def test_headless_records_both(tiny_drive: Path, tmp_path: Path) -> None:
     assert play.main(argv) == 0
     with Image.open(tmp_path / "dream.gif") as recorded:
         assert recorded.size == (640, 320)
+
+
+def test_a_recording_keeps_its_size_when_the_view_changes(tiny_world: Path, tmp_path: Path) -> None:
+    import play
+
+    player, screen, recorder = dreamer(tiny_world), Screen(), play.Recorder(tmp_path, None)
+    recorder.add(screen, player)
+    player.press("editor")
+    recorder.seen = 0
+    recorder.add(screen, player)
+    with Image.open(recorder.save(35)) as recorded:
+        assert recorded.size == (320, 320) and recorded.n_frames == 2

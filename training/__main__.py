@@ -53,7 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     module: Any = None
     options: Any = None
     if chosen is not None:
-        module = importlib.import_module(f"training.{chosen}")
+        try:
+            module = importlib.import_module(f"training.{chosen}")
+        except WorldModelError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except ImportError as error:
+            print(f"error: {error}; to mend it: pip install 'wm-envs[train]'", file=sys.stderr)
+            return 2
         options = getattr(module, STAGES[chosen])
         stage = stages.add_parser(
             chosen, description=(module.__doc__ or "") + "\n\n" + (options.__doc__ or ""),

@@ -70,6 +70,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
+def carried_by(path: Path, carried: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+    """What a checkpoint carries under these names, of these shapes; raises `BrokenStore`."""
+    for name, shape in shapes.items():
+        if name not in carried or tuple(carried[name].shape) != shape:
+            raise _broken(path, f"it carries no {name} of shape {shape}")
+    return [carried[name] for name in shapes]
+
+
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
     total = zlib.crc32(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -90,18 +98,22 @@ def load_checkpoint(
 ) -> tuple[int, dict[str, Tensor]]:
     """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
     tensors, header = read_tensors(path)
+    slots: list[tuple[Tensor, str, Tensor]] = []
     try:
         step = int(header["step"])
-        model.load_state_dict(_below("model/", tensors))
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise _broken(path, error) from error
-    if optimizer is not None:
         parameters = dict(model.named_parameters())
         for name, value in _below("optimizer/", tensors).items():
             slot, parameter = name.split("/", 1)
             owner = parameters[parameter]
+            if value.shape != owner.shape and value.ndim > 0:
+                raise ValueError(f"{name} of shape {tuple(value.shape)}")
             # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
-            optimizer.state[owner][slot] = torch.empty_like(owner).copy_(value) if value.shape == owner.shape else value
+            slots.append((owner, slot, torch.empty_like(owner).copy_(value) if value.ndim else value))
+        model.load_state_dict(_below("model/", tensors))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _broken(path, error) from error
+    for owner, slot, value in slots if optimizer is not None else ():
+        optimizer.state[owner][slot] = value
     return step, _below("carried/", tensors)
 
 

@@ -18,11 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from training.episodes import dream_episodes, real_returns
-from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS
-from training.fidelity import distance
 from training.options import count, stage_option
-from training.policies import actor, scripts
 from training.pool import Workers, available_cores
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.hardware import best_device, compute_dtype
@@ -55,7 +51,7 @@ class DoctorOptions:
     """Look at this installation and at one world, or at all that are shipped."""
 
     world: str = stage_option("", "a shipped world's name or a folder (default: all shipped)")
-    episodes: int = stage_option(8, "real episodes of each of four scripts (0: no game is played)")
+    episodes: int = stage_option(8, "real episodes of each of six policies (0: no game is played)")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
 
 
@@ -95,7 +91,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         yield Finding(f"{name}: bundle", f"loads, its hashes hold, {len(controllers)} controllers")
         yield vision(name, world)
         yield from driving(name, read_config(folder)["controllers"])
-        if options.episodes and _there(GAMES[world.task.name]):
+        if options.episodes and _there(GAMES[world.task.name]) and _there("train"):
             yield honesty(name, folder, world, options)
 
 
@@ -116,7 +112,7 @@ def _there(extra: str) -> bool:
 
 
 def vision(name: str, world: WorldModel) -> Finding:
-    """Whether V has collapsed: dimensions whose means differ between first frames, or that its noise leaves legible."""
+    """Whether V has collapsed: how many dimensions it is sure of, where the noise of one that tells nothing is 1."""
     noise = world.first_logvars.exp().mean(dim=0)
     active = int((noise < 0.5).sum())
     mend = "" if active >= LEAST_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
@@ -139,12 +135,19 @@ def driving(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
 
 
 def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
-    """Four scripts, in the game and in dreams at the default temperature."""
-    battery = scripts(world.task)
-    battery = [battery[int(at)] for at in np.linspace(0, len(battery) - 1, 4)]
-    real = real_returns(
-        folder, list(battery), [VALIDATION_SEEDS + i for i in range(options.episodes)], Workers(options.workers)
-    )
+    """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
+    from training.episodes import dream_episodes, real_returns  # the extra 'train', whose lack is a finding
+    from training.evaluate import bred
+    from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS
+    from training.fidelity import distance
+    from training.policies import Policy, actor, scripts
+
+    there = scripts(world.task)
+    battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
+    # With rewards, all scripts end alike: without a policy that plays well, there is no spread to compare with.
+    battery += [bred(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
+    seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
+    real = real_returns(folder, battery, seeds, Workers(options.workers))
     means = []
     for policy in battery:
         act, observation = actor(policy, world.task, list(range(128)), world.config.frame_skip)
@@ -152,7 +155,6 @@ def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
         means.append([real[policy.name].mean(), dreams.mean()])
     ((kind, value),) = distance(world.task, np.array(means)).items()
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
-    mend = (
-        "" if value < DISHONEST[kind] else "M needs more, or other, rollouts; another temperature may do: see fidelity"
-    )
-    return Finding(f"{name}: dreams", f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})", mend)
+    found = f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
+    mend = "M needs more, or other, rollouts; another temperature may do: see fidelity"
+    return Finding(f"{name}: dreams", found, "" if value < DISHONEST[kind] else mend)

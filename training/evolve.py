@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.episodes import dream_episodes, real_returns
-from training.options import count, not_negative, plain_name, positive, read_record, remember, stage_option
+from training.options import count, not_negative, plain_name, positive, read_record, remembered, stage_option
 from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
@@ -121,8 +121,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     plain_name("name", options.name)
     run = Path(options.run)
     folder = run / "evolve" / options.name
-    with alone(folder / "options.json"):
-        remember(folder / "options.json", options)
+    with alone(folder / "options.json"), remembered(folder / "options.json", options):
         return _breed(run, folder, options)
 
 

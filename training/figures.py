@@ -36,14 +36,14 @@ def _svg(figure: Figure) -> str:
     return buffer.getvalue().partition("?>")[2].partition("<svg")[2].join(["<svg role='img'", ""])
 
 
-def curves(columns: dict[str, NDArray[np.float64]], against: str) -> str:
-    """One small plot a column, over the column `against`."""
-    names = [name for name in columns if name != against]
+def curves(points: dict[str, NDArray[np.float64]]) -> str:
+    """One small plot for each metric's points (N, 2), step and value."""
+    names = list(points)
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 1.9 * -(-len(names) // 3)), layout="constrained")
         for number, name in enumerate(names):
             axes = figure.add_subplot(-(-len(names) // 3), 3, number + 1)
-            axes.plot(columns[against], columns[name], color=BLUE, marker="." if len(columns[against]) < 30 else "")
+            axes.plot(*points[name].T, color=BLUE, marker="." if len(points[name]) < 30 else "")
             axes.set_title(name.replace("_", " "), loc="left")
         return _svg(figure)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import (
+    carried_by,
     clip_gradients,
     generator,
     load_checkpoint,
@@ -22,7 +23,7 @@ from training.checkpoint import (
     start_from,
     total_loss,
 )
-from training.options import count, not_negative, positive, read_record, remember, stage_option
+from training.options import count, not_negative, positive, read_record, remembered, stage_option
 from training.pool import Workers
 from training.progress import Progress
 from training.rollouts import RolloutStore
@@ -75,8 +76,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
-    with alone(run / "memory"):
-        remember(run / "memory.json", options)
+    with alone(run / "memory"), remembered(run / "memory.json", options):
         return _make(run, task, store, options)
 
 
@@ -150,7 +150,9 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
     state, step = memory.initial_state(options.lanes), 0
     if path.exists():
         step, carried = load_checkpoint(path, memory, optimizer)
-        state = carried["h"], carried["c"]
+        shape = options.lanes, memory.config.hidden
+        hidden, cell = carried_by(path, carried, {"h": shape, "c": shape})
+        state = hidden, cell
     elif options.start:
         start_from(options.start, memory)
     metrics: dict[str, float] = {}

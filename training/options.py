@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
 import re
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
+from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.files import read_json, write_json
 
 Options = TypeVar("Options")
@@ -112,6 +114,19 @@ def remember(path: Path, options: Any) -> None:
             )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, given)
+
+
+@contextlib.contextmanager
+def remembered(path: Path, options: Any) -> Iterator[None]:
+    """`remember`, and forget again when they turn out to be no options for this run and nothing was begun with them."""
+    fresh = not path.exists()
+    remember(path, options)
+    try:
+        yield
+    except (InvalidOption, UnknownName):
+        if fresh:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def read_record(path: Path) -> dict[str, Any]:

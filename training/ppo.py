@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from training.checkpoint import check_finite, load_checkpoint, one_cycle, save_checkpoint
+from training.checkpoint import carried_by, check_finite, load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import judge, merit, temperatures
 from training.options import (
     count,
@@ -29,7 +29,7 @@ from training.options import (
     plain_name,
     positive,
     read_record,
-    remember,
+    remembered,
     stage_option,
 )
 from training.policies import Bred
@@ -120,9 +120,8 @@ def main(options: PpoOptions) -> dict[str, Any]:
     if game_settings(options.settings) and options.env != "real":
         raise InvalidOption("settings", options.settings, "none, since a dream has no settings", "give --env real")
     run = Path(options.run)
-    remembered = run / "ppo" / options.name / "options.json"
-    with alone(remembered):
-        remember(remembered, options)
+    record = run / "ppo" / options.name / "options.json"
+    with alone(record), remembered(record, options):
         return _begin(run, options)
 
 
@@ -159,6 +158,7 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
     optimizer = learner.policy.optimizer
     if path.exists():
         done, carried = load_checkpoint(path, learner.policy, optimizer)
+        carried_by(path, carried, {"returns": (3,)} | _shapes(world, options))
     else:
         done, carried = 0, {}
     with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
@@ -202,6 +202,15 @@ def _go_on(
         env.set_options({"state": State(*(carried[f"state/{name}"] for name in State._fields))})
     learner.set_env(env)
     return rng
+
+
+def _shapes(world: WorldModel, options: PpoOptions) -> dict[str, tuple[int, ...]]:
+    """What a checkpoint carries of the dreams."""
+    if options.env == "real":
+        return {}
+    latent, hidden = world.config.memory.latent, world.config.memory.hidden
+    widths = {"latents": (latent,), "hidden": (hidden,), "cell": (hidden,), "ticks": ()}
+    return {f"state/{name}": (options.lanes, *width) for name, width in widths.items()}
 
 
 def _carried(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from wm_envs.files import write_text
 
 
 class Progress:
@@ -50,14 +53,8 @@ class Progress:
         self.bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
         folder = self.run / "logs"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.stage}.csv"
         row = {"step": step, "seconds": round(time.monotonic() - self.started, 2)} | metrics
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        _append(folder / f"{self.stage}.csv", row)
         for name, value in metrics.items():
             self._tensorboard(name, value, step)
 
@@ -71,3 +68,22 @@ class Progress:
                 self._writer = SummaryWriter(str(self.run / "logs" / "tensorboard" / self.stage))
         if self._writer:
             self._writer.add_scalar(name, value, step)
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    """Add a row to a CSV file; a column that comes later gets its name, too."""
+    names: list[str] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+            names = [name for name in (rows[0] if rows else {}) if name]
+    if set(row) <= set(names):
+        with path.open("a", newline="") as file:
+            csv.DictWriter(file, names).writerow(row)
+        return
+    names += [name for name in row if name not in names]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows([*rows, row] if path.exists() else [row])
+    write_text(path, text.getvalue())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import html
 import importlib.metadata
-import json
 import platform
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from training import figures
 from training.evaluate import bred
 from training.options import read_record, stage_option
 from training.rollouts import RolloutStore
-from wm_envs.errors import BrokenStore, WorldModelError
+from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.worlds import load_world, read_config
 
@@ -51,7 +51,8 @@ def main(options: ReportOptions) -> dict[str, Any]:
     run = Path(options.run)
     if not run.is_dir():
         raise BrokenStore("run", run, "a run folder", "give --run the folder that the stages were given")
-    rounds = [run, *sorted(path for path in run.glob("round-*") if path.is_dir())]
+    later = [path for path in run.glob("round-*") if path.is_dir() and path.name[6:].isdigit()]
+    rounds = [run, *sorted(later, key=lambda path: int(path.name[6:]))]
     sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("Result", lambda: _result(run)),
         ("Transfer", lambda: _transfer(rounds)),
@@ -67,8 +68,8 @@ def main(options: ReportOptions) -> dict[str, Any]:
     for title, make in sections:
         try:
             parts = list(make())
-        except (WorldModelError, OSError, ValueError, KeyError, TypeError) as error:
-            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error))}</p>"]
+        except Exception as error:  # whatever is wrong with one file, the rest is shown
+            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
         if not parts:
             missing.append(title)
             parts = ["<p class='missing'>Not there yet.</p>"]
@@ -85,10 +86,7 @@ def main(options: ReportOptions) -> dict[str, Any]:
 
 
 def _result(run: Path) -> Iterator[str]:
-    path = run / "results.json"
-    if not path.exists():
-        return
-    results = json.loads(path.read_text())
+    results = _results(run)
     rows = []
     for name, done in results.items():
         card = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
@@ -101,23 +99,25 @@ def _result(run: Path) -> Iterator[str]:
         found = results["evaluate"]
         low, high = found["mean"] - found["interval"], found["mean"] + found["interval"]
         yield (f"<p>On test seeds: <strong>{_mean(found)}</strong> (95% interval {low:.0f} to {high:.0f}, "
-               f"{found['episodes']} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
+               f"{found['episodes']:.0f} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
 
 
 def _transfer(rounds: list[Path]) -> Iterator[str]:
     for folder in rounds:
         if (folder / "transfer.json").exists():
-            yield _wide(figures.intervals(json.loads((folder / "transfer.json").read_text())))
+            yield _wide(figures.intervals(read_record(folder / "transfer.json")["rows"]))
 
 
 def _fidelity(run: Path, rounds: list[Path]) -> Iterator[str]:
-    results = json.loads((run / "results.json").read_text()) if (run / "results.json").exists() else {}
-    found = {name: done["fidelity"] for name, done in results.items() if isinstance(done, dict) and "fidelity" in done}
+    found = {
+        name: done["fidelity"] for name, done in _results(run).items() if isinstance(done, dict) and "fidelity" in done
+    }
     if not found and (card := _card(rounds).get("fidelity")):
         found = {"world": card}
     bred_here = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
     for name, fidelity in found.items():
-        yield f"<h3>{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}</h3>"
+        title = f"{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}"
+        yield f"<h3>{html.escape(title)}</h3>"
         yield _wide(figures.scatter(fidelity["policies"], bred_here))
 
 
@@ -125,7 +125,7 @@ def _pairs(rounds: list[Path]) -> Iterator[str]:
     for folder in rounds:
         for path in sorted((folder / "pictures").glob("*.png")):
             data = figures.png(np.asarray(figures.Image.open(path).convert("RGB")))
-            yield f"<div class='wide'><img alt='{html.escape(path.stem)} of {folder.name}' src='{data}'></div>"
+            yield f"<div class='wide'><img alt='{html.escape(f'{path.stem} of {folder.name}')}' src='{data}'></div>"
 
 
 def _traversals(rounds: list[Path]) -> Iterator[str]:
@@ -150,10 +150,9 @@ def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
 def _curves(rounds: list[Path]) -> Iterator[str]:
     for folder in rounds:
         for path in sorted((folder / "logs").glob("*.csv")):
-            columns = read_columns(path)
-            if len(columns.get("step", [])) > 1:
-                columns.pop("seconds", None)
-                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(columns, "step"))
+            found = {name: values for name, values in read_curves(path).items() if len(values) > 1}
+            if found:
+                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(found))
 
 
 def _populations(rounds: list[Path]) -> Iterator[str]:
@@ -184,13 +183,19 @@ def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
 # --- pieces -------------------------------------------------------------------------------------------
 
 
-def read_columns(path: Path) -> dict[str, np.ndarray]:
-    """A CSV log as arrays by column, without the rows that lack a number."""
+def read_curves(path: Path) -> dict[str, np.ndarray]:
+    """A CSV log as points (N, 2), step and value, of each metric; rows without it are left out."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name]
-    whole = [row for row in rows if all(row.get(name) for name in names)]
-    return {name: np.array([float(row[name]) for row in whole]) for name in names}
+    names = [name for name in (rows[0] if rows else {}) if name not in ("step", "seconds", None)]
+    return {
+        name: np.array([(float(row["step"]), float(row[name])) for row in rows if row[name]]).reshape(-1, 2)
+        for name in names
+    }
+
+
+def _results(run: Path) -> dict[str, Any]:
+    return read_record(run / "results.json") if (run / "results.json").exists() else {}
 
 
 def _worlds(rounds: list[Path]) -> list[Path]:
@@ -208,6 +213,10 @@ def _mean(found: dict[str, float] | None) -> str:
 
 def _words(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _quoted(value: object) -> str:
+    return " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
 
 
 def _version(name: str) -> str:

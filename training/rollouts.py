@@ -18,6 +18,7 @@ import errno
 import math
 import os
 import shutil
+import stat
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from wm_envs.errors import BrokenStore, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
@@ -40,6 +41,8 @@ FORMAT = "wm-envs-rollouts"
 VERSION = 1
 CHUNK = 32  # frames that are compressed together
 SHARD = 4096  # frames in one file
+LARGEST_SHARD = 1 << 16  # frames
+LARGEST_HEADER = 1 << 20  # bytes of a zarr.json
 LARGEST_PART = 1 << 22  # frames; ours have some ten thousand
 HELD_OUT_EVERY = 16  # one part in so many is kept from training
 
@@ -204,6 +207,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         raise _broken(path, "not a part of a store")
     try:
         index = int(path.stem.partition("-")[2])
+        _check_files(path)
         group = zarr.open_group(path, mode="r")
         attributes = unseal(dict(group.attrs))
         known = TASKS.get(str(attributes.get("task")))
@@ -213,8 +217,6 @@ def read_part(path: Path, task: str | None = None) -> Part:
         names = ("frames", "actions", "lengths", "died", *(["rewards"] if known.reward_unit else []))
         arrays: dict[str, Any] = {name: group[name] for name in names}
         _check_layout(arrays, known.action_size)
-        if any(file.is_symlink() for file in path.rglob("*")):
-            raise ValueError("links, which a part has none of")
         if not all(_whole_on_disk(array) for array in arrays.values()):
             raise ValueError("a chunk is missing")
         small = {name: np.asarray(array[:]) for name, array in arrays.items() if name != "frames"}
@@ -228,6 +230,24 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if not all(bool(np.isfinite(values).all()) for values in small.values()):
         raise _broken(path, "values that are not finite")
     return Part(index, path, attributes=attributes, **small)
+
+
+def _check_files(path: Path) -> None:
+    """A part has plain files and folders only, and short headers: a pipe in it would be waited for, for ever."""
+    for entry in path.rglob("*"):
+        kind = entry.lstat()
+        if not stat.S_ISDIR(kind.st_mode) and not stat.S_ISREG(kind.st_mode):
+            raise ValueError(f"{entry.name} is no plain file")
+        if entry.name == "zarr.json" and kind.st_size > LARGEST_HEADER:
+            raise ValueError(f"a header of {kind.st_size} bytes")
+
+
+def _check_codecs(codecs: Any) -> bool:
+    """Whether chunks are decoded by those that `_create` names, and by no other: others may unpack without a bound."""
+    kinds = {type(codec) for codec in codecs}
+    within = all(_check_codecs(part.codecs) for part in codecs if isinstance(part, ShardingCodec))
+    known = kinds <= {BytesCodec, BoundedZstd, Crc32cCodec} and Crc32cCodec in kinds
+    return within and (known or kinds == {ShardingCodec})
 
 
 def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
@@ -248,7 +268,9 @@ def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
             raise ValueError(f"{name} of shape {array.shape} and type {array.dtype} instead of {shape} and {kind}")
         if any(part > max(whole, 1) for part, whole in zip(array.chunks, shape, strict=True)):
             raise ValueError(f"{name} in chunks of {array.chunks}")
-    if arrays["frames"].chunks[0] > SHARD:
+        if not _check_codecs(array.metadata.codecs):
+            raise ValueError(f"{name} packed by {array.metadata.codecs}")
+    if max(arrays["frames"].chunks[0], (arrays["frames"].shards or [0])[0]) > LARGEST_SHARD:
         raise ValueError(f"frames in chunks of {arrays['frames'].chunks[0]}")
 
 

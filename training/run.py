@@ -7,14 +7,14 @@ training V, M and C from those of the round before.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from training.options import count, not_negative, positive, remember, stage_option
-from wm_envs.files import alone, write_text
+from training.options import count, not_negative, positive, remembered, stage_option
+from wm_envs.errors import InvalidOption
+from wm_envs.files import alone, write_json
 from wm_envs.spaces import how_to_open, one_of
 from wm_envs.tasks import get_task
 from wm_envs.worlds import read_config
@@ -56,19 +56,19 @@ class RunOptions:
 def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     for name in SIZES:  # all of them now: the last stage begins hours after the first
-        count(name, getattr(options, name))
+        count(name, getattr(options, name), 2 if name == "population" else 1)
     for name in ("rounds", "real_steps", "validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
     positive("temperature", options.temperature)
     not_negative("temperature_high", options.temperature_high)
-    not_negative("blind", options.blind)
+    if not_negative("blind", options.blind) >= 1:
+        raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     for width in options.units:
         count("units", width)
     how_to_open(get_task(options.task), options.drawing or None, {})
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
-    with alone(run / "run.json"):
-        remember(run / "run.json", options)
+    with alone(run / "run.json"), remembered(run / "run.json", options):
         return _stages(run, options)
 
 
@@ -80,11 +80,11 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
         before, folder = folder, round_folder(run, number)
         print(f"round {number}: {folder}", flush=True)
         results[f"round {number}"] = _round(options, number, before, folder)
-        write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
+        write_json(run / "results.json", results)
     best = max(range(options.rounds + 1), key=lambda n: _validated(round_folder(run, n)))
     final = round_folder(run, best) / "world"
     if options.real_steps:
-        results["tuned"] = _tune(options, round_folder(run, best))
+        results["tuned"] = {"ppo": _tune(options, round_folder(run, best))}
     scores = evaluate.main(
         evaluate.EvaluateOptions(
             world=str(final),
@@ -97,7 +97,7 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
         )
     )
     results |= {"best round": best, "world": str(final), "evaluate": scores}
-    write_text(run / "results.json", json.dumps(results, indent=1) + "\n")
+    write_json(run / "results.json", results)
     return results | report.main(report.ReportOptions(run))
 
 
@@ -122,11 +122,11 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         controller="controller" if own else "", world=str(before / "world") if own else "",
         **where, **shared))  # fmt: skip
     done["vision"] = vision.main(vision.VisionOptions(
-        run=folder, store=store, batches=options.vision_batches // (3 if own else 1),
+        run=folder, store=store, batches=max(1, options.vision_batches // (3 if own else 1)),
         learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
         start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
-        run=folder, store=store, steps=options.memory_steps * 2 // 3 if own else options.memory_steps,
+        run=folder, store=store, steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
         learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
     done[options.learner] = _learn(options, folder, where)
@@ -155,4 +155,5 @@ def _tune(options: RunOptions, folder: Path) -> dict[str, Any]:
         run=folder, name="tuned", env="real", start="controller", steps=options.real_steps, units=tuple(options.units),
         lanes=16, horizon=128, minibatch=512, epochs=6, learning_rate=3e-4, validate_every=40, seed=options.seed,
         validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray,
+        temperature=options.temperature, temperature_high=options.temperature_high,
     ))  # fmt: skip

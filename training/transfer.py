@@ -7,7 +7,6 @@ validation seeds), C on z alone, and C on z and the h of an untrained M (these t
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, EvolveOptions, summ
 from training.options import count, positive, stage_option
 from training.policies import Policy, Script, actor
 from training.pool import Workers
-from wm_envs.files import write_text
+from wm_envs.files import write_json, write_text
 from wm_envs.memory import MDNRNN
 from wm_envs.spaces import one_of
 from wm_envs.tasks import Task
@@ -75,7 +74,7 @@ def main(options: TransferOptions) -> dict[str, Any]:
         evolve.main(_search(options, "z-only", 1.0, observation="z"))
         rows.append(_row(options, "C on z only", run / "world", bred(run / "world", "z-only"), 1.0, seeds, workers))
         rows.append(_untrained(options, world, run, seeds, workers))
-    write_text(run / "transfer.json", json.dumps(rows, indent=1) + "\n")
+    write_json(run / "transfer.json", {"rows": rows})
     write_text(run / "transfer.md", as_markdown(rows))
     print(as_markdown(rows))
     return {"rows": rows}

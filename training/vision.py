@@ -22,7 +22,7 @@ from training.checkpoint import (
     start_from,
     total_loss,
 )
-from training.options import count, not_negative, positive, remember, stage_option
+from training.options import count, not_negative, positive, remembered, stage_option
 from training.pictures import save_pairs
 from training.progress import Progress
 from training.rollouts import FrameBlocks, RolloutStore
@@ -64,8 +64,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, latent=options.latent or task.latent)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
-    with alone(run / "vision"):
-        remember(run / "vision.json", options)
+    with alone(run / "vision"), remembered(run / "vision.json", options):
         return _train(run, store, options)
 
 

@@ -22,7 +22,7 @@ class RealVectorEnv(LatentVectorEnv):
     Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
     seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `drawing` is one
     of the task's ways to draw, by default the one that scores are measured with; `settings` are the task's (CarRacing:
-    lap_complete_percent). `on_tick(lane, action, tick)` is told of every single tick, which is then drawn.
+    lap_complete_percent, off_road_cost). `on_tick(lane, action, tick)` is told of every tick, which is then drawn.
     """
 
     def __init__(
