@@ -29,7 +29,7 @@ class RunOptions:
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
-    rounds: int = stage_option(2, "rounds of own play after the first")
+    rounds: int = stage_option(1, "rounds of own play after the first")
     frames: int = stage_option(2_000_000, "frames of random play", True)
     own_frames: int = stage_option(800_000, "frames of own play a round", True)
     vision_batches: int = stage_option(6_000, "batches for V in round 0; a third of it in the others", True)
