@@ -131,11 +131,23 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_whole_run_of_another_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CarRacing: rewards are foretold by M, actions have three parts, and a lap may be finished."""
     run = tmp_path / "run"
-    tiny = TINY | {"frames": 3000, "rounds": 0, "episodes": 1, "real-steps": 2048, "drawing": "fast"}
+    tiny = TINY | {
+        "frames": 3000,
+        "rounds": 0,
+        "episodes": 1,
+        "real-steps": 2048,
+        "drawing": "fast",
+        "real-settings": "off_road_cost=2",
+    }
     words = [word for k, v in tiny.items() for word in (f"--{k}", str(v))]
     assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
     found = last_json(capsys)
     memory, fidelity = found["round 0"]["memory"], found["round 0"]["fidelity"]
+    assert (
+        "tuned" in found
+        and "<svg" in (run / "report.html").read_text()
+        and found["missing"] == ["Transfer", "The population"]
+    )
     assert memory["explained"] < 1 and "relative_error" in fidelity and found["evaluate"]["finished"] in (0, 1)
     world = load_world(run / "world")
     assert (world.config.memory.latent, world.config.memory.hidden, world.config.memory.reward) == (32, 256, True)

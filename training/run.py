@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from training.options import count, not_negative, positive, remembered, stage_option
+from training.options import count, game_settings, not_negative, positive, remembered, stage_option
 from wm_envs.errors import InvalidOption
 from wm_envs.files import alone, write_json
 from wm_envs.spaces import how_to_open, one_of
@@ -45,6 +45,7 @@ class RunOptions:
     temperature_high: float = stage_option(1.6, "the highest, spread over the rollouts (0: all the same)", True)
     blind: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
     real_steps: int = stage_option(0, "steps of PPO in the real game at the end, from what the best dream taught", True)
+    real_settings: tuple[str, ...] = stage_option((), "of the game meanwhile (CarRacing: off_road_cost=2)", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
@@ -65,7 +66,7 @@ def main(options: RunOptions) -> dict[str, Any]:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     for width in options.units:
         count("units", width)
-    how_to_open(get_task(options.task), options.drawing or None, {})
+    how_to_open(get_task(options.task), options.drawing or None, game_settings(options.real_settings))
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
     with alone(run / "run.json"), remembered(run / "run.json", options):
@@ -153,7 +154,8 @@ def _tune(options: RunOptions, folder: Path) -> dict[str, Any]:
     """C that learnt in the dream of `folder` goes on in the real game: a few games at once, smaller steps."""
     return ppo.main(ppo.PpoOptions(
         run=folder, name="tuned", env="real", start="controller", steps=options.real_steps, units=tuple(options.units),
-        lanes=16, horizon=128, minibatch=512, epochs=6, learning_rate=3e-4, validate_every=40, seed=options.seed,
+        lanes=16, horizon=256, minibatch=1024, epochs=6, learning_rate=3e-4, discount=0.99, validate_every=24,
+        settings=tuple(options.real_settings), seed=options.seed,
         validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray,
         temperature=options.temperature, temperature_high=options.temperature_high,
     ))  # fmt: skip
