@@ -342,9 +342,9 @@ def test_a_run_goes_on_with_its_own_options_only(tmp_path: Path, first: Any, sec
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3"])
-def test_options_that_cannot_be_read_are_other_options(tmp_path: Path, text: str) -> None:
+def test_options_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "options.json").write_text(text)
-    with pytest.raises(OptionsDiffer):
+    with pytest.raises(BrokenStore, match=r"options\.json"):
         remember(tmp_path / "options.json", evolve_options(Path("r")))
 
 

@@ -150,7 +150,7 @@ def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
 def _curves(rounds: list[Path]) -> Iterator[str]:
     for folder in rounds:
         for path in sorted((folder / "logs").glob("*.csv")):
-            found = {name: values for name, values in read_curves(path).items() if len(values) > 1}
+            found = {name: values for name, values in read_curves(path).items() if len(values)}
             if found:
                 yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(found))
 
