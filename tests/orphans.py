@@ -58,6 +58,7 @@ TakeCoverGame().close()
 """
 ENDS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 LATEST = 5.0  # seconds after it began that a process is ended, at most
+SETTLES = 2.0  # seconds until the next start: workers notice that their parent is gone
 PATIENCE = 15.0  # seconds that what was told to end may take
 
 
@@ -134,6 +135,7 @@ def end_each(scripts: dict[str, Path], home: Path, times: int, rng: np.random.Ge
         time.sleep(rng.uniform(0, LATEST))
         process.send_signal(ENDS[end])
         process.wait(60)
+        time.sleep(SETTLES)
         assert begun(scripts["next"], home).wait(120) == 0
         until = time.monotonic() + PATIENCE
         while (found := left(home, before)) and time.monotonic() < until:

@@ -58,6 +58,7 @@ class TakeCoverGame:
         self._seeded = False
         owner = f"{os.getpid()}-{_start_time(os.getpid()) or 0}-"
         self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX + owner))
+        _live.add(self)  # from here on whoever ends this process ends the engine
         game = vizdoom.DoomGame()
         game.load_config(os.path.join(vizdoom.scenarios_path, "take_cover.cfg"))
         game.set_doom_config_path(str(self.scratch / "_vizdoom.ini"))
@@ -74,11 +75,10 @@ class TakeCoverGame:
             with _working_in(self.scratch):
                 game.init()
         except BaseException:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.close()
             raise
         engines = _engines_of(os.getpid()) - before
         self._game = game
-        _live.add(self)
         if len(engines) == 1:
             (self.scratch / _INSTANCE_FILE).write_text(_instance_id(engines.pop()) or "")
 
@@ -103,7 +103,7 @@ class TakeCoverGame:
         game, self._game = self._game, None
         if game is not None:
             game.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        _clear(self.scratch)  # an engine that was just being started, too
         _live.discard(self)
 
     def __del__(self) -> None:
@@ -172,19 +172,24 @@ def sweep() -> int:
         owner, owner_start = int(named[1]), int(named[2])
         if owner_start == 0 or _start_time(owner) == owner_start:
             continue
-        instances = set()
-        with contextlib.suppress(OSError, ValueError):
-            instances.add((scratch / _INSTANCE_FILE).read_text())
-        for engine in _engines_in(scratch):  # found by where it works: its owner may have died before it wrote anything
-            instances.add(_instance_id(engine) or "")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(engine, signal.SIGKILL)
-        for instance in filter(str.isalnum, instances):
-            for segment in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
-                segment.unlink(missing_ok=True)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _clear(scratch)
         swept += 1
     return swept
+
+
+def _clear(scratch: Path) -> None:
+    """End what works in `scratch` and remove it, with its shared memory."""
+    instances = set()
+    with contextlib.suppress(OSError, ValueError):
+        instances.add((scratch / _INSTANCE_FILE).read_text())
+    for engine in _engines_in(scratch):  # found by where it works: its owner may have died before it wrote anything
+        instances.add(_instance_id(engine) or "")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(engine, signal.SIGKILL)
+    for instance in filter(str.isalnum, instances):
+        for segment in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
+            segment.unlink(missing_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def close_all() -> None:
