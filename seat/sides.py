@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from wm_envs.world_model import State, WorldModel
 from wm_envs.worlds import read_config, resolve
 
 
-class Side:
+class Side(ABC):
     """One episode after the other. A step is `frame_skip` ticks, which are shown one by one: `frame(phase)`."""
 
     name = ""
@@ -50,9 +51,9 @@ class Side:
         self.ending = f"the {self.name} has ended" if terminated else "you reached the limit" if truncated else ""
         return info
 
+    @abstractmethod
     def frame(self, phase: int) -> NDArray[np.uint8]:
         """The picture (64, 64, 3) `phase` ticks into the step, 0 to `frame_skip`."""
-        raise NotImplementedError
 
 
 class Dream(Side):
