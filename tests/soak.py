@@ -97,5 +97,5 @@ def soak(minutes: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     print(json.dumps(soak(float(sys.argv[1]) if len(sys.argv) > 1 else 60)))

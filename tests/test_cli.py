@@ -11,10 +11,12 @@ import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from training import ablate, fidelity, ppo
 from training.__main__ import STAGES, main
+from training.policies import scripts
 from training.transfer import TransferOptions, as_markdown
 from training.transfer import main as transfer
-from wm_envs.worlds import load_world
+from wm_envs.worlds import load_world, read_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +63,8 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--drawing", "oils"], "drawing"),
         (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
         (["run", "--real-steps", "-1"], "real_steps"),
+        (["run", "--explore-steps", "9", "--rounds", "0"], "explore_steps"),  # nobody would see it play
+        (["ablate", "--steps", "0"], "steps"),
         (["check"], "run"),
         (["ppo", "--discount", "2"], "discount"),
         (["evaluate", "--drawing", "oils"], "drawing"),
@@ -128,30 +132,44 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert last_json(capsys)["mean"] > 50
 
 
-def test_a_whole_run_of_another_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """CarRacing: rewards are foretold by M, actions have three parts, and a lap may be finished."""
+def test_a_whole_run_of_another_game(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CarRacing: rewards are foretold by M, actions have three parts, a lap may be finished, and C explores first."""
+    few = {"env": "real", "lanes": 2, "horizon": 16, "minibatch": 32, "epochs": 1}
+    monkeypatch.setattr(ppo, "IN_THE_GAME", few)
+    monkeypatch.setattr(fidelity, "scripts", lambda task: scripts(task)[::5])
     run = tmp_path / "run"
     tiny = TINY | {
         "frames": 3000,
-        "rounds": 0,
         "episodes": 1,
-        "real-steps": 2048,
+        "explore-steps": 64,
+        "real-steps": 64,
         "drawing": "fast",
         "real-settings": "off_road_cost=2",
     }
     words = [word for k, v in tiny.items() for word in (f"--{k}", str(v))]
     assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
     found = last_json(capsys)
-    memory, fidelity = found["round 0"]["memory"], found["round 0"]["fidelity"]
+    memory, faithful = found["round 1"]["memory"], found["round 1"]["fidelity"]
+    assert "ppo" in found["round 0"] and "fidelity" not in found["round 0"] and found["best round"] == 1
+    assert list(read_config(run / "world")["controllers"]) == ["explorer"]
     assert (
         "tuned" in found
         and "<svg" in (run / "report.html").read_text()
         and found["missing"] == ["Transfer", "The population"]
     )
-    assert memory["explained"] < 1 and "relative_error" in fidelity and found["evaluate"]["finished"] in (0, 1)
-    world = load_world(run / "world")
+    assert memory["explained"] < 1 and "relative_error" in faithful and found["evaluate"]["finished"] in (0, 1)
+    world = load_world(found["world"])
     assert (world.config.memory.latent, world.config.memory.hidden, world.config.memory.reward) == (32, 256, True)
     for env_id in ("WMDream-v0", "WMTakeCover-v0"):  # any id takes any world
-        env = gym.make(env_id, world=str(run / "world"), **({"drawing": "fast"} if "Dream" not in env_id else {}))
+        env = gym.make(env_id, world=found["world"], **({"drawing": "fast"} if "Dream" not in env_id else {}))
         check_env(env.unwrapped, skip_render_check=True)
         env.close()
+
+    monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in list(ablate.SEEN)[::3]})
+    words = ["ablate", "--run", str(run / "round-1"), "--steps", "64", "--episodes", "1", "--drawing", "fast"]
+    assert main([*words, "--validate-episodes", "0", "--json"]) == 0
+    rows = last_json(capsys)["rows"]
+    assert [row["policy"] for row in rows] == [*ablate.SEEN, "random"]
+    assert all(row["real"]["episodes"] == 1 for row in rows)

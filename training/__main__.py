@@ -21,6 +21,7 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "evaluate": "EvaluateOptions",
     "fidelity": "FidelityOptions",
     "transfer": "TransferOptions",
+    "ablate": "AblateOptions",
     "publish": "PublishOptions",
     "run": "RunOptions",
     "check": "CheckOptions",

@@ -44,6 +44,7 @@ from wm_envs.spaces import one_of
 from wm_envs.world_model import State, WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
 
+IN_THE_GAME: dict[str, Any] = {"env": "real", "lanes": 16, "horizon": 256, "minibatch": 1024, "epochs": 6}  # few games
 REAL_SEEDS = 10_000_000  # the real episodes to learn from are beyond, far from those that judge
 
 

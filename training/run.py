@@ -2,7 +2,8 @@
 
 Every stage knows what it has done, so running this again goes on where it stopped. Round 0 learns
 from random play; each further round adds the bred controllers' own play to the store and goes on
-training V, M and C from those of the round before.
+training V, M and C from those of the round before. Where random play sees too little of a game to dream
+of it, as in CarRacing, C of round 0 learns in the real game on what V and M see, and its play teaches the dream.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class RunOptions:
     vision_batches: int = stage_option(6_000, "batches for V in round 0; a third of it in the others", True)
     memory_steps: int = stage_option(20_000_000, "steps for M in round 0; two thirds of it in the others", True)
     frame_skip: int = stage_option(4, "ticks in a step (the paper: 1)", True)
+    explore_steps: int = stage_option(0, "steps of PPO in the real game in round 0, to play for round 1", True)
     learner: str = stage_option("ppo", "how C learns in the dream: ppo, or evolve (CMA-ES, as in the paper)", True)
     ppo_steps: int = stage_option(8_000_000, "steps of dreams for PPO a round", True)
     units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)", True)
@@ -58,7 +60,7 @@ def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     for name in SIZES:  # all of them now: the last stage begins hours after the first
         count(name, getattr(options, name), 2 if name == "population" else 1)
-    for name in ("rounds", "real_steps", "validate_episodes", "workers", "seed"):
+    for name in ("rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
     positive("temperature", options.temperature)
     not_negative("temperature_high", options.temperature_high)
@@ -66,6 +68,8 @@ def main(options: RunOptions) -> dict[str, Any]:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     for width in options.units:
         count("units", width)
+    if options.explore_steps and not options.rounds:
+        raise InvalidOption("explore_steps", options.explore_steps, "0 without a round 1", "give --rounds 1, or more")
     how_to_open(get_task(options.task), options.drawing or None, game_settings(options.real_settings))
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
@@ -82,10 +86,14 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
         print(f"round {number}: {folder}", flush=True)
         results[f"round {number}"] = _round(options, number, before, folder)
         write_json(run / "results.json", results)
-    best = max(range(options.rounds + 1), key=lambda n: _validated(round_folder(run, n)))
+    dreamt = range(1 if options.explore_steps else 0, options.rounds + 1)
+    best = max(dreamt, key=lambda number: _validated(round_folder(run, number)))
     final = round_folder(run, best) / "world"
     if options.real_steps:
-        results["tuned"] = {"ppo": _tune(options, round_folder(run, best))}
+        results["tuned"] = {"ppo": _learn_in_the_game(
+            options, round_folder(run, best), "tuned", start="controller", steps=options.real_steps,
+            settings=tuple(options.real_settings), learning_rate=3e-4, discount=0.99,
+        )}  # fmt: skip
     scores = evaluate.main(
         evaluate.EvaluateOptions(
             world=str(final),
@@ -118,9 +126,10 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
     where = {"workers": options.workers, "ray": options.ray}
     store = str(Path(options.run) / "rollouts")
     done: dict[str, Any] = {}
+    player = ("explorer" if number == 1 and options.explore_steps else "controller") if own else ""
     done["collect"] = collect.main(collect.CollectOptions(
         run=options.run, frames=options.own_frames if own else options.frames, round=number,
-        controller="controller" if own else "", world=str(before / "world") if own else "",
+        controller=player, world=str(before / "world") if own else "",
         **where, **shared))  # fmt: skip
     done["vision"] = vision.main(vision.VisionOptions(
         run=folder, store=store, batches=max(1, options.vision_batches // (3 if own else 1)),
@@ -130,6 +139,8 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         run=folder, store=store, steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
         learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
+    if number == 0 and options.explore_steps:
+        return done | {"ppo": _learn_in_the_game(options, folder, "explorer", steps=options.explore_steps)}
     done[options.learner] = _learn(options, folder, where)
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
         world=str(folder / "world"), episodes=max(2, options.validate_episodes), **where,
@@ -150,12 +161,11 @@ def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str
     return evolve.main(evolve.EvolveOptions(**sizes, **shared))
 
 
-def _tune(options: RunOptions, folder: Path) -> dict[str, Any]:
-    """C that learnt in the dream of `folder` goes on in the real game: a few games at once, smaller steps."""
+def _learn_in_the_game(options: RunOptions, folder: Path, name: str, **how: Any) -> dict[str, Any]:
+    """A controller of `folder` that learns, or goes on learning, in the real game seen through V and M."""
+    shared: dict[str, Any] = {key: getattr(options, key) for key in (
+        "validate_episodes", "workers", "ray", "seed", "temperature", "temperature_high",
+    )}  # fmt: skip
     return ppo.main(ppo.PpoOptions(
-        run=folder, name="tuned", env="real", start="controller", steps=options.real_steps, units=tuple(options.units),
-        lanes=16, horizon=256, minibatch=1024, epochs=6, learning_rate=3e-4, discount=0.99, validate_every=24,
-        settings=tuple(options.real_settings), seed=options.seed,
-        validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray,
-        temperature=options.temperature, temperature_high=options.temperature_high,
+        run=folder, name=name, units=tuple(options.units), validate_every=24, **ppo.IN_THE_GAME, **shared, **how
     ))  # fmt: skip

@@ -7,6 +7,7 @@ validation seeds), C on z alone, and C on z and the h of an untrained M (these t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,26 +142,39 @@ def _untrained(
 ) -> dict[str, Any]:
     """C bred in the same dream, but seeing z and the h of an M that never learnt."""
     folder = run / "world-untrained"
-    torch.manual_seed(options.seed)
-    config = dataclasses.replace(world.config, opening=0)  # M's states after it are another M's
-    blank = WorldModel(config, world.vision, MDNRNN(config.memory), world.first_means, world.first_logvars)
-    save_world(folder, blank, {"memory": "untrained, for an ablation"})
+    save_world(folder, untrained_memory(world, options.seed), {"memory": "untrained, for an ablation"})
     evolve.main(_search(options, "untrained-memory", 1.0, observer=str(folder)))
     save_controller(folder, "untrained-memory", *load_controller(run / "world", "untrained-memory"))
     policy = bred(folder, "untrained-memory")
     return _row(options, "C on z and an untrained M's h", folder, policy, None, seeds, workers)
 
 
+def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
+    """The same V with an M that never learnt."""
+    torch.manual_seed(seed)
+    config = dataclasses.replace(world.config, opening=0)  # M's states after it are another M's
+    return WorldModel(config, world.vision, MDNRNN(config.memory), world.first_means, world.first_logvars)
+
+
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The table, for people."""
+    """The table, for people: a column only where some row has something for it."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "policy": lambda row: row["policy"],
+        "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",
+        "in the real game": lambda row: _spread(row["real"]),
+        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*_interval(row["real"])),
+        "10th percentile": lambda row: f"{row['real']['p10']:.0f}",
+        "goal reached": lambda row: f"{row['real']['finished']:.0%}" if "finished" in row["real"] else "",
+    }
+    cells = {name: [of(row) for row in rows] for name, of in columns.items()}
+    shown = {name: values for name, values in cells.items() if any(values)}
+    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
-    def cell(value: dict[str, float] | None) -> str:
-        return f"{value['mean']:.0f} +- {value['std']:.0f}" if value else ""
 
-    lines = ["| policy | in the dream | in the real game | 95% interval | 10th percentile |", "|---|---|---|---|---|"]
-    for row in rows:
-        real = row["real"]
-        low, high = real["mean"] - real["interval"], real["mean"] + real["interval"]
-        cells = row["policy"], cell(row.get("dream")), cell(real), f"{low:.0f} to {high:.0f}", f"{real['p10']:.0f}"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _spread(value: dict[str, float]) -> str:
+    return f"{value['mean']:.0f} +- {value['std']:.0f}"
+
+
+def _interval(value: dict[str, float]) -> tuple[float, float]:
+    return value["mean"] - value["interval"], value["mean"] + value["interval"]
