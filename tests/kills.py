@@ -1,9 +1,11 @@
-"""SIGKILL, or a full disk, at every write of every stage: `python tests/kills.py STAGE [TIMES] [SEED] [kill|full]`.
+"""Harm at every write of every stage: `python tests/kills.py STAGE [TIMES] [SEED] [HARM]`.
 
-A stage runs in a forked process that is killed just before its n-th write (the opening of a file to write, an fsync, a
-rename or a new folder); or that write and all after it find no space, and the stage must end with an error that says
-so. Then: what had been renamed into place is there and can be read (`training check`), the same command goes on,
-and it ends with what an uninterrupted run makes, to the bit. Prints one line of JSON.
+A stage runs in a forked process that comes to harm just before its n-th write (the opening of a file to write, an
+fsync, a rename or a new folder): "kill" is SIGKILL; with "full" and "readonly" that write and all after it find no
+space, or may not be, and the stage must end with an error that says so; with "vanish" its folder is gone. Then: what
+had been renamed into place is there and can be read (`training check`), the same command goes on, and it ends with
+what an uninterrupted run makes, to the bit. With "clock" time runs backwards from that write on, and nothing else
+happens. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -30,15 +34,20 @@ import zarr
 from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from safetensors.torch import load_file
 
+import training.fidelity
 import training.memory
 import training.vision
 from training import check, collect, evaluate, evolve, memory, ppo, rollouts, vision
+from training import run as everything
 from training.checkpoint import save_checkpoint
+from wm_envs.errors import WorldModelError
+from wm_envs.tasks import TASKS
 from wm_envs.vision import ConvVAE, VisionConfig
 from wm_envs.worlds import save_world
 
-FULL = 3  # exit status of a stage that said that the disk is full
-IGNORED = ("logs", "pictures")  # curves and pictures are not promised to be the same
+SAID = 3  # exit status of a stage that ended with the error that it should
+ERRORS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
+IGNORED = ("logs", "pictures", "report.html")  # curves and pictures are not promised to be the same
 
 
 # --- the stages, small --------------------------------------------------------------------------------
@@ -83,6 +92,15 @@ def run_evaluate(run: Path) -> None:
     ))  # fmt: skip
 
 
+def run_run(run: Path) -> None:
+    """Everything from nothing: a round of random play, a round of its own, the evaluation and the report."""
+    everything.main(everything.RunOptions(
+        run=run, task="carracing", rounds=1, frames=200, own_frames=100, vision_batches=3, memory_steps=1,
+        learner="evolve", generations=2, population=4, rollouts=2, validate_episodes=0, episodes=1, workers=1,
+        drawing="fast",
+    ))  # fmt: skip
+
+
 def with_store(run: Path) -> None:
     """What vision needs."""
     synthetic_store(run)
@@ -109,26 +127,29 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
     "evolve": (lambda run: make_tiny_world(run / "world"), run_evolve),
     "ppo": (lambda run: make_tiny_world(run / "world"), run_ppo),
     "evaluate": (with_drive, run_evaluate),
+    "run": (lambda run: run.mkdir(), run_run),
 }
 
 
 def make_small() -> None:
-    """V with few channels, blocks of few frames, episodes of few ticks."""
+    """V with few channels, blocks of few frames, drives of few ticks, batteries of few scripts."""
     blocks = rollouts.FrameBlocks
     training.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
     for module in (training.vision, training.memory):
         module.VisionConfig = lambda latent: VisionConfig(latent, TINY.vision.channels)  # type: ignore
-    drive = dataclasses.replace(collect.get_task("carracing"), tick_limit=60)
-    collect.get_task = lambda name: drive  # type: ignore
+    TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
+    battery = training.fidelity.scripts
+    training.fidelity.scripts = lambda task: battery(task)[::6]  # type: ignore
 
 
 # --- one process, killed or not -----------------------------------------------------------------------
 
 
-def in_child(work: Callable[[], Any], harm_before: int = 0, harm: str = "kill") -> tuple[int, list[str]]:
+def in_child(work: Callable[[], Any], place: Path, harm_before: int = 0, harm: str = "kill") -> tuple[int, list[str]]:
     """Run `work` in a fork that comes to harm before its write number `harm_before` (0: never).
 
-    Returns how many writes it made and the paths that were renamed into place; raises when it failed by itself.
+    Returns how many writes it made and the paths that were renamed into place; raises when it ended otherwise than it
+    should.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -138,35 +159,48 @@ def in_child(work: Callable[[], Any], harm_before: int = 0, harm: str = "kill") 
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         try:
-            count_writes(writer, harm_before, harm)
+            count_writes(writer, place, harm_before, harm)
             work()
             os._exit(0)
         except BaseException as error:
-            if harm_before and harm == "full" and isinstance(error, OSError) and "o space left" in str(error):
-                os._exit(FULL)
+            if harm_before and says(error, harm):
+                os._exit(SAID)
             os.write(terminal, traceback.format_exc().encode())
             os._exit(1)
     os.close(writer)
     with os.fdopen(reader) as pipe:
         told = pipe.read().splitlines()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    expected = {"kill": -signal.SIGKILL, "full": FULL}[harm] if harm_before else 0
-    if status != expected:
+    expected = {"kill": {-signal.SIGKILL}, "clock": {0}, "vanish": {0, SAID}}.get(harm, {SAID}) if harm_before else {0}
+    if status not in expected:
         raise AssertionError(f"the stage ended with {status}, not {expected}")
     return told.count("w"), [line[2:] for line in told if line.startswith("r ")]
 
 
-def count_writes(pipe: int, harm_before: int, harm: str) -> None:
+def says(error: BaseException, harm: str) -> bool:
+    """Whether that is the error that a user should see."""
+    if harm == "vanish":
+        return isinstance(error, OSError | WorldModelError)
+    words = {"full": "o space left", "readonly": "ead-only file system"}[harm]
+    return isinstance(error, OSError) and words in str(error)
+
+
+def count_writes(pipe: int, place: Path, harm_before: int, harm: str) -> None:
     """Tell `pipe` of every write ("w") and of every rename that is done ("r PATH")."""
     made = 0
 
     def write() -> None:
         nonlocal made
         made += 1
-        if harm == "kill" and made == harm_before:
+        if made == harm_before and harm == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        if harm == "full" and 0 < harm_before <= made:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if made == harm_before and harm == "vanish":
+            shutil.rmtree(place)
+        if made == harm_before and harm == "clock":
+            ticks = itertools.count()
+            time.time = lambda: 1e9 - next(ticks)
+        if 0 < harm_before <= made and harm in ERRORS:
+            raise OSError(ERRORS[harm], os.strerror(ERRORS[harm]))
         os.write(pipe, b"w\n")
 
     def watched(function: Any, renames: bool) -> Any:
@@ -198,7 +232,7 @@ def digest(run: Path) -> dict[str, str]:
     found = {}
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run).parts
-        if inside[0] in IGNORED or any(name.startswith(".") for name in inside):
+        if any(name in IGNORED or name.startswith(".") for name in inside):
             continue
         if path.suffix == ".zarr":
             group: Any = zarr.open_group(path, mode="r")
@@ -232,24 +266,28 @@ def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
     prepare, work = STAGES[stage]
     with tempfile.TemporaryDirectory() as folder:
         start, whole = Path(folder) / "start", Path(folder) / "whole"
-        in_child(lambda: prepare(start))
+        in_child(lambda: prepare(start), start)
         # The path is part of what a run remembers: every run is in the same place, one after the other.
         place = Path(folder) / "run"
         shutil.copytree(start, place)
-        writes, _ = in_child(lambda: work(place))
+        writes, _ = in_child(lambda: work(place), place)
         expected = digest(place)
         place.rename(whole)
         rng = np.random.default_rng(seed)
         points = np.concatenate([rng.permutation(writes) for _ in range(-(-times // writes))])[:times] + 1
         for point in points:
             shutil.copytree(start, place)
-            _, renamed = in_child(lambda: work(place), int(point), harm)
+            _, renamed = in_child(lambda: work(place), place, int(point), harm)
+            if harm == "vanish":  # nobody promised anything
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.copytree(start, place)
+                renamed = []
             # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
             told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
             missing = [path for path in told if not Path(path).exists()]
             assert not missing, f"write {point}: lost {missing}"
-            in_child(lambda: check.main(check.CheckOptions(place)))
-            in_child(lambda: work(place))
+            in_child(lambda: check.main(check.CheckOptions(place)), place)
+            in_child(lambda: work(place), place)
             found = digest(place)
             differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
             assert not differing, f"write {point} of {writes}: other than uninterrupted: {sorted(differing)}"

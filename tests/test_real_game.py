@@ -25,7 +25,7 @@ from gymnasium.utils.env_checker import check_env
 pytest.importorskip("vizdoom")
 
 from training import collect, episodes, evaluate, evolve, memory, vision
-from training.rollouts import RolloutStore
+from training.rollouts import PARTS_A_ROUND, RolloutStore
 from wm_envs import take_cover
 from wm_envs.real import RealEnv, RealVectorEnv
 from wm_envs.take_cover import TakeCoverGame
@@ -293,6 +293,6 @@ def test_a_controllers_own_play_is_recorded(own_world: Path, monkeypatch: pytest
     options = {"frames": 50, "part_frames": 50, "controller": "controller", "round": 1, "workers": 1}
     collect.main(collect.CollectOptions(run, **options))
     (part,) = RolloutStore(run / "rollouts", "takecover").parts
-    assert part.index == collect.PARTS_A_ROUND and len(part.lengths) == 2
+    assert part.index == PARTS_A_ROUND and len(part.lengths) == 2
     assert part.attributes["behaviour"] == "controller" and part.attributes["round"] == 1
     assert part.frames.shape[0] == part.lengths.sum() == part.size

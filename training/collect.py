@@ -16,7 +16,7 @@ import numpy as np
 from training.options import count, stage_option
 from training.pool import Workers, run_jobs
 from training.progress import Progress
-from training.rollouts import Episode, part_path, write_part
+from training.rollouts import PARTS_A_ROUND, Episode, part_path, write_part
 from wm_envs.controller import act
 from wm_envs.files import alone
 from wm_envs.latent_games import LatentGames
@@ -25,7 +25,6 @@ from wm_envs.worlds import load_controller, load_world
 
 SEEDS_FROM = 1_000_000  # training episodes; validation is 100,000 and up, test 200,000 and up
 SEEDS_A_PART = 1_000
-PARTS_A_ROUND = 10_000
 TILE = 8  # games of own play that share a batch of V
 STRAY = (0.0, 0.0, 0.02, 0.05)  # chance a step that a lane of own play sets out on a random hold
 

@@ -45,6 +45,7 @@ class MemoryOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
+    rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
     hidden: int = stage_option(0, "H (0: the paper's, 512 for Doom and 256 for CarRacing)", True)
@@ -71,11 +72,11 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     positive("posterior_noise", options.posterior_noise)
     if not_negative("blind", options.blind) >= 1:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
-    for name in ("seed", "workers"):
+    for name in ("rounds", "seed", "workers"):
         count(name, getattr(options, name), 0)
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
-    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
+    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
     with alone(run / "memory"), remembered(run / "memory.json", options):
         return _make(run, task, store, options)
 

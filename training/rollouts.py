@@ -44,6 +44,7 @@ SHARD = 4096  # frames in one file
 LARGEST_SHARD = 1 << 16  # frames
 LARGEST_HEADER = 1 << 20  # bytes of a zarr.json
 LARGEST_PART = 1 << 22  # frames; ours have some ten thousand
+PARTS_A_ROUND = 10_000  # parts of round r have the indices from r times it on
 HELD_OUT_EVERY = 16  # one part in so many is kept from training
 
 # zarr 3 warns that the checksum codec is not in the specification yet; the format is stable.
@@ -277,14 +278,16 @@ def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
 class RolloutStore:
     """All parts of a store in order, split by part (so by episode) into training and held-out."""
 
-    def __init__(self, folder: Path, task: str | None = None) -> None:
+    def __init__(self, folder: Path, task: str | None = None, rounds: int = 0) -> None:
+        """Parts of the first `rounds` rounds of play (0: of all)."""
         self.folder = folder
         paths = sorted(folder.glob("part-*.zarr")) if folder.is_dir() else []
-        if not paths:
+        every = [read_part(path, task) for path in paths]
+        self.parts = [part for part in every if not rounds or part.index < rounds * PARTS_A_ROUND]
+        if not self.parts:
             raise BrokenStore(
                 "rollout store", str(folder), "a folder with parts", "run `python -m training collect` first"
             )
-        self.parts = [read_part(path, task) for path in paths]
 
     def split(self) -> tuple[list[Part], list[Part]]:
         """(training parts, held-out parts); at least one of each, which a lone part is both."""

@@ -131,12 +131,14 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         run=options.run, frames=options.own_frames if own else options.frames, round=number,
         controller=player, world=str(before / "world") if own else "",
         **where, **shared))  # fmt: skip
+    del done["collect"]["recorded"]  # this time: a run that was stopped has the same results in the end
     done["vision"] = vision.main(vision.VisionOptions(
-        run=folder, store=store, batches=max(1, options.vision_batches // (3 if own else 1)),
+        run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),
         learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
         start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
-        run=folder, store=store, steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
+        run=folder, store=store, rounds=number + 1,
+        steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
         learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
     if number == 0 and options.explore_steps:

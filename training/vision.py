@@ -43,6 +43,7 @@ class VisionOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
+    rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's, 64 for Doom and 32 for CarRacing)", True)
     batches: int = stage_option(10_000, "training batches", True)
     batch: int = stage_option(128, "frames in a batch", True)
@@ -60,10 +61,11 @@ def main(options: VisionOptions) -> dict[str, Any]:
     count("latent", options.latent, 0)
     positive("learning_rate", options.learning_rate)
     not_negative("motion", options.motion)
-    count("seed", options.seed, 0)
+    for name in ("rounds", "seed"):
+        count(name, getattr(options, name), 0)
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, latent=options.latent or task.latent)
-    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task)
+    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
     with alone(run / "vision"), remembered(run / "vision.json", options):
         return _train(run, store, options)
 

@@ -76,7 +76,10 @@ def _broken(folder: Path, what: str) -> BrokenWorld:
 
 
 def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = None) -> None:
-    """Write a bundle; config.json, which holds the hashes, comes last. Controllers are kept apart."""
+    """Write a bundle; config.json, which holds the hashes, comes last. Controllers are kept apart.
+
+    Those that a bundle of the very same world has there stay in it; those of another world are not its own.
+    """
     tensors = {f"vision/{name}": value for name, value in world.vision.state_dict().items()}
     tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
     tensors |= {"first/means": world.first_means, "first/logvars": world.first_logvars}
@@ -85,7 +88,7 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / WEIGHTS, data)
-    config = {
+    config: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "world": dataclasses.asdict(world.config),
@@ -93,7 +96,17 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         "controllers": {},
         "card": card or {},
     }
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config | _kept(folder, world.config, config["files"][WEIGHTS]))
+
+
+def _kept(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
+    """Controllers and files of the bundle in `folder`, if it is of a world with this config and these weights."""
+    try:
+        known = read_config(folder)
+        same = _typed(WorldConfig, known["world"], folder) == config and known["files"].get(WEIGHTS) == weights
+    except BrokenWorld:
+        return {}
+    return {key: known[key] for key in ("files", "coming", "controllers") if key in known} if same else {}
 
 
 def save_controller(
