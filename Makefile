@@ -26,11 +26,16 @@ slow: $(VENV)/.installed-dev ## the slow tests
 TIMES ?= 100
 DAMAGES ?= 10000
 ENDS ?= 200
-torture: $(VENV)/.installed-dev ## kill every stage TIMES times, fill its disk, damage its files: does it go on? (hours)
-	@for stage in collect vision memory evolve ppo evaluate; do for harm in kill full; do \
-		$(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
+MINUTES ?= 60
+STAGES := collect vision memory evolve ppo evaluate run
+torture: $(VENV)/.installed-dev ## the long proofs of docs/reliability.md: harm, damage, violent ends, fuzzing, wear (hours)
+	@for stage in $(STAGES); do for harm in kill full; do $(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
+	@for stage in $(STAGES); do for harm in readonly vanish clock; do \
+		$(PY) tests/kills.py $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done
 	@$(PY) tests/flips.py $(DAMAGES)
 	@$(PY) tests/orphans.py $(ENDS)
+	@$(PY) tests/fuzz.py $(MINUTES)
+	@$(PY) tests/soak.py $(MINUTES)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff check .

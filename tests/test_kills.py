@@ -1,4 +1,4 @@
-"""A stage killed, or out of space, at any write goes on as if it had not been (`make torture`: hundreds of times)."""
+"""A stage that comes to harm at any write goes on as if it had not been (`make torture`: hundreds of times)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import pytest
 from conftest import ROOT
 
 TIMES = {
-    "kill": {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3},
-    "full": {"collect": 4, "vision": 2, "memory": 3, "evolve": 2, "ppo": 2, "evaluate": 2},
+    "kill": {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3, "run": 2},
+    "full": {"collect": 4, "vision": 2, "memory": 3, "evolve": 2, "ppo": 2, "evaluate": 2, "run": 1},
+    "readonly": {"collect": 3, "evolve": 2},
+    "vanish": {"collect": 3, "evolve": 2},
+    "clock": {"collect": 1, "evolve": 1},
 }
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("harm", TIMES)
-@pytest.mark.parametrize("stage", TIMES["kill"])
-def test_a_harmed_stage_goes_on_to_the_same_end(stage: str, harm: str) -> None:
-    if stage in ("collect", "evaluate"):
+@pytest.mark.parametrize(("harm", "stage"), [(harm, stage) for harm in TIMES for stage in TIMES[harm]])
+def test_a_harmed_stage_goes_on_to_the_same_end(harm: str, stage: str) -> None:
+    if stage in ("collect", "evaluate", "run"):
         pytest.importorskip("Box2D")
     times = TIMES[harm][stage]
     command = [sys.executable, str(ROOT / "tests" / "kills.py"), stage, str(times), "1", harm]
