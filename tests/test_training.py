@@ -121,7 +121,15 @@ def test_an_odd_channels_last_weight_resumes(tmp_path: Path) -> None:
 
 
 def memory_options(run: Path, **changes: Any) -> MemoryOptions:
-    sizes = {"hidden": 8, "mixtures": 3, "lanes": 4, "window": 8, "steps": 6 * 4 * 8, "checkpoint_every": 3}
+    sizes = {
+        "hidden": 8,
+        "mixtures": 3,
+        "lanes": 4,
+        "window": 8,
+        "steps": 6 * 4 * 8,
+        "checkpoint_every": 3,
+        "workers": 1,
+    }
     return MemoryOptions(run=run, **sizes | changes)
 
 
@@ -270,6 +278,48 @@ def test_search_refuses_what_is_not_finite(bad: float) -> None:
     with pytest.raises(Diverged, match="fitness"):
         search.tell(np.array([1.0, bad, 0.0, 2.0]))
     assert np.array_equal(search.mean, mean)
+
+
+# --- numbers that are none ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["vision", "memory"])
+@pytest.mark.parametrize(("what", "batch"), [("loss", 1), ("gradient", 4), ("weights", 3), ("weights", 4)])
+def test_a_poisoned_batch_ends_the_stage_and_spares_its_checkpoint(
+    encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, stage: str, what: str, batch: int
+) -> None:
+    module, options = {"vision": (vision, vision_options), "memory": (memory, memory_options)}[stage]
+    whole, poisoned = encoded_runs
+    for path in [path for run in encoded_runs for path in run.glob("vision*")] if stage == "vision" else []:
+        path.unlink()  # it begins anew
+    module.main(options(whole))
+    seen, said = [], {"loss": "loss", "gradient": "gradient", "weights": "weights|loss|gradient"}[what]
+    loss_of, clip = module.total_loss, module.clip_gradients
+
+    def total_loss(value: torch.Tensor) -> torch.Tensor:
+        seen.append(value)
+        return loss_of(value * float("nan") if what == "loss" and len(seen) == batch else value)
+
+    def clip_gradients(model: torch.nn.Module, limit: float) -> float:
+        parameter = next(model.parameters())
+        if len(seen) == batch and what == "gradient":
+            parameter.grad[(0,) * parameter.ndim] = float("inf")
+        norm = clip(model, limit)
+        if len(seen) == batch and what == "weights":
+            parameter.grad[(0,) * parameter.ndim] = float("nan")  # past the check: Adam makes it a weight
+        return norm
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "total_loss", total_loss)
+        patch.setattr(module, "clip_gradients", clip_gradients)
+        with pytest.raises(Diverged, match=said):
+            module.main(options(poisoned))
+    path = poisoned / f"{stage}.safetensors"
+    assert path.exists() == (batch == 4)  # after 3 a checkpoint is due, but not of weights that are none
+    if path.exists():
+        assert all(value.isfinite().all() for value in load_file(path).values())
+    module.main(options(poisoned))
+    assert_equal(load_file(whole / f"{stage}.safetensors"), load_file(path))
 
 
 # --- what all stages share ----------------------------------------------------------------------------

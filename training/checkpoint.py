@@ -160,5 +160,5 @@ def clip_gradients(model: nn.Module, limit: float) -> float:
 def total_loss(value: Tensor) -> Tensor:
     """`value`, or `Diverged` when it is not finite."""
     if not bool(torch.isfinite(value)):
-        raise Diverged("loss", float(value), "a finite loss", "lower --learning-rate and resume")
+        raise Diverged("loss", float(value.detach()), "a finite loss", "lower --learning-rate and resume")
     return value
