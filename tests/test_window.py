@@ -1,0 +1,128 @@
+"""play.py in a real window: an X server without a screen (Xvfb), keys from xdotool, and what its screen shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from numpy.typing import NDArray
+
+pytest.importorskip("pygame")
+pytest.importorskip("Box2D")
+ImageGrab = pytest.importorskip("PIL.ImageGrab")
+pytestmark = [
+    pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs X11"),
+]
+
+SIZE = 1280, 640  # of the window: two sides
+MARK = (255, 170, 60)  # the slider's
+PATIENCE = 60.0  # seconds
+
+
+class Window:
+    """The player's window: keys go in, pictures come out."""
+
+    def __init__(self, display: str) -> None:
+        self.display = display
+        self.id = wait_for(lambda: self.do("search", "--class", "play.py").split()[:1])[0]
+        self.do("windowmove", self.id, "0", "0", "windowfocus", self.id)
+
+    def do(self, *words: str) -> str:
+        """Run xdotool."""
+        found = subprocess.run(
+            ["xdotool", *words], env=os.environ | {"DISPLAY": self.display}, capture_output=True, text=True, timeout=30
+        )
+        return found.stdout
+
+    def picture(self) -> NDArray[Any]:
+        """The screen, (H, W, 3) uint8."""
+        return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB"))
+
+    def mark(self) -> list[int]:
+        """Columns of the temperature's mark, over the last line of words."""
+        bottom = self.picture()[SIZE[1] - 60 : SIZE[1], : SIZE[0]]
+        return np.flatnonzero((np.abs(bottom.astype(int) - MARK).sum(-1) < 30).any(0)).tolist()
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    """What `found` gives as soon as it is something."""
+    until = time.monotonic() + PATIENCE
+    while not (result := found()):
+        assert time.monotonic() < until, "nothing came"
+        time.sleep(0.1)
+    return result
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """An X server's display."""
+    reader, writer = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1400x800x24", "-nolisten", "tcp"], pass_fds=[writer],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        number = pipe.readline().strip()
+    try:
+        assert number, "no X server"
+        yield f":{number}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_the_player_in_a_real_window(display: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SDL_VIDEODRIVER"}
+    player = subprocess.Popen(
+        [sys.executable, "play.py", "--world", "carracing", "--view", "both", "--driver", "controller", "--seed", "3",
+         "--record", str(tmp_path), "--json"],
+        cwd=ROOT, env=environment | {"DISPLAY": display, "SDL_AUDIODRIVER": "dummy"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        window = Window(display)
+        assert window.do("getwindowname", window.id).strip() == "CarRacing, dreamt"
+        wait_for(window.mark)
+        first = window.picture()
+        for left in (0, 640):  # the game and its dream: a road, and the grass beside it
+            side = first[60:580, left : left + 640].reshape(-1, 3).astype(int)
+            assert (side[:, 1] > side[:, [0, 2]].max(1) + 40).mean() > 0.2, "no grass"
+            assert len(np.unique(side, axis=0)) > 20
+        hud = first[:24, : SIZE[0]].astype(int).min(-1)
+        assert (hud > 240).sum() > 100, "no words above"
+        wait_for(lambda: (window.picture() != first).mean() > 0.05)  # it moves, and on both sides
+
+        (cool,) = {window.mark()[0]}
+        window.do("key", "--delay", "60", *["bracketright"] * 6)
+        warm = wait_for(lambda: [column for column in window.mark()[:1] if column > cool])[0]
+        assert warm - cool == pytest.approx(6 * 0.05 / 2.95 * (SIZE[0] - 8), abs=3)
+
+        window.do("key", "p")  # it rests
+        wait_for(lambda: np.array_equal(window.picture(), (time.sleep(0.3), window.picture())[1]))
+        resting = window.picture()
+        window.do("key", "h")
+        wait_for(lambda: (window.picture() != resting)[200:440].mean() > 0.02)  # the help covers its middle
+        window.do("key", "h", "key", "v")  # both -> the dream alone, in the middle of the same window
+        wait_for(lambda: not window.picture()[100:500, :300].any())
+        window.do("key", "p", "windowsize", window.id, "500", "400")
+        wait_for(lambda: window.picture()[100:300, 60:440].any() and not window.picture()[450:, :].any())
+        window.do("key", "g")
+        wait_for(lambda: list(tmp_path.glob("*.gif")))
+        window.do("key", "q")
+        out, error = player.communicate(timeout=PATIENCE)
+    finally:
+        player.kill()
+    assert player.returncode == 0, error
+    assert json.loads(out.splitlines()[-1])["steps"] > 10 and "Traceback" not in error
