@@ -115,25 +115,25 @@ class Screen:
         side = max(min(size[0] // player.panels, size[1]), 1)
         area = pygame.Rect(0, 0, side * player.panels, side)
         area.center = (size[0] // 2, size[1] // 2)
-        font = self._font(max(side // 20 if player.help else side // 16, 14))
-        height = font.get_linesize() + 4
+        letters = max(side // 20 if player.help else side // 16, 14)
+        height = self._font(letters).get_linesize() + 4
         for number, (name, frame) in enumerate(frames):
             surface = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
             corner = (area.left + number * side, area.top)
             picture.blit(pygame.transform.scale(surface, (side, side)), corner)  # nearest: pixels stay crisp
             if len(frames) > 1:
-                self._line(picture, font, [name], pygame.Rect(corner[0], area.top + height, side, height))
+                self._line(picture, letters, [name], pygame.Rect(corner[0], area.top + height, side, height))
         self.sliders = {}
         if player.editor:
             self._editor(picture, player.editor, pygame.Rect(area.left + side, area.top, side, side), height)
         upper, lower = player.hud()
-        self._line(picture, font, upper, pygame.Rect(area.left, area.top, area.width, height))
-        self._line(picture, font, lower, pygame.Rect(area.left, area.bottom - height, area.width, height))
+        self._line(picture, letters, upper, pygame.Rect(area.left, area.top, area.width, height))
+        self._line(picture, letters, lower, pygame.Rect(area.left, area.bottom - height, area.width, height))
         self._temperature(picture, player, pygame.Rect(area.left, area.bottom - height - 8, area.width, 8))
         message = [EDITOR_HELP] if player.editor and not player.message() else player.message()
         top = area.centery - len(message) * height // 2 if not player.editor else area.bottom - 2 * height - 8
         for number, text in enumerate(message):
-            self._line(picture, font, [text], pygame.Rect(area.left, top + number * height, area.width, height))
+            self._line(picture, letters, [text], pygame.Rect(area.left, top + number * height, area.width, height))
         return picture
 
     def _temperature(self, picture: Any, player: Player, area: Any) -> None:
@@ -166,8 +166,11 @@ class Screen:
             self.fonts[size] = pygame.font.Font(None, size)
         return self.fonts[size]
 
-    def _line(self, picture: Any, font: Any, words: list[str], area: Any) -> None:
-        """Words spread over a dark strip: the first to the left, the last to the right."""
+    def _line(self, picture: Any, size: int, words: list[str], area: Any) -> None:
+        """Words spread over a dark strip: the first to the left, the last to the right; smaller if there is no room."""
+        while size > 8 and sum(self._font(size).size(word)[0] + 12 for word in words) > area.width:
+            size -= 1
+        font = self._font(size)
         strip = pygame.Surface(area.size, pygame.SRCALPHA)
         strip.fill((0, 0, 0, 150))
         picture.blit(strip, area)
