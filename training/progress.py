@@ -7,11 +7,28 @@ import io
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from wm_envs.files import write_text
+
+LINE = "{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+class _Lines:
+    """A log that gets each state of a bar as a line of its own, where a terminal would write over the last one."""
+
+    def __init__(self, log: TextIO) -> None:
+        self.log = log
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        if line:
+            self.log.write(line + "\n")
+
+    def flush(self) -> None:
+        self.log.flush()
 
 
 class Progress:
@@ -25,7 +42,8 @@ class Progress:
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=total, desc=stage, unit=" " + unit, unit_scale=True, smoothing=0.05,
-            mininterval=0.2 if terminal else 15.0, ascii=not terminal, dynamic_ncols=terminal,
+            mininterval=0.2 if terminal else 15.0, dynamic_ncols=terminal, bar_format=None if terminal else LINE,
+            file=sys.stderr if terminal else _Lines(sys.stderr),
         )  # fmt: skip
         self.started = time.monotonic()
         self._writer: Any = None
@@ -42,7 +60,7 @@ class Progress:
         """Count work that an earlier run did, without letting it into the rate."""
         self.bar.initial = done
         self.bar.update(done)
-        self.bar.start_t = time.time()
+        self.bar.start_t = self.bar.last_print_t = time.time()
 
     def update(self, done: int) -> None:
         """Count finished work."""

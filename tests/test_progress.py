@@ -1,0 +1,52 @@
+"""Long work shows itself: lines in a log, a bar on a terminal, CSV and TensorBoard, and a way to go on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from training.progress import Progress
+
+
+def work(run: Path, done: int = 0) -> None:
+    with Progress("vision", 10, run, "batches") as progress:
+        progress.skip(done)
+        for step in range(done, 10):
+            progress.update(1)
+            progress.log(step, {"error": 10.0 - step} | ({"extra": 1.0} if step > 4 else {}))
+
+
+def test_a_log_gets_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work(tmp_path)
+    said = capsys.readouterr().err
+    assert "\r" not in said and said.endswith("\n")
+    last = said.splitlines()[-1]
+    assert re.fullmatch(r"vision: 100%, 10.0 of 10.0 \[00:00<00:00, .* batches/s, error=1, extra=1\]", last), last
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    inside, outside = os.openpty()
+    fcntl.ioctl(outside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    with os.fdopen(outside, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        work(tmp_path)
+        terminal.flush()
+        said = os.read(inside, 1 << 16).decode()
+    os.close(inside)
+    assert "\r" in said and "100%|" in said and "batches/s" in said
+
+
+def test_curves_go_on_where_they_were(tmp_path: Path) -> None:
+    work(tmp_path, 5)
+    work(tmp_path, 8)
+    with (tmp_path / "logs" / "vision.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["5", "6", "7", "8", "9", "8", "9"] and rows[0]["error"] == "5.0"
+    pytest.importorskip("tensorboard")
+    assert list((tmp_path / "logs" / "tensorboard" / "vision").glob("events*"))
