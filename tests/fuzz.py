@@ -31,10 +31,19 @@ import torch
 import zarr
 from safetensors.torch import load, save
 
-from training.checkpoint import read_tensors, save_tensors
+from training.checkpoint import (
+    carried_by,
+    check_finite,
+    clip_gradients,
+    load_checkpoint,
+    read_tensors,
+    save_tensors,
+    total_loss,
+)
 from training.evolve import Search, _replay
 from training.options import remember
 from training.ppo import PpoOptions
+from training.sequences import cached_latents
 from wm_envs.controller import act
 from wm_envs.dream import DreamVectorEnv
 from wm_envs.errors import WorldModelError
@@ -44,6 +53,7 @@ from wm_envs.worlds import CONTROLLERS, WEIGHTS, load_controller, load_world, re
 MEMORY = 1 << 30  # bytes of address space that a batch may take beyond what the process has
 SECONDS = 20  # for one mutant
 BATCH = 200  # mutants a process
+LATENTS = 50, 4  # ticks, dimensions
 
 ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 1 << 31, 1 << 40, 1 << 63, -(1 << 63), 10**30, 0.0, -0.0, 0.5, 1e-300,
@@ -231,6 +241,24 @@ def dream(folder: Path) -> None:
             assert torch.isfinite(act(config, parameters, world.observe(state, config.observation))).all()
 
 
+def checkpoint(path: Path) -> None:
+    """Training goes on from it for a step, unless it diverges."""
+    model = torch.nn.Linear(5, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    _, carried = load_checkpoint(path, model, optimizer)
+    carried_by(path, carried, {"returns": (3,)})
+    total_loss(model(torch.ones(5)).sum()).backward()
+    clip_gradients(model, 1.0)
+    optimizer.step()
+    check_finite(model)
+
+
+def cache(path: Path) -> None:
+    """Latents that are not sound are made again."""
+    found = cached_latents(path, "V", LATENTS)
+    assert found is None or all(value.isfinite().all() and value.shape == LATENTS for value in found)
+
+
 def history(path: Path) -> None:
     """Scores are told to CMA-ES again."""
     flips.read_history(path)
@@ -246,8 +274,8 @@ KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Pa
     "config": (lambda folder, rng: json_file(folder / "config.json", rng), dream, "world"),
     "weights": (bundle_file(WEIGHTS), dream, "world"),
     "controllers": (bundle_file(CONTROLLERS), dream, "world"),
-    "checkpoint": (tensor_file, flips.read_checkpoint, "model.safetensors"),
-    "cache": (tensor_file, flips.read_latents, "latents.safetensors"),
+    "checkpoint": (tensor_file, checkpoint, "model.safetensors"),
+    "cache": (tensor_file, cache, "latents.safetensors"),
     "part": (part, flips.read_part, "part-00000.zarr"),
     "part in shards": (part, flips.read_part, "part-00001.zarr"),
     "part with rewards": (part, flips.read_part, "part-00002.zarr"),
@@ -260,6 +288,8 @@ def make_run(run: Path) -> None:
     """Something of each kind."""
     flips.make_run(run)
     remember(run / "options.json", PpoOptions())
+    latents = {name: torch.randn(LATENTS).half() for name in ("means", "logvars")}
+    save_tensors(run / "latents.safetensors", latents, {"vision": "V"})
     write_json(run / "history.json", {"name": "x", "generations": [
         {"scores": [1.25, 7.5], "fitness": [1.0, -3.5]}, {"scores": [2.0, 3.0], "fitness": [2.0, 3.0]},
     ]})  # fmt: skip

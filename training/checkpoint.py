@@ -23,6 +23,7 @@ from wm_envs.vision import ConvVAE
 from wm_envs.worlds import load_world
 
 LARGEST = 1 << 34  # bytes
+LARGEST_STEP = 1 << 40
 
 
 def save_checkpoint(
@@ -101,14 +102,20 @@ def load_checkpoint(
     slots: list[tuple[Tensor, str, Tensor]] = []
     try:
         step = int(header["step"])
+        if not 0 <= step < LARGEST_STEP:
+            raise ValueError(f"step {step}")
         parameters = dict(model.named_parameters())
-        for name, value in _below("optimizer/", tensors).items():
+        of_optimizer = _below("optimizer/", tensors)
+        names = {name.split("/", 1)[0] for name in of_optimizer}
+        if of_optimizer.keys() != {f"{slot}/{parameter}" for slot in names for parameter in parameters}:
+            raise ValueError("an optimizer that lacks some of its state")
+        for name, value in of_optimizer.items():
             slot, parameter = name.split("/", 1)
             owner = parameters[parameter]
-            if value.shape != owner.shape and value.ndim > 0:
-                raise ValueError(f"{name} of shape {tuple(value.shape)}")
+            if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
+                raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
             # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
-            slots.append((owner, slot, torch.empty_like(owner).copy_(value) if value.ndim else value))
+            slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value)))
         model.load_state_dict(_below("model/", tensors))
     except (KeyError, ValueError, RuntimeError) as error:
         raise _broken(path, error) from error

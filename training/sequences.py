@@ -89,7 +89,8 @@ def encode_store(
     identity = weights_hash(vision)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"part-{part.index:05d}.safetensors" for part in parts]
-    encoded = [_cached(path, identity, part.size) for path, part in zip(paths, parts, strict=True)]
+    shapes = [(part.size, vision.config.latent) for part in parts]
+    encoded = [cached_latents(path, identity, shape) for path, shape in zip(paths, shapes, strict=True)]
     jobs = [
         EncodeJob(weights, vision.config, part.path, path, identity)
         for part, path, latents in zip(parts, paths, encoded, strict=True)
@@ -101,21 +102,25 @@ def encode_store(
         for job, _ in run_jobs(encode_part, jobs, workers):
             progress.update(sizes[job.to])
     made = {job.to for job in jobs}
-    read = zip(paths, parts, encoded, strict=True)
-    return [_cached(path, identity, part.size) if path in made else latents for path, part, latents in read]  # type: ignore[misc]
+    read = zip(paths, shapes, encoded, strict=True)
+    return [cached_latents(path, identity, shape) if path in made else latents for path, shape, latents in read]  # type: ignore[misc]
 
 
-def _cached(path: Path, identity: str, size: int) -> tuple[Tensor, Tensor] | None:
+def cached_latents(path: Path, identity: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    """Means and log variances, both of `shape` in float16, that the V of that `identity` made; None when they are not
+    there, or not sound: then they are made again."""
     if not path.exists():
         return None
     try:
         tensors, header = read_tensors(path)
-        means, logvars = tensors["means"], tensors["logvars"]
-    except (BrokenStore, KeyError):
-        return None  # a damaged cache is made again
-    if header.get("vision") != identity:
+    except BrokenStore:
         return None
-    return (means, logvars) if len(means) == len(logvars) == size else None
+    found = tensors.get("means"), tensors.get("logvars")
+    sound = all(
+        value is not None and value.dtype == torch.float16 and value.shape == shape and bool(value.isfinite().all())
+        for value in found
+    )
+    return found if sound and header.get("vision") == identity else None  # type: ignore[return-value]
 
 
 def weights_hash(model: torch.nn.Module) -> str:
