@@ -304,10 +304,13 @@ def outcome(run: Path, seed: int, number: int) -> str:
     kind = list(KINDS)[rng.integers(len(KINDS))]
     mutate, use, name = KINDS[kind]
     target = run / name
+    before = target_bytes(target)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
         try:
             mutate(target, rng)
-        except Exception:  # the second change may not find what the first one took
+        except Exception:  # a second change may not find what the first one took
+            if target_bytes(target) == before:
+                return f"{kind} not changed"
             break
     try:
         use(target)
@@ -316,6 +319,11 @@ def outcome(run: Path, seed: int, number: int) -> str:
     except BaseException:
         return f"{kind}: {traceback.format_exc()}"
     return f"{kind} harmless"
+
+
+def target_bytes(target: Path) -> list[bytes]:
+    """All that a file or folder holds."""
+    return [path.read_bytes() for path in sorted([target, *target.rglob("*")]) if path.is_file()]
 
 
 def batch(run: Path, seed: int, first: int) -> list[str]:
@@ -355,12 +363,14 @@ def torture(minutes: float, seed: int) -> dict[str, Any]:
         make_run(run)
         while number == 0 or time.monotonic() - start < 60 * minutes:
             for said in batch(run, seed, number):
-                if not said.endswith((" harmless", " refused")):
+                if not said.endswith((" harmless", " refused", " not changed")):
                     raise AssertionError(f"seed {seed}, mutant {number}: {said}")
                 counts[said] = counts.get(said, 0) + 1
                 number += 1
-    kinds = {kind: {end: counts.get(f"{kind} {end}", 0) for end in ("harmless", "refused")} for kind in KINDS}
-    total = {end: sum(kind[end] for kind in kinds.values()) for end in ("harmless", "refused")}
+    ends = ("harmless", "refused", "not changed")
+    kinds = {kind: {end: counts.get(f"{kind} {end}", 0) for end in ends} for kind in KINDS}
+    total = {end: sum(kind[end] for kind in kinds.values()) for end in ends}
+    assert total["not changed"] < number / 10, f"too few are mutants: {kinds}"
     return {"mutants": number, "minutes": minutes, **total, "other": 0, "kinds": kinds}
 
 

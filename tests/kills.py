@@ -2,10 +2,10 @@
 
 A stage runs in a forked process that comes to harm just before its n-th write (the opening of a file to write, an
 fsync, a rename or a new folder): "kill" is SIGKILL; with "full" and "readonly" that write and all after it find no
-space, or may not be, and the stage must end with an error that says so; with "vanish" its folder is gone. Then: what
-had been renamed into place is there and can be read (`training check`), the same command goes on, and it ends with
-what an uninterrupted run makes, to the bit. With "clock" time runs backwards from that write on, and nothing else
-happens. Prints one line of JSON.
+space, or may not be, and the stage must end with an error that says so. Then: what had been renamed into place is
+there and can be read (`training check`), the same command goes on, and it ends with what an uninterrupted run makes,
+to the bit. With "vanish" its folder is gone, and the stage must end with a typed error, or well. With "clock" time
+runs backwards from that write on, and nothing else happens. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import tqdm.std
 import zarr
 from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from safetensors.torch import load_file
@@ -198,7 +199,7 @@ def count_writes(pipe: int, place: Path, harm_before: int, harm: str) -> None:
             shutil.rmtree(place)
         if made == harm_before and harm == "clock":
             ticks = itertools.count()
-            time.time = lambda: 1e9 - next(ticks)
+            time.time = tqdm.std.time = lambda: 1e9 - next(ticks)
         if 0 < harm_before <= made and harm in ERRORS:
             raise OSError(ERRORS[harm], os.strerror(ERRORS[harm]))
         os.write(pipe, b"w\n")

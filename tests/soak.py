@@ -3,7 +3,7 @@
 Batches of dreams of both worlds, real games that start anew, collecting, a little training of V and M, a few
 generations of CMA-ES, in turns. Memory, file descriptors and processes are taken after each turn. Prints one line of
 JSON, with the slope of memory in MiB an hour and its 95% interval over the second half of the turns; fails when
-descriptors or processes grow.
+descriptors or processes grow, or memory does beyond doubt.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import torch
 from conftest import make_tiny_world, synthetic_store
 
 import wm_envs  # noqa: F401 (registers the ids)
+
+MOST = 60.0  # MiB an hour that memory may surely grow by; 0.1 MiB a game was some 150
 
 
 def dreams(name: str) -> None:
@@ -90,6 +92,7 @@ def soak(minutes: float) -> dict[str, Any]:
     hours, memory, descriptors, children = np.array(turns[len(turns) // 2 :]).T
     grows, interval = slope(hours, memory)
     assert descriptors.max() <= descriptors[0] and children.max() <= children[0], turns
+    assert minutes < 30 or grows - interval < MOST, f"memory grows by {grows} +- {interval} MiB an hour: {turns}"
     return {
         "minutes": minutes, "turns": len(turns), "MiB": round(float(memory[-1])), "MiB_an_hour": round(grows, 1),
         "interval": round(interval, 1), "descriptors": int(descriptors[-1]), "processes": int(children[-1]),

@@ -441,3 +441,27 @@ def test_the_benchmark_runs(tmp_path: Any) -> None:
     assert rates["fast_over_stock"] > 0 and rates["exact_over_stock"] > 0
     bench.write_pairs(tmp_path / "pairs.png", bench.pixel_errors(range(1), 12)[1])
     assert (tmp_path / "pairs.png").stat().st_size > 1000
+
+
+def test_a_game_that_is_closed_leaves_no_bodies() -> None:
+    game = CarRacingGame("fast")
+    game.reset(3)
+    world = game._env.world
+    assert len(world.bodies) > 100
+    game.close()
+    assert not world.bodies
+    game.close()
+
+
+def test_a_game_can_be_closed_when_its_start_was_interrupted() -> None:
+    """In a process of its own: Box2D ends it when a body is destroyed twice."""
+    code = (
+        "from gymnasium.envs.box2d import car_racing\n"
+        "from wm_envs.car_racing_game import CarRacingGame\n"
+        "game = CarRacingGame('fast')\n"
+        "game.reset(3)\n"
+        "def interrupted(*_):\n    raise KeyboardInterrupt\n"
+        "car_racing.Car = interrupted\n"
+        "try:\n    game.reset(4)\nexcept KeyboardInterrupt:\n    game.close()\n    print('closed')\n"
+    )
+    assert fresh_process(code) == "closed\n"

@@ -64,7 +64,9 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
         (["run", "--real-steps", "-1"], "real_steps"),
         (["run", "--explore-steps", "9", "--rounds", "0"], "explore_steps"),  # nobody would see it play
+        (["run", "--explore-steps", "9", "--validate-episodes", "0"], "validate_episodes"),
         (["ablate", "--steps", "0"], "steps"),
+        (["ablate", "--validate-episodes", "0"], "validate_episodes"),
         (["check"], "run"),
         (["ppo", "--discount", "2"], "discount"),
         (["evaluate", "--drawing", "oils"], "drawing"),
@@ -151,6 +153,8 @@ def test_a_whole_run_of_another_game(
     assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
     found = last_json(capsys)
     memory, faithful = found["round 1"]["memory"], found["round 1"]["fidelity"]
+    assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
+    assert last_json(capsys) == found, "a finished run does nothing again"
     assert "ppo" in found["round 0"] and "fidelity" not in found["round 0"] and found["best round"] == 1
     assert list(read_config(run / "world")["controllers"]) == ["explorer"]
     assert (
@@ -168,7 +172,7 @@ def test_a_whole_run_of_another_game(
 
     monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in list(ablate.SEEN)[::3]})
     words = ["ablate", "--run", str(run / "round-1"), "--steps", "64", "--episodes", "1", "--drawing", "fast"]
-    assert main([*words, "--validate-episodes", "0", "--json"]) == 0
+    assert main([*words, "--validate-episodes", "1", "--workers", "1", "--json"]) == 0
     rows = last_json(capsys)["rows"]
     assert [row["policy"] for row in rows] == [*ablate.SEEN, "random"]
     assert all(row["real"]["episodes"] == 1 for row in rows)

@@ -19,7 +19,7 @@ from training.check import main as check
 pytest.importorskip("Box2D")
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
-COLLECT = ["collect", "--task", "carracing", "--frames", "2500", "--part-frames", "250", "--workers", "2"]
+COLLECT = ["collect", "--task", "carracing", "--frames", "4000", "--part-frames", "200", "--workers", "2"]
 PATIENCE = 60.0  # seconds
 
 
@@ -73,10 +73,11 @@ def test_a_stage_that_is_ended(tmp_path: Path, signals: tuple[int, ...], status:
     assert not alive(process.pid), "workers are left"
 
     done = {path: path.stat().st_mtime_ns for path in run.glob("rollouts/part-*.zarr")}
-    assert 0 < len(done) < 10 and not check(CheckOptions(run)).get("broken")
+    assert 0 < len(done) < 20
+    check(CheckOptions(run))  # raises when something is broken
     again = subprocess.run(command(run), cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout.splitlines()[-1])["parts"] == 10
+    assert json.loads(again.stdout.splitlines()[-1])["parts"] == 20
     parts = sorted(run.glob("rollouts/part-*.zarr"))
-    assert len(parts) == 10 and all(path.stat().st_mtime_ns == done[path] for path in done), "what was there stays"
+    assert len(parts) == 20 and all(path.stat().st_mtime_ns == done[path] for path in done), "what was there stays"
     assert not [path for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]

@@ -26,7 +26,7 @@ def test_a_log_gets_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert "\r" not in said and said.endswith("\n")
     last = said.splitlines()[-1]
-    assert re.fullmatch(r"vision: 100%, 10.0 of 10.0 \[00:00<00:00, .* batches/s, error=1, extra=1\]", last), last
+    assert re.fullmatch(r"vision: 100%, 10.0 of 10.0 \[[\d:]+<[\d:]+, .*, error=1, extra=1\]", last), last
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         terminal.flush()
         said = os.read(inside, 1 << 16).decode()
     os.close(inside)
-    assert "\r" in said and "100%|" in said and "batches/s" in said
+    assert "\r" in said and "100%|" in said and "batches" in said
 
 
 def test_curves_go_on_where_they_were(tmp_path: Path) -> None:

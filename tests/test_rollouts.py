@@ -15,7 +15,7 @@ import zarr
 from conftest import synthetic_episodes, synthetic_store
 
 from training import rollouts
-from training.rollouts import FrameBlocks, RolloutStore, part_path, read_part, write_part
+from training.rollouts import PARTS_A_ROUND, FrameBlocks, RolloutStore, part_path, read_part, write_part
 from wm_envs.errors import BrokenStore, NoSpace
 from wm_envs.files import seal, unseal
 
@@ -239,3 +239,14 @@ def test_a_full_disk_leaves_the_old_part(part: Path, monkeypatch: pytest.MonkeyP
             write_part(part.parent, 0, synthetic_episodes([20]), {"task": "takecover"})
     assert [path.name for path in part.parent.iterdir()] == [part.name]
     assert read_part(part).size == 100
+
+
+def test_a_store_of_the_first_rounds(tmp_path: Path) -> None:
+    for index in (0, 1, PARTS_A_ROUND, 2 * PARTS_A_ROUND, 10 * PARTS_A_ROUND):
+        write_part(tmp_path, index, synthetic_episodes([5]), {"task": "takecover"})
+    found = [[part.index for part in RolloutStore(tmp_path, rounds=rounds).parts] for rounds in (0, 1, 2, 11)]
+    assert [len(parts) for parts in found] == [5, 2, 3, 5]
+    shutil.rmtree(part_path(tmp_path, 0))
+    shutil.rmtree(part_path(tmp_path, 1))
+    with pytest.raises(BrokenStore, match="rounds up to 0"):
+        RolloutStore(tmp_path, rounds=1)

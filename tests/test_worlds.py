@@ -373,3 +373,19 @@ def test_a_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="free some space"):
         save_world(own_world, tiny_model())
     assert {path.name: path.read_bytes() for path in own_world.iterdir()} == before
+
+
+def test_a_world_written_again_keeps_its_controllers(own_world: Path) -> None:
+    before = load_controller(own_world)[1]
+    save_world(own_world, load_world(own_world), {"note": "again"})
+    assert torch.equal(load_controller(own_world)[1], before) and read_config(own_world)["card"] == {"note": "again"}
+    (own_world / CONTROLLERS).write_bytes(b"cut")
+    save_world(own_world, load_world(own_world))
+    with pytest.raises(UnknownName):  # nothing is left of what was damaged: others can be bred
+        load_controller(own_world)
+    other = tiny_model()
+    with torch.no_grad():
+        other.memory.head.bias[0] += 1
+    save_controller(own_world, "new", TINY_CONTROLLER, before)
+    save_world(own_world, other)
+    assert not read_config(own_world)["controllers"], "they were another world's"

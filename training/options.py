@@ -99,12 +99,12 @@ def remember(path: Path, options: Any) -> None:
     """Keep the options of a stage at `path`; raises `OptionsDiffer` when it was begun with others.
 
     Only the fields marked `identity` count: where the result goes and how many workers make it
-    may change between a run and its resumption. An option that came later had its default before.
+    may change between a run and its resumption. An option that the record does not know came later.
     """
     given = as_json(options)
     fields = [field for field in dataclasses.fields(options) if field.metadata.get("identity")]
     if path.exists():
-        before = {field.name: json.loads(json.dumps(field.default)) for field in fields} | read_record(path)
+        before = given | read_record(path)
         differing = {f.name: (before[f.name], given[f.name]) for f in fields if before[f.name] != given[f.name]}
         if differing:
             shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())

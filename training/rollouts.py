@@ -125,6 +125,14 @@ def part_path(folder: Path, index: int) -> Path:
     return folder / f"part-{index:05d}.zarr"
 
 
+def _index(path: Path) -> int:
+    """Which part that is; raises `BrokenStore` for another name."""
+    number = path.stem.partition("-")[2]
+    if not (number.isascii() and number.isdecimal()):
+        raise _broken(path, "no name of a part")
+    return int(number)
+
+
 def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
     """Write one part from its episodes; it appears under its name only when it is complete."""
     final = part_path(folder, index)
@@ -207,7 +215,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if path.is_symlink() or not (path / "zarr.json").is_file():
         raise _broken(path, "not a part of a store")
     try:
-        index = int(path.stem.partition("-")[2])
+        index = _index(path)
         _check_files(path)
         group = zarr.open_group(path, mode="r")
         attributes = unseal(dict(group.attrs))
@@ -282,11 +290,15 @@ class RolloutStore:
         """Parts of the first `rounds` rounds of play (0: of all)."""
         self.folder = folder
         paths = sorted(folder.glob("part-*.zarr")) if folder.is_dir() else []
-        every = [read_part(path, task) for path in paths]
-        self.parts = [part for part in every if not rounds or part.index < rounds * PARTS_A_ROUND]
+        if rounds:
+            paths = [path for path in paths if _index(path) < rounds * PARTS_A_ROUND]
+        self.parts = [read_part(path, task) for path in paths]
         if not self.parts:
             raise BrokenStore(
-                "rollout store", str(folder), "a folder with parts", "run `python -m training collect` first"
+                "rollout store",
+                f"{folder}{f', rounds up to {rounds - 1}' * bool(rounds)}",
+                "a folder with parts",
+                "run `python -m training collect` first",
             )
 
     def split(self) -> tuple[list[Part], list[Part]]:

@@ -70,6 +70,8 @@ def main(options: RunOptions) -> dict[str, Any]:
         count("units", width)
     if options.explore_steps and not options.rounds:
         raise InvalidOption("explore_steps", options.explore_steps, "0 without a round 1", "give --rounds 1, or more")
+    if options.explore_steps:
+        count("validate_episodes", options.validate_episodes)  # the dreams of round 0 can judge nobody
     how_to_open(get_task(options.task), options.drawing or None, game_settings(options.real_settings))
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
@@ -145,7 +147,7 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         return done | {"ppo": _learn_in_the_game(options, folder, "explorer", steps=options.explore_steps)}
     done[options.learner] = _learn(options, folder, where)
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
-        world=str(folder / "world"), episodes=max(2, options.validate_episodes), **where,
+        world=str(folder / "world"), controllers="controller", episodes=max(2, options.validate_episodes), **where,
         temperature=(options.temperature + (options.temperature_high or options.temperature)) / 2,
         cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
     return done

@@ -86,8 +86,6 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
     if world.config.opening:
         tensors |= {"first/hidden": world.first_hidden, "first/cell": world.first_cell}
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / WEIGHTS, data)
     config: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -96,17 +94,22 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         "controllers": {},
         "card": card or {},
     }
-    write_json(folder / "config.json", config | _kept(folder, world.config, config["files"][WEIGHTS]))
+    with alone(Path(folder) / "config.json", wait=True):  # as `save_controller`
+        write_bytes(folder / WEIGHTS, data)
+        write_json(folder / "config.json", config | _kept(folder, world.config, config["files"][WEIGHTS]))
 
 
 def _kept(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
     """Controllers and files of the bundle in `folder`, if it is of a world with this config and these weights."""
     try:
         known = read_config(folder)
-        same = _typed(WorldConfig, known["world"], folder) == config and known["files"].get(WEIGHTS) == weights
-    except BrokenWorld:
+        if _typed(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
+            return {}
+        if known["controllers"]:
+            _read_controllers(folder, known)
+    except BrokenWorld:  # what is damaged is not kept
         return {}
-    return {key: known[key] for key in ("files", "coming", "controllers") if key in known} if same else {}
+    return {key: known[key] for key in ("files", "coming", "controllers") if key in known}
 
 
 def save_controller(
