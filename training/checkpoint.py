@@ -114,6 +114,8 @@ def load_checkpoint(
             owner = parameters[parameter]
             if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
                 raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
+            if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
+                raise ValueError(f"{name} of {float(value)}")
             # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
             slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value)))
         model.load_state_dict(_below("model/", tensors))
