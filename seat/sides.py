@@ -67,6 +67,7 @@ class Dream(Side):
         super().begin(seed, options)
         self.before = self.after = self.state.latents
         self.end_probability = 0.0
+        self.drawn: tuple[torch.Tensor, int, NDArray[np.uint8]] | None = None  # what was seen last, and when
 
     def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
         """One step of M."""
@@ -84,9 +85,11 @@ class Dream(Side):
         self.before = self.after = self.state.latents
 
     def frame(self, phase: int) -> NDArray[np.uint8]:
-        """V's picture."""
-        latents = torch.lerp(self.before, self.after, phase / self.world.config.frame_skip)
-        return self.world.decode(latents)[0].cpu().numpy()
+        """V's picture, kept as long as it is looked at: a paused dream costs nothing, nor does a recorded one twice."""
+        if self.drawn is None or self.drawn[0] is not self.after or self.drawn[1] != phase:
+            latents = torch.lerp(self.before, self.after, phase / self.world.config.frame_skip)
+            self.drawn = self.after, phase, self.world.decode(latents)[0].cpu().numpy()
+        return self.drawn[2]
 
 
 class Game(Side):
