@@ -24,6 +24,7 @@ from wm_envs.worlds import load_world
 
 LARGEST = 1 << 34  # bytes
 LARGEST_STEP = 1 << 40
+SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
 
 def save_checkpoint(
@@ -106,8 +107,7 @@ def load_checkpoint(
             raise ValueError(f"step {step}")
         parameters = dict(model.named_parameters())
         of_optimizer = _below("optimizer/", tensors)
-        names = {name.split("/", 1)[0] for name in of_optimizer}
-        if of_optimizer.keys() != {f"{slot}/{parameter}" for slot in names for parameter in parameters}:
+        if of_optimizer and of_optimizer.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
             raise ValueError("an optimizer that lacks some of its state")
         for name, value in of_optimizer.items():
             slot, parameter = name.split("/", 1)
