@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 TIMES = {
-    "kill": {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3, "run": 2},
+    "kill": {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3, "run": 1},
     "full": {"collect": 4, "vision": 2, "memory": 3, "evolve": 2, "ppo": 2, "evaluate": 2, "run": 1},
     "readonly": {"collect": 3, "evolve": 2},
     "vanish": {"collect": 3, "evolve": 2},

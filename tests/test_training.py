@@ -19,7 +19,7 @@ from training import checkpoint, episodes, evolve, memory, vision
 from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
 from training.evolve import EvolveOptions, Search, population_actor
 from training.memory import MemoryOptions, calibrate
-from training.options import remember
+from training.options import as_json, remember
 from training.rollouts import Part, RolloutStore
 from training.sequences import join
 from training.vision import VisionOptions
@@ -416,3 +416,15 @@ def test_where_none_died_nothing_is_calibrated(tmp_path: Path) -> None:
     parts = [Part(0, Path(), np.zeros((40, 1), np.float32), np.array([40], np.int32), np.array([False]), {})]
     memory = tiny_model().memory
     assert calibrate(memory, join(parts, [(torch.zeros(40, 4).half(), torch.zeros(40, 4).half())], 1)) == {}
+
+
+def test_an_option_that_came_later_is_not_held_against_a_run(tmp_path: Path) -> None:
+    record, options = tmp_path / "vision.json", vision_options(tmp_path)
+    before = {name: value for name, value in as_json(options).items() if name != "rounds"}
+    record.write_text(json.dumps(before))
+    remember(record, dataclasses.replace(options, rounds=2))
+    with pytest.raises(OptionsDiffer, match="rounds 2 -> 3"):
+        remember(record, dataclasses.replace(options, rounds=3))
+    record.write_text("{}")
+    with pytest.raises(OptionsDiffer, match="batches None -> 6"):
+        remember(record, options)

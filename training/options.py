@@ -104,7 +104,9 @@ def remember(path: Path, options: Any) -> None:
     given = as_json(options)
     fields = [field for field in dataclasses.fields(options) if field.metadata.get("identity")]
     if path.exists():
-        before = given | read_record(path)
+        record = read_record(path)
+        known = any(field.name in record for field in fields)  # else it is the record of something else
+        before = (given if known else dict.fromkeys(given)) | record
         differing = {f.name: (before[f.name], given[f.name]) for f in fields if before[f.name] != given[f.name]}
         if differing:
             shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())
