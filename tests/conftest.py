@@ -1,19 +1,24 @@
-"""A small random world and a synthetic store, so that the suite needs neither a game nor training."""
+"""Small random worlds, a synthetic store and other helpers, so that the suite needs neither a game nor training."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from wm_envs.controller import ControllerConfig
+from wm_envs.dream import DreamVectorEnv
 from wm_envs.memory import MDNRNN, MemoryConfig
 from wm_envs.vision import ConvVAE, VisionConfig
 from wm_envs.world_model import WorldConfig, WorldModel
@@ -137,3 +142,97 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_memory(**changes: object) -> WorldConfig:
     """The tiny world's config with another M."""
     return dataclasses.replace(TINY, memory=dataclasses.replace(TINY.memory, **changes))  # type: ignore[arg-type]
+
+
+def vision_options(run: Path, **changes: Any) -> Any:
+    """A few batches of V with `tiny_vision`."""
+    from training.vision import VisionOptions
+
+    return VisionOptions(run=run, latent=4, batches=6, batch=16, checkpoint_every=3, **changes)
+
+
+def memory_options(run: Path, **changes: Any) -> Any:
+    """A few steps of a small M."""
+    from training.memory import MemoryOptions
+
+    sizes = {
+        "hidden": 8,
+        "mixtures": 3,
+        "lanes": 4,
+        "window": 8,
+        "steps": 6 * 4 * 8,
+        "checkpoint_every": 3,
+        "workers": 1,
+    }
+    return MemoryOptions(run=run, **sizes | changes)
+
+
+def evolve_options(run: Path, **changes: Any) -> Any:
+    """A few generations of a small population."""
+    from training.evolve import EvolveOptions
+
+    sizes = {"generations": 4, "population": 4, "rollouts": 2, "validate_every": 2, "validate_episodes": 0}
+    return EvolveOptions(run=run, **sizes | changes)
+
+
+def steps_of(env: DreamVectorEnv, steps: int) -> Any:
+    """Steps with random actions: (observations, rewards, done, infos) of each, and the observations before it."""
+    env.action_space.seed(0)
+    before, _ = env.reset(seed=2)
+    for _ in range(steps):
+        observations, rewards, terminated, truncated, infos = env.step(env.action_space.sample())
+        yield before, observations, rewards, terminated | truncated, infos
+        before = observations
+
+
+LATENT, HIDDEN = 4, 8  # of `make_world`
+
+
+def make_world(folder: Path, end_bias: float = -50.0, controller: bool = True) -> str:
+    """A random world whose dreams never end, or (end_bias=50) end at once; its controller always goes right."""
+    torch.manual_seed(0)
+    vision, memory = VisionConfig(LATENT, (4, 4, 8, 8)), MemoryConfig(latent=LATENT, hidden=HIDDEN)
+    config = WorldConfig(vision=vision, memory=memory)
+    rnn = MDNRNN(memory)
+    with torch.no_grad():
+        bias = rnn.head.bias
+        end = int(rnn.split(torch.arange(len(bias)).float()).end)  # which output is the logit of the end
+        rnn.head.weight[end] = 0
+        bias[end] = end_bias
+    first = torch.randn(5, LATENT)
+    save_world(folder, WorldModel(config, ConvVAE(vision), rnn, first, first - 3))
+    if controller:
+        policy = ControllerConfig(LATENT, HIDDEN)
+        parameters = torch.zeros(policy.parameters)
+        parameters[-1] = 3.0
+        save_controller(folder, "right", policy, parameters)
+    return str(folder)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> str:
+    """The folder of a `make_world`."""
+    return make_world(tmp_path / "world")
+
+
+def make_player(world: str, driver: str = "you", controller: bool = True, rest: int = 2) -> Any:
+    """A player of `make_world`'s dream, or of any other's."""
+    import play
+
+    env = gym.make("WMDream-v0", world=world, render_mode="rgb_array")
+    return play.Player(env, driver, play.find_controller(world, None) if controller else None, 0, rest)
+
+
+def load_benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("car_racing_benchmark", ROOT / "benchmarks" / "car_racing.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def held(seed: int, steps: int) -> np.ndarray:
+    """Random actions (T, 3), each held for a while, mostly on the gas: spins, skids, grass."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.uniform((-1, 0, -2), (1, 1, 1), (steps, 3)).clip((-1, 0, 0), 1)
+    return np.repeat(blocks, rng.integers(1, 40, steps), axis=0)[:steps].astype(np.float32)

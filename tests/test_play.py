@@ -1,61 +1,23 @@
-"""play.py: every key by posted events on a dummy display, the headless GIF, and mistakes of the user's."""
+"""play.py: every key by posted events on a dummy display, and what is seen."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
-import torch
+from conftest import ROOT, make_player, make_world
 
 pygame = pytest.importorskip("pygame")
-Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL.Image")
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # play.py belongs to the repository, not to the package
 
 import play  # noqa: E402
 from seat.player import HELP  # noqa: E402
-from wm_envs.controller import ControllerConfig  # noqa: E402
-from wm_envs.memory import MDNRNN, MemoryConfig  # noqa: E402
-from wm_envs.vision import ConvVAE, VisionConfig  # noqa: E402
-from wm_envs.world_model import WorldConfig, WorldModel  # noqa: E402
-from wm_envs.worlds import save_controller, save_world  # noqa: E402
-
-LATENT, HIDDEN = 4, 8
-
-
-def make_world(folder: Path, end_bias: float = -50.0, controller: bool = True) -> str:
-    """A random world whose dreams never end, or (end_bias=50) end at once; its controller always goes right."""
-    torch.manual_seed(0)
-    vision, memory = VisionConfig(LATENT, (4, 4, 8, 8)), MemoryConfig(latent=LATENT, hidden=HIDDEN)
-    config = WorldConfig(vision=vision, memory=memory)
-    rnn = MDNRNN(memory)
-    with torch.no_grad():
-        bias = rnn.head.bias
-        end = int(rnn.split(torch.arange(len(bias)).float()).end)  # which output is the logit of the end
-        rnn.head.weight[end] = 0
-        bias[end] = end_bias
-    first = torch.randn(5, LATENT)
-    save_world(folder, WorldModel(config, ConvVAE(vision), rnn, first, first - 3))
-    if controller:
-        policy = ControllerConfig(LATENT, HIDDEN)
-        parameters = torch.zeros(policy.parameters)
-        parameters[-1] = 3.0
-        save_controller(folder, "right", policy, parameters)
-    return str(folder)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> str:
-    return make_world(tmp_path / "world")
 
 
 @pytest.fixture
@@ -65,11 +27,6 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[play.Screen]:
     assert screen.open("test")
     yield screen
     pygame.quit()
-
-
-def make_player(world: str, driver: str = "you", controller: bool = True, rest: int = 2) -> play.Player:
-    env = gym.make("WMDream-v0", world=world, render_mode="rgb_array")
-    return play.Player(env, driver, play.find_controller(world, None) if controller else None, 0, rest)
 
 
 def send(screen: play.Screen, player: play.Player, key: int, kind: int | None = None, **more: Any) -> None:
@@ -299,120 +256,3 @@ def test_random_play_holds_and_repeats_with_its_seed(world: str, monkeypatch: py
     assert runs[0] == runs[1]
     assert set(runs[0]) == {-1.0, 0.0, 1.0}
     assert np.count_nonzero(np.diff(runs[0])) < 100
-
-
-# --- the command line --------------------------------------------------------------------------------------
-
-
-def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "deep" / "recordings"
-    code = play.main(
-        ["--world", world, "--headless", "--record", str(folder), "--steps", "70", "--seed", "1", "--json"]
-    )
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert code == 0
-    assert result == {"steps": 70, "episodes": 0, "scores": [], "gif": str(folder / "dream.gif")}
-    assert [path.name for path in folder.iterdir()] == ["dream.gif"]
-    with Image.open(folder / "dream.gif") as gif:
-        assert gif.size == (320, 320)
-        assert 20 <= gif.n_frames <= 35
-        durations = 0
-        for index in range(gif.n_frames):
-            gif.seek(index)
-            durations += gif.info["duration"]
-    assert durations == pytest.approx(2000, abs=60)  # 70 tics at 35 a second
-
-
-def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    world = make_world(tmp_path / "short", end_bias=50.0, controller=False)
-    argv = ["--world", world, "--headless", "--record", str(tmp_path), "--steps", "12", "--json"]
-    assert play.main(argv) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["scores"] == [2.5, 2.5, 2.5]
-
-
-def test_a_long_recording_is_thinned(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seat.recorder.GIF_FRAMES", 10)
-    recorder, screen, player = play.Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
-    play.run(player, screen, recorder, None, 100, window=False)
-    assert len(recorder.pictures) <= 15
-    assert recorder.stride * len(recorder.pictures) == pytest.approx(100, abs=recorder.stride)
-
-
-def test_a_window_plays_at_the_game_s_speed_and_records(
-    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    waits = []
-
-    class Clock:
-        def tick(self, rate: float) -> None:
-            waits.append(rate)
-
-    monkeypatch.setattr(pygame.time, "Clock", Clock)
-    assert play.main(["--world", world, "--steps", "9", "--temperature", "1.3", "--record", str(tmp_path)]) == 0
-    assert waits == [35] * 9
-    assert (tmp_path / "dream.gif").is_file()
-
-
-def test_no_display_says_so_and_records(
-    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(play.Screen, "open", lambda self, title, sides: False)
-    monkeypatch.chdir(tmp_path)
-    assert play.main(["--world", world, "--steps", "5"]) == 0
-    assert "--headless" in capsys.readouterr().out.splitlines()[0]
-    assert (tmp_path / "recordings" / "dream.gif").is_file()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have a display")
-def test_sdl_s_invisible_display_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    assert play.Screen().open("test") is False
-    pygame.quit()
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--world", "nowhere"], "world: got nowhere"),
-        (["--temperature", "0"], "temperature: got 0.0"),
-        (["--temperature", "nan"], "temperature: got nan"),
-        (["--temperature", "3.5"], "temperature: got 3.5"),
-        (["--temperature", "hot"], "'hot'"),
-        (["--steps", "0"], "steps: got 0"),
-        (["--steps", "-5"], "steps: got -5"),
-        (["--seed", "-1"], "seed: got -1"),
-        (["--driver", "nobody"], "nobody"),
-        (["--driver", "you", "--headless"], "driver: got you"),
-        (["--unknown"], "--unknown"),
-    ],
-)
-def test_mistakes_are_said_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert play.main(argv) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert said in lines[0]
-
-
-def test_a_folder_that_cannot_be_written(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("in the way")
-    assert play.main(["--world", world, "--headless", "--record", str(tmp_path / "file" / "x")]) == 2
-    assert "record: got" in capsys.readouterr().err
-
-
-def test_a_controller_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    world = make_world(tmp_path / "world", controller=False)
-    assert play.main(["--world", world, "--headless", "--driver", "controller", "--record", str(tmp_path)]) == 2
-    assert "controller: got none" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("module", "name"), [("pygame", "pygame"), ("PIL", "PIL")])
-def test_a_missing_package_is_named_with_its_pip_line(module: str, name: str) -> None:
-    code = f"import sys; sys.modules[{module!r}] = None; import play; sys.exit(play.main([]))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
-    assert name in done.stderr
-    assert "pip install 'wm-envs[play]'" in done.stderr
-    assert "Traceback" not in done.stderr

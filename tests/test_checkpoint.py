@@ -1,0 +1,63 @@
+"""What all stages train with: checkpoints of finite weights only, rates within their bounds, and generators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import checkpoint
+from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
+from wm_envs.errors import BrokenStore, Diverged
+
+
+@pytest.mark.parametrize(("warm", "last"), [(0.1, 0.01), (0.03, 0.03), (0.5, 0.5)])
+def test_one_cycle_stays_in_its_bounds(warm: float, last: float) -> None:
+    rates = [one_cycle(progress, 2.0, warm, last) for progress in np.linspace(0, 1, 1001)]
+    top = int(np.argmax(rates))
+    assert min(rates) > 0 and max(rates) <= 2.0 and rates[0] == pytest.approx(0.08)
+    assert rates[top] == pytest.approx(2.0, rel=0.01) and rates[-1] == pytest.approx(2.0 * last)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert one_cycle(1.5, 2.0, warm, last) == pytest.approx(2.0 * last)
+
+
+def test_a_checkpoint_never_holds_what_is_not_finite(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    save_checkpoint(tmp_path / "c", model, optimizer, 1)
+    before = (tmp_path / "c").read_bytes()
+    with torch.no_grad():
+        model.bias[0] = float("nan")
+    with pytest.raises(Diverged, match="finite weights"):
+        save_checkpoint(tmp_path / "c", model, optimizer, 2)
+    assert (tmp_path / "c").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_or_gradient_that_is_not_finite_stops_the_stage(value: float) -> None:
+    with pytest.raises(Diverged, match="loss"):
+        checkpoint.total_loss(torch.tensor(value))
+    model = torch.nn.Linear(2, 2)
+    (model(torch.ones(2)).sum() * value).backward()
+    with pytest.raises(Diverged, match="gradient"):
+        checkpoint.clip_gradients(model, 1.0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "another model", "no checkpoint"])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
+    path, model = tmp_path / "c", torch.nn.Linear(2, 2)
+    saved = torch.nn.Linear(3, 2) if damage == "another model" else model
+    save_checkpoint(path, saved, torch.optim.SGD(saved.parameters()), 1)
+    if damage == "no checkpoint":
+        path.unlink()
+    elif damage != "another model":
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else 60])
+    with pytest.raises(BrokenStore, match=str(path)):
+        load_checkpoint(path, model)
+
+
+def test_steps_have_generators_of_their_own() -> None:
+    generators = [checkpoint.generator(seed, step) for seed in range(4) for step in range(50)]
+    assert len({float(torch.rand(1, generator=generator)) for generator in generators}) == 200

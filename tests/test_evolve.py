@@ -1,0 +1,125 @@
+"""C: a resumed search is the uninterrupted one, candidates dream the same dreams, damaged histories are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY_CONTROLLER, evolve_options, tiny_model
+
+from training import episodes, evolve
+from training.evolve import Search, population_actor
+from wm_envs.controller import act
+from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.worlds import load_controller, read_config
+
+
+@pytest.fixture
+def bred_runs(tiny_world: Path, tmp_path: Path) -> list[Path]:
+    folders = [tmp_path / name for name in ("whole", "resumed")]
+    for run in folders:
+        shutil.copytree(tiny_world, run / "world")
+    return folders
+
+
+def history(run: Path, name: str = "controller") -> list[dict[str, Any]]:
+    return json.loads((run / "evolve" / name / "history.json").read_text())["generations"]
+
+
+def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
+    whole, resumed = bred_runs
+    metrics = evolve.main(evolve_options(whole))
+    evolve.main(evolve_options(resumed, generations=2))
+    assert evolve.main(evolve_options(resumed)) == metrics
+    assert len(history(whole)) == 4
+    assert history(whole) == history(resumed)
+    assert torch.equal(load_controller(whole / "world")[1], load_controller(resumed / "world")[1])
+
+
+def test_the_best_validated_mean_is_saved(bred_runs: list[Path]) -> None:
+    run = bred_runs[0]
+    evolve.main(evolve_options(run, name="best"))
+    best = max((entry for entry in history(run, "best") if "dream" in entry), key=lambda entry: entry["dream"]["mean"])
+    config, parameters = load_controller(run / "world", "best")
+    assert config == TINY_CONTROLLER and parameters.tolist() == pytest.approx(best["parameters"])
+    assert list(read_config(run / "world")["controllers"]) == ["controller", "best"], "the others stay"
+
+
+def test_fewer_generations_than_are_done_are_no_crash(bred_runs: list[Path]) -> None:
+    run = bred_runs[0]
+    evolve.main(evolve_options(run, generations=3, validate_every=10))
+    entries = history(run)
+    for entry in entries:
+        entry.pop("dream", None), entry.pop("parameters", None)  # as if interrupted before a validation
+    (run / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
+    evolve.main(evolve_options(run, generations=3, validate_every=10))
+
+
+NO_GENERATION = ['{"scores": [1]}', '{"fitness": [1, 2]}', '{"fitness": 0}', "3"]
+DAMAGED = ["", "[{", "{}", "[]", '{"generations": 3}', '{"generations": [], "crc32": "0"}',
+           *['{"generations": [' + entry + "]}" for entry in NO_GENERATION]]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_history_is_refused(bred_runs: list[Path], text: str) -> None:
+    run = bred_runs[0]
+    evolve.main(evolve_options(run, generations=1))
+    (run / "evolve" / "controller" / "history.json").write_text(text)
+    with pytest.raises(BrokenStore, match=r"history\.json"):
+        evolve.main(evolve_options(run))
+
+
+@pytest.mark.parametrize("rollouts", [1, 3, 16])
+def test_scores_do_not_depend_on_dropping_ended_lanes(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
+    world = tiny_model()
+    candidates = np.random.default_rng(0).normal(size=(6, 13))
+    scores = []
+    for share in (0.0, 0.8, 1.0):
+        monkeypatch.setattr(episodes, "COMPACT_BELOW", share)
+        actor = population_actor(TINY_CONTROLLER, candidates, rollouts)
+        scores.append(episodes.dream_episodes(world, actor, "zh", 6, rollouts, 1.0, seed=3))
+    assert scores[0].shape == (6, rollouts) and (rollouts < 16 or len(np.unique(scores[0])) > 3)
+    assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])
+
+
+def test_every_candidate_dreams_the_same_dreams() -> None:
+    world, one = tiny_model(), np.random.default_rng(0).normal(size=13)
+    actor = population_actor(TINY_CONTROLLER, np.stack([one, one, one]), 4)
+    scores = episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=3)
+    assert (scores == scores[0]).all()
+    assert not np.array_equal(scores[0], episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=4)[0])
+
+
+def test_population_actor_is_act() -> None:
+    candidates, features = np.random.default_rng(0).normal(size=(3, 13)), torch.randn(4, 12)
+    actions = population_actor(TINY_CONTROLLER, candidates, 2)(features, torch.tensor([0, 3, 4, 5]), 0)
+    for row, who in enumerate((0, 1, 2, 2)):
+        alone = act(TINY_CONTROLLER, torch.tensor(candidates[who], dtype=torch.float32), features[row : row + 1])
+        torch.testing.assert_close(actions[row : row + 1], alone)
+
+
+def test_search_climbs_and_is_its_seed() -> None:
+    def climb(seed: int) -> np.ndarray:
+        search = Search(np.zeros(3), 0.5, 8, seed)
+        for _ in range(60):
+            search.tell(-((search.ask() - [1, 2, 3]) ** 2).sum(1))
+        return search.mean
+
+    assert climb(0) == pytest.approx([1, 2, 3], abs=0.05)
+    np.random.seed(1)  # noqa: NPY002 (whatever the global generator does)
+    assert np.array_equal(climb(0), climb(0)) and not np.array_equal(climb(0), climb(1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_search_refuses_what_is_not_finite(bad: float) -> None:
+    search = Search(np.zeros(3), 0.5, 4, 0)
+    search.ask()
+    mean = search.mean.copy()
+    with pytest.raises(Diverged, match="fitness"):
+        search.tell(np.array([1.0, bad, 0.0, 2.0]))
+    assert np.array_equal(search.mean, mean)

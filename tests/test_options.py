@@ -1,0 +1,49 @@
+"""The record of a run's options: it goes on with its own only, and a record that cannot be read is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import evolve_options, memory_options, vision_options
+
+from training.options import as_json, remember
+from wm_envs.errors import BrokenStore, OptionsDiffer
+
+
+@pytest.mark.parametrize(("first", "second", "named"), [
+    (evolve_options(Path("r")), evolve_options(Path("r"), sigma=0.2), "sigma 0.1 -> 0.2"),
+    (vision_options(Path("r")), vision_options(Path("r"), seed=1), "seed 0 -> 1"),
+    (memory_options(Path("r")), memory_options(Path("r"), lanes=8), "lanes 4 -> 8"),
+], ids=["evolve", "vision", "memory"])  # fmt: skip
+def test_a_run_goes_on_with_its_own_options_only(tmp_path: Path, first: Any, second: Any, named: str) -> None:
+    path = tmp_path / "options.json"
+    remember(path, first)
+    before = path.read_bytes()
+    with pytest.raises(OptionsDiffer, match=named):
+        remember(path, second)
+    assert path.read_bytes() == before
+    changed = dataclasses.replace(first, run=Path("elsewhere"))
+    remember(path, changed)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_options_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "options.json").write_text(text)
+    with pytest.raises(BrokenStore, match=r"options\.json"):
+        remember(tmp_path / "options.json", evolve_options(Path("r")))
+
+
+def test_an_option_that_came_later_is_not_held_against_a_run(tmp_path: Path) -> None:
+    record, options = tmp_path / "vision.json", vision_options(tmp_path)
+    before = {name: value for name, value in as_json(options).items() if name != "rounds"}
+    record.write_text(json.dumps(before))
+    remember(record, dataclasses.replace(options, rounds=2))
+    with pytest.raises(OptionsDiffer, match="rounds 2 -> 3"):
+        remember(record, dataclasses.replace(options, rounds=3))
+    record.write_text("{}")
+    with pytest.raises(OptionsDiffer, match="batches None -> 6"):
+        remember(record, options)
