@@ -34,7 +34,10 @@ def run(own_world: Path) -> Path:
     done = {"evolve": {"dream": score}, "fidelity": {"temperature": 1.0, "spearman": 0.9, "policies": rows}}
     results = {"round 0": done, "evaluate": score, "world": "here & there"}
     (folder / "results.json").write_text(json.dumps(results))
-    (folder / "transfer.json").write_text(json.dumps({"rows": rows}))
+    for name in ("transfer", "learners"):
+        (folder / name).mkdir()
+        (folder / name / "rows.json").write_text(json.dumps({"rows": rows}))
+        rows = [row | {"curve": [[1000, 200.0], [2000, 300.0]]} for row in rows]
     return folder
 
 
@@ -42,9 +45,9 @@ def test_it_shows_what_is_there(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["V: real frames and what it makes of them"] and "Not there yet" in page
+    assert found["missing"] == ["What C needs", "V: real frames and what it makes of them"] and "Not there yet" in page
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
-    assert page.count("<svg") == 4 and page.count("data:image/png") == 3
+    assert page.count("<svg") == 6 and page.count("data:image/png") == 3
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "nothing is fetched"
     assert {path for path in run.rglob("*") if path.is_file()} - before == {run / "report.html"}
 
@@ -56,7 +59,7 @@ def test_it_says_what_is_broken_and_what_is_missing(run: Path, tmp_path: Path) -
     page = (tmp_path / "other.html").read_text()
     assert page.count("Unreadable") == 2 and "The population" in found["missing"]
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 8
+    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 10
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportOptions(tmp_path / "nowhere"))
 

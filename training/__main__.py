@@ -22,6 +22,7 @@ STAGES = {  # stage -> its options class; the module is training/STAGE.py
     "fidelity": "FidelityOptions",
     "transfer": "TransferOptions",
     "ablate": "AblateOptions",
+    "compare": "CompareOptions",
     "publish": "PublishOptions",
     "run": "RunOptions",
     "check": "CheckOptions",

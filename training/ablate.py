@@ -7,16 +7,17 @@ Schmidhuber compare z alone, with and without a hidden layer, and the full model
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import evaluate, ppo
-from training.options import count, game_settings, stage_option
-from training.transfer import as_markdown, untrained_memory
-from wm_envs.files import alone, write_json, write_text
-from wm_envs.spaces import how_to_open
-from wm_envs.worlds import load_world, save_world
+from training import ppo
+from training.evaluate import bred
+from training.options import count, stage_option
+from training.policies import random_play
+from training.tables import Learnt, Table, TableOptions, untrained_memory
+from wm_envs.worlds import save_world
 
 SEEN = {  # row of the table -> what C observes, whether it has hidden layers, whether M has learnt
     "z and h, hidden layer": ("zh", True, True),
@@ -29,57 +30,36 @@ SEEN = {  # row of the table -> what C observes, whether it has hidden layers, w
 
 
 @dataclass
-class AblateOptions:
+class AblateOptions(TableOptions):
     """Learn in the real game on each kind of features of RUN/world; all are played on the test seeds."""
 
     run: Path = stage_option("runs/carracing", "run folder with a world")
-    steps: int = stage_option(400_000, "steps of PPO in the real game, each")
-    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers, where it has some")
-    validate_every: int = stage_option(24, "updates between validations in the real game")
-    validate_episodes: int = stage_option(32, "real episodes in a validation")
-    episodes: int = stage_option(100, "real episodes of every entry, on test seeds")
-    drawing: str = stage_option("", "how the game draws itself at last (default: as scores are measured)")
-    workers: int = stage_option(0, "processes (0: one a core)")
-    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    seed: int = stage_option(0, "of the weights and of the games")
+    steps: int = stage_option(400_000, "steps of PPO in the real game, each", True)
+    validate_every: int = stage_option(24, "updates between validations in the real game", True)
 
 
 def main(options: AblateOptions) -> dict[str, Any]:
-    """Rows of the table; also written to RUN/ablations.json and RUN/ablations.md."""
-    for name in ("steps", "validate_every", "validate_episodes", "episodes"):
+    """Rows of the table, which are also kept in RUN/ablations."""
+    options.checked()
+    for name in ("steps", "validate_every", "validate_episodes"):
         count(name, getattr(options, name))
-    for name in ("workers", "seed"):
-        count(name, getattr(options, name), 0)
-    for width in options.units:
-        count("units", width)
     run = Path(options.run)
-    with alone(run / "ablations.json"):
-        world = load_world(run / "world")
-        how_to_open(world.task, options.drawing or None, game_settings(()))
-        blank = run / "untrained"
-        save_world(blank / "world", untrained_memory(world, options.seed), {"memory": "untrained, for an ablation"})
-        rows = []
+    with Table("ablations", options) as table:
+        blank = untrained_memory(table.world, options.seed)
+        save_world(run / "untrained" / "world", blank, {"memory": "untrained, for an ablation"})
         for row, (observation, hidden, trained) in SEEN.items():
-            where = run if trained else blank
-            name = f"ablation-{observation}-{'hidden' if hidden else 'linear'}"
-            ppo.main(ppo.PpoOptions(
-                run=where, name=name, steps=options.steps, observation=observation,
-                units=tuple(options.units) if hidden else (), validate_every=options.validate_every,
-                validate_episodes=options.validate_episodes, workers=options.workers, ray=options.ray,
-                seed=options.seed, **ppo.IN_THE_GAME,
-            ))  # fmt: skip
-            rows.append({"policy": row, "real": _played(options, where / "world", name)})
-            write_json(run / "ablations.json", {"rows": rows})
-        rows.append({"policy": "random", "real": _played(options, run / "world", "random")})
-        write_json(run / "ablations.json", {"rows": rows})
-    write_text(run / "ablations.md", as_markdown(rows))
-    print(as_markdown(rows))
-    return {"rows": rows}
+            where = run if trained else run / "untrained"
+            table.row(row, functools.partial(_learn, options, where, observation, hidden))
+        table.row("random", lambda: Learnt(run / "world", random_play(table.world.task)))
+        return table.finish()
 
 
-def _played(options: AblateOptions, world: Path, controller: str) -> dict[str, Any]:
-    """A controller's scores on the test seeds."""
-    return evaluate.main(evaluate.EvaluateOptions(
-        world=str(world), controller=controller, episodes=options.episodes, drawing=options.drawing,
-        workers=options.workers, ray=options.ray,
+def _learn(options: AblateOptions, where: Path, observation: str, hidden: bool) -> Learnt:
+    """A driver that learns in the real game on what it observes."""
+    name = f"ablation-{observation}-{'hidden' if hidden else 'linear'}"
+    ppo.main(ppo.PpoOptions(
+        run=where, name=name, steps=options.steps, observation=observation,
+        units=tuple(options.units) if hidden else (), validate_every=options.validate_every,
+        **ppo.IN_THE_GAME, **options.shared(),
     ))  # fmt: skip
+    return Learnt(where / "world", bred(where / "world", name))

@@ -152,7 +152,7 @@ def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     for policy in battery:
         act, observation = actor(policy, world.task, list(range(128)), world.config.frame_skip)
         dreams = dream_episodes(world, act, observation, 1, 128, world.config.temperature, UNSEEN_DREAMS)
-        means.append([real[policy.name].mean(), dreams.mean()])
+        means.append([real[policy.name].mean(), dreams.returns.mean()])
     ((kind, value),) = distance(world.task, np.array(means)).items()
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
     found = f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})"

@@ -22,6 +22,13 @@ TILE = 8  # real games that share a batch of V; fixed, so that results do not de
 COMPACT_BELOW = 0.8  # lanes that ended are dropped when fewer than this share goes on
 
 
+class Dreams(NamedTuple):
+    """Whole dreams, played."""
+
+    returns: NDArray[np.float32]  # (groups, rollouts)
+    steps: int  # that all of them took together
+
+
 def dream_episodes(
     world: WorldModel,
     act: Act,
@@ -31,8 +38,8 @@ def dream_episodes(
     temperature: float | torch.Tensor,
     seed: int,
     observer: WorldModel | None = None,
-) -> NDArray[np.float32]:
-    """Returns (groups, rollouts) of dreams in one batch; rollout r dreams alike in every group.
+) -> Dreams:
+    """Dreams of (groups, rollouts) in one batch; rollout r dreams alike in every group.
 
     All groups share the starts and the random numbers of rollout r, so that candidates of a
     population are compared on the same dreams. `temperature` is one number or (rollouts, 1). With an
@@ -43,7 +50,7 @@ def dream_episodes(
     state = world.start(rollouts, generator).select(lanes % rollouts)
     returns = torch.zeros(groups * rollouts)
     warmth = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
-    alive = torch.ones(len(lanes), dtype=torch.bool)
+    alive, steps = torch.ones(len(lanes), dtype=torch.bool), 0
     seen = state if observer is None else observer.begin(state.latents)._replace(ticks=state.ticks)
     for step in range(-(-(world.task.tick_limit - world.config.opening) // world.config.frame_skip)):
         which = lanes % rollouts
@@ -57,13 +64,14 @@ def dream_episodes(
         else:
             seen = state
         returns[lanes] += outcome.reward * alive
+        steps += int(alive.sum())
         alive &= ~outcome.end
         going = int(alive.sum())
         if going == 0:
             break
         if going < COMPACT_BELOW * len(lanes):
             state, seen, lanes, alive = state.select(alive), seen.select(alive), lanes[alive], alive[alive]
-    return as_returns(world.task, returns.view(groups, rollouts).numpy())
+    return Dreams(as_returns(world.task, returns.view(groups, rollouts).numpy()), steps)
 
 
 @dataclass(frozen=True)

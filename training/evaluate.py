@@ -12,7 +12,7 @@ import numpy as np
 from training.episodes import real_episodes
 from training.evolve import summary
 from training.options import count, game_settings, stage_option
-from training.policies import Bred, Policy, Script
+from training.policies import Bred, Policy, random_play
 from training.pool import Workers
 from wm_envs.files import write_text
 from wm_envs.spaces import how_to_open
@@ -43,6 +43,19 @@ def bred(world: str | Path, name: str = "") -> Bred:
     return Bred(name or "controller", config, tuple(parameters.tolist()))
 
 
+def score(
+    folder: Path, policy: Policy, seeds: list[int], workers: Workers, how: dict[str, Any]
+) -> tuple[dict[str, float], list[float]]:
+    """Summary of a policy's real episodes on `seeds`, with the share that reached the goal where the game has one, and
+    the scores themselves."""
+    played = real_episodes(folder, [policy], seeds, workers, how)[policy.name]
+    scores = [episode.score for episode in played]
+    found = summary(np.array(scores))
+    if get_task(read_config(folder)["world"]["task"]).reward_unit:
+        found["finished"] = sum(episode.finished for episode in played) / len(played)
+    return found, scores
+
+
 def main(options: EvaluateOptions) -> dict[str, Any]:
     """Mean, standard deviation, 95% interval, 10th percentile and, where there is a goal, the share that reached it."""
     count("episodes", options.episodes)
@@ -50,18 +63,11 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
     count("workers", options.workers, 0)
     folder = resolve(options.world)
     task = get_task(read_config(folder)["world"]["task"])
-    policy: Policy
-    if options.controller == "random":
-        policy = Script("random", "hold", *task.hold_scales[0])
-    else:
-        policy = bred(folder, options.controller)
+    policy = random_play(task) if options.controller == "random" else bred(folder, options.controller)
     how = how_to_open(task, options.drawing or None, game_settings(options.settings))
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
-    played = real_episodes(folder, [policy], seeds, Workers(options.workers, options.ray), how)[policy.name]
-    scores = [episode.score for episode in played]
-    result = {"world": str(options.world), "controller": policy.name, "game": how} | summary(np.array(scores))
-    if task.reward_unit:
-        result["finished"] = sum(episode.finished for episode in played) / len(played)
+    found, scores = score(folder, policy, seeds, Workers(options.workers, options.ray), how)
+    result = {"world": str(options.world), "controller": policy.name, "game": how} | found
     if options.scores:
         each = {str(seed): score for seed, score in zip(seeds, scores, strict=True)}
         write_text(Path(options.scores), json.dumps(result | {"scores": each}, indent=1) + "\n")

@@ -23,7 +23,7 @@ from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
 from wm_envs.controller import OBSERVATIONS, ControllerConfig, act
-from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import alone, write_json
 from wm_envs.spaces import one_of
 from wm_envs.world_model import WorldModel
@@ -45,6 +45,7 @@ class EvolveOptions:
     name: str = stage_option("controller", "name of the controller, and of RUN/evolve/NAME", True)
     env: str = stage_option("dream", "where to breed: dream or real", True)
     generations: int = stage_option(60, "generations in all")
+    steps: int = stage_option(0, "breed until the dreams have taken so many steps instead (0: as many as they take)")
     population: int = stage_option(64, "candidates a generation", True)
     rollouts: int = stage_option(16, "episodes each", True)
     temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
@@ -109,6 +110,8 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     for name in ("generations", "population", "rollouts", "validate_every"):
         count(name, getattr(options, name), 2 if name == "population" else 1)
     count("validate_episodes", options.validate_episodes, 0)
+    if count("steps", options.steps, 0) and options.env == "real":
+        raise InvalidOption("steps", options.steps, "0 in the real game", "give --generations, or breed in the dream")
     positive("temperature", options.temperature)
     positive("sigma", options.sigma)
     if options.temperature_high:
@@ -136,30 +139,45 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
     search = Search(mean, options.sigma, options.population, options.seed)
     history = _replay(search, folder / "history.json")
     best = max((entry for entry in history if "validation" in entry), key=merit, default=None)
-    with Progress(f"evolve-{options.name}", options.generations, run, "generations") as progress:
-        progress.skip(len(history))
-        while len(history) < options.generations:
+    total, unit = (options.steps, "steps") if options.steps else (options.generations, "generations")
+    with Progress(f"evolve-{options.name}", total, run, unit) as progress:
+        progress.skip(_bred(options, history))
+        while _bred(options, history) < total:
             generation = len(history)
             candidates = search.ask()
-            scores = _play(options, world, config, candidates, generation)
+            scores, steps = _play(options, world, config, candidates, generation)
             fitness = scores - options.decay * (candidates**2).mean(axis=1)
             search.tell(fitness)
             entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": fitness.tolist()}
-            last = generation + 1 == options.generations
+            entry |= {"steps": steps} if options.env == "dream" else {}
+            last = _bred(options, [*history, entry]) >= total
             if (generation + 1) % options.validate_every == 0 or last:
                 entry |= _validate(options, world, config, search.mean)
                 if best is None or merit(entry) > merit(best):
                     best = entry
             history.append(entry)
             write_json(folder / "history.json", {"generations": history})
-            progress.update(1)
+            progress.update(steps if options.steps else 1)
             shown = {"mean": float(scores.mean()), "best": float(scores.max())}
             progress.log(generation, shown | {k: entry[k]["mean"] for k in ("dream", "validation") if k in entry})
     if best is None:  # resumed to fewer generations than were bred, none of them validated
         best = _validate(options, world, config, search.mean)
     card = {key: best[key] for key in ("dream", "validation") if key in best} | {"temperature": options.temperature}
     save_controller(run / "world", options.name, config, torch.tensor(best["parameters"]), card)
-    return {"generations": len(history), **card}
+    return {"generations": len(history), **card, "curve": _curve(history)}
+
+
+def _bred(options: EvolveOptions, history: list[dict[str, Any]]) -> int:
+    """How far the search is, in the unit it is measured in."""
+    return sum(entry["steps"] for entry in history) if options.steps else len(history)
+
+
+def _curve(history: list[dict[str, Any]]) -> list[list[float]]:
+    """The learning curve in dreams: their steps until each validation, and its mean in the real game."""
+    steps = np.cumsum([entry.get("steps", 0) for entry in history]).tolist()
+    return [
+        [at, entry["validation"]["mean"]] for at, entry in zip(steps, history, strict=True) if "validation" in entry
+    ]
 
 
 def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
@@ -184,19 +202,20 @@ def _play(
     config: ControllerConfig,
     candidates: NDArray[np.float64],
     generation: int,
-) -> NDArray[np.float64]:
-    """Mean return of every candidate, (N,), all on the same episodes."""
+) -> tuple[NDArray[np.float64], int]:
+    """Mean return of every candidate, (N,), all on the same episodes, and the steps of these (0: not counted)."""
     seed = options.seed * 1_000_003 + generation
     if options.env == "real":
         policies = [Bred(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)]
         seeds = [10_000_000 + seed * options.rollouts + r for r in range(options.rollouts)]
         returns = real_returns(Path(options.run) / "world", policies, seeds, Workers(options.workers, options.ray))  # type: ignore[arg-type]
-        return np.array([returns[str(i)].mean() for i in range(len(candidates))])
-    return dream_episodes(
+        return np.array([returns[str(i)].mean() for i in range(len(candidates))]), 0
+    dreams = dream_episodes(
         world, population_actor(config, candidates, options.rollouts), config.observation,
         len(candidates), options.rollouts,
         temperatures(options.temperature, options.temperature_high, options.rollouts), seed, _observer(options),
-    ).mean(axis=1, dtype=np.float64)  # fmt: skip
+    )  # fmt: skip
+    return dreams.returns.mean(axis=1, dtype=np.float64), dreams.steps
 
 
 @functools.cache
@@ -222,8 +241,8 @@ def judge(
     act_for_lanes = population_actor(policy.config, np.array([policy.parameters]), len(warmth))
     dreams = dream_episodes(
         world, act_for_lanes, policy.config.observation, 1, len(warmth), warmth, UNSEEN_DREAMS, observer
-    )[0]
-    card = {"dream": summary(dreams)}
+    )
+    card = {"dream": summary(dreams.returns[0])}
     if episodes:
         card["validation"] = validation(seen_through, policy, episodes, workers)
     return card

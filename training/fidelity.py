@@ -17,8 +17,9 @@ from training.episodes import dream_episodes, real_returns
 from training.evaluate import bred
 from training.evolve import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
 from training.options import count, positive, read_record, stage_option
-from training.policies import Policy, actor, scripts
+from training.policies import Policy, Script, Slipping, actor, scripts
 from training.pool import Workers
+from wm_envs.errors import InvalidOption
 from wm_envs.files import write_json
 from wm_envs.tasks import Task
 from wm_envs.worlds import load_world, read_config, resolve
@@ -31,6 +32,7 @@ class FidelityOptions:
     world: str = stage_option("takecover", "a shipped world's name or a folder")
     controllers: str = stage_option("all", "bred controllers in the battery: all, none, or names, comma separated")
     controllers_of: str = stage_option("", "another world whose controllers to play (default: the same)")
+    slips: tuple[float, ...] = stage_option((), "each of them again with such a share of its steps random (0.2 0.5)")
     episodes: int = stage_option(64, "real episodes of each policy")
     dreams: int = stage_option(512, "dreams of each policy")
     temperature: float = stage_option(1.0, "of the dreams")
@@ -44,19 +46,24 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     for name in ("episodes", "dreams"):
         count(name, getattr(options, name), 2)
     positive("temperature", options.temperature)
+    for share in options.slips:
+        if positive("slips", share) > 1:
+            raise InvalidOption("slips", share, "shares above 0 and up to 1", "give --slips 0.2 0.5, say")
     folder = resolve(options.world)
     world = load_world(folder)
     source = resolve(options.controllers_of) if options.controllers_of else folder
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
-    battery: list[Policy] = [*scripts(world.task), *(bred(source, name) for name in names)]
+    learnt = [bred(source, name) for name in names]
+    slipping = [Slipping(policy, share) for policy in learnt for share in options.slips]
+    battery: list[Policy] = [*scripts(world.task), *learnt, *slipping]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = _real(options, folder, battery, seeds)
     rows = []
     for policy in battery:
         act, observation = actor(policy, world.task, list(range(options.dreams)), world.config.frame_skip)
-        dream = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)[0]
-        rows.append({"policy": policy.name, "real": summary(real[policy.name]), "dream": summary(dream)})
+        dreams = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)
+        rows.append({"policy": policy.name, "real": summary(real[policy.name]), "dream": summary(dreams.returns[0])})
     means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])  # type: ignore[index]
     for row in rows:
         print(
@@ -77,10 +84,10 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
     skip = load_world(folder).config.frame_skip
     known = read_record(path) if path and path.exists() else {}
     key = {policy.name: f"{policy.name}/{skip}/{seeds[0]}/{len(seeds)}" for policy in battery}
-    missing = [policy for policy in battery if key[policy.name] not in known or not hasattr(policy, "kind")]
+    missing = [policy for policy in battery if key[policy.name] not in known or not isinstance(policy, Script)]
     found = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
     for policy in missing:
-        if hasattr(policy, "kind"):
+        if isinstance(policy, Script):
             known[key[policy.name]] = found[policy.name].tolist()
     if path:
         write_json(path, known)

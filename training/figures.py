@@ -71,7 +71,7 @@ def scatter(rows: list[dict[str, Any]], bred: set[str]) -> str:
 
 
 def intervals(rows: list[dict[str, Any]]) -> str:
-    """The transfer table: means with their 95% intervals, game and dream."""
+    """A table: means with their 95% intervals, in the game and, where there is one, in the dream."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((7, 0.6 + 0.35 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -82,6 +82,18 @@ def intervals(rows: list[dict[str, Any]]) -> str:
                     axes.errorbar(found["mean"], number + shift, xerr=found["interval"], fmt="o", ms=4, color=colour)
         axes.set_yticks(range(len(rows)), [row["policy"] for row in reversed(rows)])
         axes.set_xlabel("score (blue: the game, orange: the dream)")
+        return _svg(figure)
+
+
+def learning(rows: list[dict[str, Any]]) -> str:
+    """Learning curves: the mean in the real game by steps of dreams, for every row that has a curve."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((7, 3), layout="constrained")
+        axes = figure.add_subplot()
+        for row, colour in zip((row for row in rows if "curve" in row), (BLUE, ORANGE, GREY) * len(rows), strict=False):
+            axes.plot(*np.array(row["curve"], float).reshape(-1, 2).T, color=colour, marker=".", label=row["policy"])
+        axes.set(xlabel="steps of dreams", ylabel="mean score in the game")
+        axes.legend()
         return _svg(figure)
 
 

@@ -1,4 +1,4 @@
-"""Policies to play with: bred controllers, and scripts that follow a plan whatever they see."""
+"""Policies to play with: bred controllers, the same when they slip, and scripts that follow a plan, blindly."""
 
 from __future__ import annotations
 
@@ -51,11 +51,41 @@ class Bred:
     parameters: tuple[float, ...]
 
 
-Policy = Script | Bred
+@dataclass(frozen=True)
+class Slipping:
+    """A bred controller that does something random instead in a `share` of its steps: one of middling skill."""
+
+    bred: Bred
+    share: float
+
+    @property
+    def name(self) -> str:
+        """As it is called in tables."""
+        return f"{self.bred.name}, {self.share:.0%} random"
+
+    def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """What it does when it slips (steps, A), and when that is (steps,), in one episode."""
+        steps, rng = -(-task.tick_limit // frame_skip), np.random.default_rng(seed)
+        choices = np.array(task.discrete_actions, np.float32)
+        return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.share
+
+
+Policy = Script | Bred | Slipping
 
 
 def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tuple[Act, str]:
     """A function that acts for lanes with these seeds, and the observation it wants."""
+    if isinstance(policy, Slipping):
+        sober, observation = actor(policy.bred, task, seeds, frame_skip)
+        slips, when = (
+            torch.from_numpy(np.stack(each))
+            for each in zip(*(policy.plan(task, seed, frame_skip) for seed in seeds), strict=True)
+        )
+
+        def slipping(features: Tensor, lanes: Tensor, step: int) -> Tensor:
+            return torch.where(when[lanes, step, None], slips[lanes, step], sober(features, lanes, step))
+
+        return slipping, observation
     if isinstance(policy, Bred):
         parameters, config = torch.tensor(policy.parameters), policy.config
         return (lambda features, lanes, step: act(config, parameters, features)), config.observation
@@ -69,3 +99,8 @@ def scripts(task: Task) -> list[Script]:
     alternating = [Script(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
     holds = [Script(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
     return [*constants, *alternating, *holds]
+
+
+def random_play(task: Task) -> Script:
+    """Random actions, held as long as random play holds them at the task's first scale."""
+    return Script("random", "hold", *task.hold_scales[0])

@@ -179,7 +179,7 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
                     check_finite(learner.policy)
                 progress.update(1)
             done = until
-            metrics = _validate(learner, world, options)
+            metrics = _validate(learner, world, options, done)
             carried = _carried(env, options)
             save_checkpoint(path, learner.policy, optimizer, done, carried)
             progress.log(done, metrics)
@@ -223,7 +223,7 @@ def _carried(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:
 
 
 def _keep_best(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
-    """Put the best policy in the bundle, which may have been made again; returns its card."""
+    """Put the best policy in the bundle, which may have been made again; returns its card and the learning curve."""
     best = _best(options)
     if best is None:
         raise BrokenStore(
@@ -232,7 +232,7 @@ def _keep_best(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
         )  # fmt: skip
     parameters = torch.tensor(best["parameters"])
     save_controller(Path(options.run) / "world", options.name, kind_of(world, options), parameters, best["card"])
-    return dict(best["card"])
+    return best["card"] | {"curve": _curve(options)}
 
 
 def _best(options: PpoOptions) -> dict[str, Any] | None:
@@ -275,17 +275,30 @@ def committee(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[Controlle
     return dataclasses.replace(config, units=tuple(width * count for width in config.units)), torch.cat(parts)
 
 
-def _validate(learner: PPO, world: WorldModel, options: PpoOptions) -> dict[str, float]:
-    """Judge the policy, and keep it when none before was better."""
-    folder = Path(options.run) / "world"
+def _validate(learner: PPO, world: WorldModel, options: PpoOptions, done: int) -> dict[str, float]:
+    """Judge the policy of `done` updates, and keep it when none before was better."""
+    folder = Path(options.run) / "ppo" / options.name
     config, parameters = as_controller(learner, world, options)
     card = _judge(config, parameters, world, options)
     known = _best(options)
     if known is None or merit(card) >= merit(known["card"]):  # the same again, when a run was stopped at this point
-        kept = {"card": card, "parameters": parameters.tolist()}
-        write_json(Path(options.run) / "ppo" / options.name / "best.json", kept)
-        save_controller(folder, options.name, config, parameters, card)
+        write_json(folder / "best.json", {"card": card, "parameters": parameters.tolist()})
+        save_controller(Path(options.run) / "world", options.name, config, parameters, card)
+    before = [entry for entry in _history(options) if entry["updates"] < done]
+    write_json(folder / "history.json", {"validations": [*before, {"updates": done, **card}]})
     return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
+
+
+def _history(options: PpoOptions) -> list[dict[str, Any]]:
+    """The validations so far, each with the updates before it."""
+    path = Path(options.run) / "ppo" / options.name / "history.json"
+    return list(read_record(path)["validations"]) if path.exists() else []
+
+
+def _curve(options: PpoOptions) -> list[list[float]]:
+    """The learning curve: steps until each validation, and its mean in the real game."""
+    update = options.lanes * options.horizon
+    return [[entry["updates"] * update, merit(entry)] for entry in _history(options) if "validation" in entry]
 
 
 def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Stage report: what a run found, as one HTML file that needs no network.
 
-Curves of every stage, V's pairs and latent traversals, filmstrips of game and dream, fidelity, transfer, the
+Curves of every stage, V's pairs and latent traversals, filmstrips of game and dream, fidelity, tables, the
 population, the options, and how to make it again. What is not there yet is said.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import html
 import importlib.metadata
 import platform
@@ -26,6 +27,7 @@ from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.worlds import load_world, read_config
 
+TABLES = {"transfer": "Transfer", "ablations": "What C needs", "learners": "Learners"}  # folder of each, and its title
 PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "vizdoom", "stable-baselines3", "cma")
 STYLE = """
 :root { color-scheme: light dark; --soft: #8883; }
@@ -55,7 +57,7 @@ def main(options: ReportOptions) -> dict[str, Any]:
     rounds = [run, *sorted(later, key=lambda path: int(path.name[6:]))]
     sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("Result", lambda: _result(run)),
-        ("Transfer", lambda: _transfer(rounds)),
+        *((title, functools.partial(_comparison, rounds, name)) for name, title in TABLES.items()),
         ("Fidelity", lambda: _fidelity(run, rounds)),
         ("V: real frames and what it makes of them", lambda: _pairs(rounds)),
         ("V: what its dimensions draw", lambda: _traversals(rounds)),
@@ -102,10 +104,13 @@ def _result(run: Path) -> Iterator[str]:
                f"{found['episodes']:.0f} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
 
 
-def _transfer(rounds: list[Path]) -> Iterator[str]:
+def _comparison(rounds: list[Path], name: str) -> Iterator[str]:
     for folder in rounds:
-        if (folder / "transfer.json").exists():
-            yield _wide(figures.intervals(read_record(folder / "transfer.json")["rows"]))
+        if (folder / name / "rows.json").exists():
+            rows = read_record(folder / name / "rows.json")["rows"]
+            yield _wide(figures.intervals(rows))
+            if any("curve" in row for row in rows):
+                yield _wide(figures.learning(rows))
 
 
 def _fidelity(run: Path, rounds: list[Path]) -> Iterator[str]:
@@ -170,7 +175,7 @@ def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
         )
         yield f"<pre>python -m training run {html.escape(words)}</pre>"
     for folder in rounds:
-        for path in sorted([*folder.glob("*.json"), *folder.glob("*/*/options.json")]):
+        for path in sorted([*folder.glob("*.json"), *folder.glob("*/options.json"), *folder.glob("*/*/options.json")]):
             if path.name in ("vision.json", "memory.json", "options.json"):
                 name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
                 rows = [[key, _words(value)] for key, value in read_record(path).items()]

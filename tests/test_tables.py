@@ -1,0 +1,147 @@
+"""Tables of learners, and the policies they and the fidelity battery play."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from training import ablate, compare, evolve, fidelity, ppo, tables, transfer
+from training.__main__ import main
+from training.ablate import AblateOptions
+from training.compare import CompareOptions
+from training.fidelity import FidelityOptions
+from training.policies import Bred, Slipping, actor
+from training.tables import as_markdown
+from training.transfer import TransferOptions
+from wm_envs.controller import ControllerConfig
+from wm_envs.errors import BrokenStore, OptionsDiffer
+from wm_envs.tasks import get_task
+from wm_envs.worlds import read_config
+
+SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "drawing": "fast", "workers": 1, "units": (4,)}
+SEARCH: dict[str, Any] = {"population": 4, "rollouts": 1, "validate_every": 1}
+MAKERS: dict[str, Callable[[Path], Any]] = {
+    "transfer": lambda run: transfer.main(
+        TransferOptions(run=run, temperatures=(0.5,), ppo_steps=1, generations=1, **SEARCH, **SMALL)
+    ),
+    "ablations": lambda run: ablate.main(AblateOptions(run=run, steps=64, **SMALL)),
+    "learners": lambda run: compare.main(CompareOptions(run=run, steps=200, points=2, **SEARCH, **SMALL)),
+}
+ROWS = {
+    "transfer": ["tau 0.5", "random", "best open loop", "C on z only", "C on z and an untrained M's h"],
+    "ablations": [*list(ablate.SEEN)[::4], "random"],
+    "learners": ["PPO, hidden layer", "PPO, linear", "CMA-ES, linear", "random"],
+}
+
+
+@pytest.fixture
+def run(own_drive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder with a small random world of CarRacing, whose learners are given next to nothing."""
+    few = {"env": "real", "lanes": 2, "horizon": 16, "minibatch": 32, "epochs": 1}
+    monkeypatch.setattr(ppo, "IN_THE_GAME", few)
+    monkeypatch.setattr(transfer, "OPEN_LOOPS", (40, 80))
+    monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in ROWS["ablations"][:-1]})
+    return own_drive.parent
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = MAKERS[name]
+    rows = make(run)["rows"]
+    assert [row["policy"] for row in rows] == ROWS[name]
+    assert all(row["real"]["episodes"] == 2 and row["real"]["finished"] == 0 for row in rows)
+    assert [row["policy"] for row in rows if "dream" in row] == (
+        [*ROWS[name][:1], "C on z only"] if name == "transfer" else []
+    )
+    written = (run / name / "table.md").read_text()
+    assert written == as_markdown(rows) and written.count("\n") == len(rows) + 2 and "goal reached" in written
+    if name == "learners":
+        curves = [row["curve"] for row in rows[:3]]
+        assert [[at for at, _ in curve] for curve in curves[:2]] == [[16_384], [16_384]]  # of one update
+        steps = [at for at, _ in curves[2]]
+        assert steps == sorted(steps) and steps[-2] < 200 <= steps[-1]
+        assert not any("curve" in entry["card"] for entry in read_config(run / "world")["controllers"].values())
+
+    kept = json.loads((run / name / "rows.json").read_text())["rows"]
+    assert kept == rows
+    (run / name / "rows.json").write_text(json.dumps({"rows": kept[:-1]}))
+    played = []
+    monkeypatch.setattr(
+        tables, "score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1]["real"], [])
+    )
+    assert make(run)["rows"] == rows and played == [rows[-1]["player"]], "only what is missing is made"
+
+
+def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablate, "SEEN", {})
+    monkeypatch.setattr(tables, "score", lambda *given: ({"mean": 1.0, "std": 1.0, "interval": 1.0, "p10": 1.0}, []))
+    ablate.main(AblateOptions(run=run, **SMALL))
+    with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
+        ablate.main(AblateOptions(run=run, **SMALL | {"episodes": 3}))
+    (run / "ablations" / "rows.json").write_text('{"rows": [3]}')
+    with pytest.raises(BrokenStore, match="table"):
+        ablate.main(AblateOptions(run=run, **SMALL))
+
+
+def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path: Path) -> None:
+    """A generation that reaches the budget is the last, and a search that was stopped before comes to the same end."""
+    found = []
+    for number, budgets in enumerate([(900,), (300, 900)]):
+        run = tmp_path / str(number)
+        shutil.copytree(tiny_world, run / "world")
+        for steps in budgets:
+            found.append(evolve.main(evolve.EvolveOptions(
+                run=run, steps=steps, population=4, rollouts=3, validate_every=3, validate_episodes=0
+            )))  # fmt: skip
+    whole, part, resumed = found
+    assert resumed == whole and 0 < part["generations"] < whole["generations"]
+    steps = [
+        entry["steps"] for entry in json.loads((run / "evolve/controller/history.json").read_text())["generations"]
+    ]
+    assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole["generations"]
+
+
+# --- who slips ------------------------------------------------------------------------------------------
+
+
+def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
+    task = get_task("carracing")
+    config = ControllerConfig(
+        4, 8, 3, bias=True, choices=tuple(v for action in task.choices("discrete") for v in action)
+    )
+    sober = Bred(
+        "sober", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
+    )
+    features, lanes = torch.zeros(6, 12), torch.arange(6)
+    usual = actor(sober, task, [], 4)[0](features, lanes, 0)
+
+    def slips(share: float, seeds: list[int]) -> torch.Tensor:
+        act, observation = actor(Slipping(sober, share), task, seeds, 4)
+        assert observation == "zh"
+        return torch.stack([act(features, lanes, step) for step in range(250)])
+
+    some = slips(0.3, list(range(6)))
+    others = (some != usual).any(-1)
+    assert 0.3 * 6 / 8 < others.float().mean() < 0.3  # one of eight slips is what it would have done
+    assert torch.equal(some, slips(0.3, list(range(6)))) and not torch.equal(some, slips(0.3, list(range(1, 7))))
+    assert torch.equal(some[:, 2], slips(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "a lane is its own seed's"
+    assert len(np.unique(slips(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.discrete_actions)
+
+
+def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("vizdoom")
+    options = FidelityOptions(str(own_world), slips=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"))
+    names = [row["policy"] for row in fidelity.main(options)["policies"]]
+    assert names[-2:] == ["controller", "controller, 50% random"]
+    cached = [key.split("/")[0] for key in json.loads((own_world / "c").read_text()) if "/" in key]
+    assert sorted(cached) == sorted(names[:-2]), "of scripts only"
+    for share in ("0", "1.5", "nan"):
+        assert main(["fidelity", "--world", str(own_world), "--slips", share]) == 2
+        assert "slips" in capsys.readouterr().err

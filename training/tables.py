@@ -1,0 +1,139 @@
+"""Tables: controllers that learnt in different ways, each played in the real game on the test seeds.
+
+RUN/NAME/rows.json grows row by row, and a row that is there is not made again; RUN/NAME/table.md is for people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import torch
+
+from training.evaluate import TEST_SEEDS, score
+from training.options import count, game_settings, read_record, remembered, stage_option
+from training.policies import Policy
+from training.pool import Workers
+from wm_envs.errors import BrokenStore
+from wm_envs.files import alone, write_json, write_text
+from wm_envs.memory import MDNRNN
+from wm_envs.spaces import how_to_open
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_world
+
+
+@dataclass
+class TableOptions:
+    """What all tables ask for."""
+
+    run: Path = stage_option("runs/takecover", "run folder with a world")
+    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers, where PPO makes some", True)
+    validate_episodes: int = stage_option(48, "real episodes in a validation", True)
+    episodes: int = stage_option(100, "episodes of every row, on test seeds", True)
+    drawing: str = stage_option("", "how the game draws itself at last (default: as scores are measured)", True)
+    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
+    seed: int = stage_option(0, "of the weights and of the episodes to learn from", True)
+
+    def checked(self) -> None:
+        """Raises `InvalidOption` for what no table could be made with."""
+        count("episodes", self.episodes)
+        for name in ("validate_episodes", "workers", "seed"):
+            count(name, getattr(self, name), 0)
+        for width in self.units:
+            count("units", width)
+
+    def shared(self) -> dict[str, Any]:
+        """What every learner of the table is given."""
+        return {name: getattr(self, name) for name in ("validate_episodes", "workers", "ray", "seed")}
+
+
+class Learnt(NamedTuple):
+    """Who is to be played for a row, through which bundle, and what else stands in the row."""
+
+    world: Path
+    policy: Policy
+    more: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+
+
+class Table:
+    """Rows of RUN/NAME/rows.json, for as long as it is entered this process's own."""
+
+    def __init__(self, name: str, options: TableOptions) -> None:
+        self.name, self.options, self.folder = name, options, Path(options.run) / name
+        self.world = load_world(Path(options.run) / "world")
+        self.how = how_to_open(self.world.task, options.drawing or None, game_settings(()))
+        self.rows: list[dict[str, Any]] = []
+        self._held = ExitStack()
+
+    def __enter__(self) -> Table:
+        self._held.enter_context(alone(self.folder / "rows.json"))
+        self._held.enter_context(remembered(self.folder / "options.json", self.options))
+        if (self.folder / "rows.json").exists():
+            self.rows = _rows(self.folder / "rows.json")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, where)
+
+    def row(self, policy: str, learn: Callable[[], Learnt]) -> None:
+        """Let somebody learn and play, unless the row called `policy` is there."""
+        if any(row["policy"] == policy for row in self.rows):
+            return
+        world, player, more = learn()
+        seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
+        real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.how)
+        self.rows.append({"policy": policy, "player": player.name, "real": real, **more})
+        write_json(self.folder / "rows.json", {"rows": self.rows})
+
+    def finish(self) -> dict[str, Any]:
+        """Write the table for people; returns its rows."""
+        write_text(self.folder / "table.md", as_markdown(self.rows))
+        print(as_markdown(self.rows))
+        return {"rows": self.rows}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = read_record(path).get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and {"policy", "real"} <= set(row) for row in rows):
+        raise BrokenStore("table", path, "the rows that were made", "remove it and run the stage again")
+    return rows
+
+
+def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
+    """The same V with an M that never learnt."""
+    torch.manual_seed(seed)
+    config = dataclasses.replace(world.config, opening=0)  # M's states after it are another M's
+    return WorldModel(config, world.vision, MDNRNN(config.memory), world.first_means, world.first_logvars)
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table, for people: a column only where some row has something for it."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "policy": lambda row: row["policy"],
+        "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",
+        "in the real game": lambda row: _spread(row["real"]),
+        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*interval(row["real"])),
+        "10th percentile": lambda row: f"{row['real']['p10']:.0f}",
+        "goal reached": lambda row: f"{row['real']['finished']:.0%}" if "finished" in row["real"] else "",
+    }
+    cells = {name: [of(row) for row in rows] for name, of in columns.items()}
+    shown = {name: values for name, values in cells.items() if any(values)}
+    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _spread(value: dict[str, float]) -> str:
+    return f"{value['mean']:.0f} +- {value['std']:.0f}"
+
+
+def interval(value: dict[str, float]) -> tuple[float, float]:
+    """The 95% interval of a summary's mean."""
+    return value["mean"] - value["interval"], value["mean"] + value["interval"]
