@@ -294,7 +294,9 @@ def test_names_that_are_not_there(tiny_world: Path, own_world: Path) -> None:
     with pytest.raises(UnknownName, match="takecover"):
         collect.main(collect.CollectOptions(run, task="chess"))
     with pytest.raises(UnknownName, match="controller"):
-        collect.main(collect.CollectOptions(run, controller="nobody"))
+        collect.main(collect.CollectOptions(run, controllers=("nobody",)))
+    with pytest.raises(WorldModelError, match="nowhere"):
+        collect.main(collect.CollectOptions(run, controllers=("controller", "nowhere:controller")))
     with pytest.raises(UnknownName, match="controller"):
         evolve.main(evolve.EvolveOptions(run, start="nobody", generations=1))
 

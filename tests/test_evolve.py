@@ -78,21 +78,24 @@ def test_a_damaged_history_is_refused(bred_runs: list[Path], text: str) -> None:
 def test_scores_do_not_depend_on_dropping_ended_lanes(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
     world = tiny_model()
     candidates = np.random.default_rng(0).normal(size=(6, 13))
-    scores = []
+    scores, counted = [], []
     for share in (0.0, 0.8, 1.0):
         monkeypatch.setattr(episodes, "COMPACT_BELOW", share)
         actor = population_actor(TINY_CONTROLLER, candidates, rollouts)
-        scores.append(episodes.dream_episodes(world, actor, "zh", 6, rollouts, 1.0, seed=3))
+        dreams = episodes.dream_episodes(world, actor, "zh", 6, rollouts, 1.0, seed=3)
+        scores.append(dreams.returns)
+        counted.append(dreams.steps)
     assert scores[0].shape == (6, rollouts) and (rollouts < 16 or len(np.unique(scores[0])) > 3)
     assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])
+    survived = scores[0].sum() / world.config.frame_skip  # of the step that one dies in, half is survived
+    assert len(set(counted)) == 1 and survived <= counted[0] <= survived + scores[0].size
 
 
 def test_every_candidate_dreams_the_same_dreams() -> None:
     world, one = tiny_model(), np.random.default_rng(0).normal(size=13)
     actor = population_actor(TINY_CONTROLLER, np.stack([one, one, one]), 4)
-    scores = episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=3)
-    assert (scores == scores[0]).all()
-    assert not np.array_equal(scores[0], episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=4)[0])
+    scores, others = (episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=seed).returns for seed in (3, 4))
+    assert (scores == scores[0]).all() and not np.array_equal(scores, others)
 
 
 def test_population_actor_is_act() -> None:

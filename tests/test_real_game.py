@@ -287,12 +287,17 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert all(30 < score <= TAKE_COVER.tick_limit for score in scores[0].values())
 
 
-def test_a_controllers_own_play_is_recorded(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = own_world.parent
+def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In turns, also when one of them sees through another world."""
+    run, played = own_world.parent, []
+    own_episodes = collect.own_episodes
     monkeypatch.setattr(collect, "TILE", 2)
-    options = {"frames": 50, "part_frames": 50, "controller": "controller", "round": 1, "workers": 1}
+    monkeypatch.setattr(collect, "own_episodes", lambda *how: played.append(how[:2]) or own_episodes(*how))
+    players = ("controller", f"{tiny_world}:controller")
+    options = {"frames": 500, "part_frames": 500, "controllers": players, "round": 1, "workers": 1}
     collect.main(collect.CollectOptions(run, **options))
     (part,) = RolloutStore(run / "rollouts", "takecover").parts
-    assert part.index == PARTS_A_ROUND and len(part.lengths) == 2
-    assert part.attributes["behaviour"] == "controller" and part.attributes["round"] == 1
+    assert part.index == PARTS_A_ROUND and len(part.lengths) == 2 * len(played) >= 4
+    assert {Path(folder) for folder, _ in played} == {own_world, tiny_world}
+    assert part.attributes["behaviour"] == "controller,controller" and part.attributes["round"] == 1
     assert part.frames.shape[0] == part.lengths.sum() == part.size

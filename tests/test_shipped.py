@@ -53,7 +53,8 @@ def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
     policy = next((s for s in scripts(world.task) if s.name == policy_name), None) or bred(name, policy_name)
     act, observation = actor(policy, world.task, list(range(DREAMS)), world.config.frame_skip)
     seed = UNSEEN_DREAMS + 77
-    return dream_episodes(world, act, observation, 1, DREAMS, recorded["temperature"], seed)[0], row["dream"]
+    dreams = dream_episodes(world, act, observation, 1, DREAMS, recorded["temperature"], seed)
+    return dreams.returns[0], row["dream"]
 
 
 @pytest.mark.parametrize(("world", "policy"), [

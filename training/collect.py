@@ -31,13 +31,13 @@ STRAY = (0.0, 0.0, 0.02, 0.05)  # chance a step that a lane of own play sets out
 
 @dataclass
 class CollectOptions:
-    """Record episodes into RUN/rollouts: random play, or with --controller a bred one's own play."""
+    """Record episodes into RUN/rollouts: random play, or with --controllers the own play of bred ones."""
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     frames: int = stage_option(2_000_000, "frames to record in this round")
     round: int = stage_option(0, "number of the round; each has parts of its own")
-    controller: str = stage_option("", "controllers of the world to play, comma separated (none: random play)")
+    controllers: tuple[str, ...] = stage_option((), "who play in turns, NAME, or FOLDER:NAME of another world")
     world: str = stage_option("", "the world of these controllers (default: RUN/world)")
     part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
     workers: int = stage_option(0, "processes (0: one a core)")
@@ -55,8 +55,7 @@ class PartJob:
     frames: int
     seed: int
     round: int
-    world: str = ""
-    controllers: tuple[str, ...] = ()  # played in turns; none means random play
+    players: tuple[tuple[str, str], ...] = ()  # (world, controller), who play in turns; none means random play
 
 
 class HeldActions:
@@ -99,12 +98,12 @@ def _rewards(task: Task, rewards: list[float]) -> Array | None:
     return np.array(rewards, np.float32) if task.reward_unit else None
 
 
-def own_episodes(job: PartJob, controller: str, seeds: list[int]) -> list[Episode]:
-    """Play a controller on a tile of seeds. Lane by lane it strays more: now and then, lanes but the
-    first two hold a random action for a while, so that M sees what comes of mistakes."""
-    world = load_world(job.world)
-    config, parameters = load_controller(job.world, controller)
-    rngs = [np.random.default_rng((job.seed, seed)) for seed in seeds]
+def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> list[Episode]:
+    """Play a controller of the world in `folder` on a tile of seeds. Lane by lane it strays more: now and then, lanes
+    but the first two hold a random action for a while, so that M sees what comes of mistakes."""
+    world = load_world(folder)
+    config, parameters = load_controller(folder, controller)
+    rngs = [np.random.default_rng((seed, each)) for each in seeds]
     stray = [STRAY[lane % len(STRAY)] for lane in range(len(seeds))]
     episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
 
@@ -151,11 +150,11 @@ def record_part(job: PartJob) -> int:
         return sum(len(episode.actions) for episode in episodes)
 
     first = SEEDS_FROM + job.index * SEEDS_A_PART
-    if job.controllers:
+    if job.players:
         tile = 0
         while recorded() < job.frames:
-            controller = job.controllers[(job.index + tile) % len(job.controllers)]
-            episodes += own_episodes(job, controller, [first + len(episodes) + lane for lane in range(TILE)])
+            player = job.players[(job.index + tile) % len(job.players)]
+            episodes += own_episodes(*player, job.seed, [first + len(episodes) + lane for lane in range(TILE)])
             tile += 1
     else:
         game = task.open()
@@ -165,7 +164,7 @@ def record_part(job: PartJob) -> int:
                 episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed))))
         finally:
             game.close()
-    behaviour = ",".join(job.controllers) or "random"
+    behaviour = ",".join(name for _, name in job.players) or "random"
     attributes = {"task": job.task, "seed": job.seed, "round": job.round, "behaviour": behaviour}
     write_part(job.folder, job.index, episodes, attributes)
     return recorded()
@@ -179,22 +178,20 @@ def main(options: CollectOptions) -> dict[str, Any]:
         count(name, getattr(options, name), 0)
     get_task(options.task)
     run = Path(options.run)
-    world = Path(options.world) if options.world else run / "world"
-    controllers = tuple(name for name in options.controller.split(",") if name)
-    for name in controllers:
-        load_controller(world, name)  # says what is wrong before any work
+    players = []
+    for entry in options.controllers:
+        folder, _, name = entry.rpartition(":")
+        players.append((folder or options.world or str(run / "world"), name))
+        load_controller(*players[-1])  # says what is wrong before any work
     with alone(run / "rollouts" / "collect"):
-        return _record(run, world, controllers, options)
+        return _record(run, tuple(players), options)
 
 
-def _record(run: Path, world: Path, controllers: tuple[str, ...], options: CollectOptions) -> dict[str, Any]:
+def _record(run: Path, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
     parts = -(-options.frames // options.part_frames)
     size = min(options.frames, options.part_frames)
     jobs = [
-        PartJob(
-            run / "rollouts", options.task, index, size, options.seed, options.round,
-            str(world) if controllers else "", controllers,
-        )
+        PartJob(run / "rollouts", options.task, index, size, options.seed, options.round, players)
         for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
         if not part_path(run / "rollouts", index).exists()
     ]  # fmt: skip

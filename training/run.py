@@ -1,8 +1,8 @@
 """All stages in order, from nothing to a controller that learnt wholly in the dream.
 
 Every stage knows what it has done, so running this again goes on where it stopped. Round 0 learns
-from random play; each further round adds the bred controllers' own play to the store and goes on
-training V, M and C from those of the round before. Where random play sees too little of a game to dream
+from random play; each further round adds play of C of the round before, and of the best so far, to the store and goes
+on training V, M and C from those of the round before. Where random play sees too little of a game to dream
 of it, as in CarRacing, C of round 0 learns in the real game on what V and M see, and its play teaches the dream.
 """
 
@@ -117,8 +117,18 @@ def round_folder(run: Path, number: int) -> Path:
     return run if number == 0 else run / f"round-{number}"
 
 
-def _validated(folder: Path) -> float:
-    return evolve.merit(read_config(folder / "world")["controllers"]["controller"]["card"])
+def _validated(folder: Path, name: str = "controller") -> float:
+    return evolve.merit(read_config(folder / "world")["controllers"][name]["card"])
+
+
+def _players(options: RunOptions, number: int) -> tuple[str, ...]:
+    """Who play for round `number`: C of the round before, whose dream has to learn what comes of what it does, and who
+    did best in the game so far, if that is somebody else (a C that its dream deceived shows little of the game)."""
+    names = ["explorer" if each == 0 and options.explore_steps else "controller" for each in range(number)]
+    last = number - 1
+    best = max(range(number), key=lambda each: (_validated(round_folder(options.run, each), names[each]), each))
+    chosen = [last, best] if options.validate_episodes and best != last else [last]
+    return tuple(f"{round_folder(options.run, each) / 'world'}:{names[each]}" for each in chosen)
 
 
 def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict[str, Any]:
@@ -128,11 +138,9 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
     where = {"workers": options.workers, "ray": options.ray}
     store = str(Path(options.run) / "rollouts")
     done: dict[str, Any] = {}
-    player = ("explorer" if number == 1 and options.explore_steps else "controller") if own else ""
     done["collect"] = collect.main(collect.CollectOptions(
         run=options.run, frames=options.own_frames if own else options.frames, round=number,
-        controller=player, world=str(before / "world") if own else "",
-        **where, **shared))  # fmt: skip
+        controllers=_players(options, number) if own else (), **where, **shared))  # fmt: skip
     del done["collect"]["recorded"]  # this time: a run that was stopped has the same results in the end
     done["vision"] = vision.main(vision.VisionOptions(
         run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),

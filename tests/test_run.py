@@ -1,0 +1,40 @@
+"""Who plays for the next round of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY_CONTROLLER, tiny_model
+
+from training.run import RunOptions, _players, round_folder
+from wm_envs.worlds import save_controller, save_world
+
+
+def drivers(run: Path, scores: dict[str, float]) -> None:
+    """The world of each round, with a controller that had such a score."""
+    for number, (name, score) in enumerate(scores.items()):
+        world = round_folder(run, number) / "world"
+        save_world(world, tiny_model())
+        card = {"dream": {"mean": -score}, "validation": {"mean": score}}
+        save_controller(world, name.split()[0], TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters), card)
+
+
+@pytest.mark.parametrize(("scores", "given", "players"), [
+    ({"controller": 300.0}, {}, ["world:controller"]),
+    ({"explorer": 500.0}, {"explore_steps": 1}, ["world:explorer"]),
+    ({"explorer": 500.0, "controller": -10.0}, {"explore_steps": 1}, ["round-1/world:controller", "world:explorer"]),
+    ({"explorer": 500.0, "controller": 600.0}, {"explore_steps": 1}, ["round-1/world:controller"]),
+    ({"controller": 7.0, "controller 1": 9.0, "controller 2": 8.0}, {},
+     ["round-2/world:controller", "round-1/world:controller"]),
+    ({"controller": 7.0, "controller 1": 7.0}, {}, ["round-1/world:controller"]),
+    ({"controller": 7.0, "controller 1": 5.0}, {"validate_episodes": 0}, ["round-1/world:controller"]),  # dreams differ
+])  # fmt: skip
+def test_the_last_plays_and_the_best(
+    tmp_path: Path, scores: dict[str, float], given: dict[str, Any], players: list[str]
+) -> None:
+    drivers(tmp_path, scores)
+    found = _players(RunOptions(run=tmp_path, **given), len(scores))
+    assert [name.removeprefix(f"{tmp_path}/") for name in found] == players
