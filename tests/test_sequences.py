@@ -184,7 +184,7 @@ def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path, parts=1) / "rollouts").parts
     vision = ConvVAE(TINY.vision).eval()
     first = encode(vision, parts, tmp_path)[0][0].clone()  # what was read may be a map of the file
-    path = next((tmp_path / "latents").iterdir())
+    path = next((tmp_path / "latents").glob("*/part-*"))
     path.write_bytes(path.read_bytes()[:50])
     assert torch.equal(encode(vision, parts, tmp_path)[0][0], first)
 

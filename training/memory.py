@@ -44,7 +44,8 @@ class MemoryOptions:
 
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
-    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
+    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts); the latents are kept beside it")
+    vision: str = stage_option("", "folder of the V that sees (default: RUN)")
     rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
@@ -83,9 +84,11 @@ def main(options: MemoryOptions) -> dict[str, Any]:
 
 def _make(run: Path, task: Task, store: RolloutStore, options: MemoryOptions) -> dict[str, Any]:
     """Encode the store, train, calibrate, write the bundle."""
-    vision = load_vision(run)
+    seen_by = Path(options.vision) if options.vision else run
+    vision = load_vision(seen_by)
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
-    encoded = encode_store(vision, run / "vision.safetensors", store.parts, run / "latents", run, workers)
+    latents = store.folder.parent / "latents"
+    encoded = encode_store(vision, seen_by / "vision.safetensors", store.parts, latents, run, workers)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
         join(
@@ -121,7 +124,7 @@ def _make(run: Path, task: Task, store: RolloutStore, options: MemoryOptions) ->
 
 
 def load_vision(run: Path) -> ConvVAE:
-    """The V trained in `run`."""
+    """The V that was trained in `run`."""
     path = run / "vision.safetensors"
     latent = count("latent", read_record(run / "vision.json").get("latent")) if path.exists() else 1
     return read_vision(path, VisionConfig(latent))

@@ -31,6 +31,9 @@ class RunOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     rounds: int = stage_option(1, "rounds of own play after the first")
+    vision_rounds: int = stage_option(
+        1, "of these, how many V learns in, too; then it stays, and with it M's latents", True
+    )
     frames: int = stage_option(2_000_000, "frames of random play", True)
     own_frames: int = stage_option(800_000, "frames of own play a round", True)
     vision_batches: int = stage_option(6_000, "batches for V in round 0; a third of it in the others", True)
@@ -60,7 +63,7 @@ def main(options: RunOptions) -> dict[str, Any]:
     """Run what is not done yet; returns the metrics of every stage."""
     for name in SIZES:  # all of them now: the last stage begins hours after the first
         count(name, getattr(options, name), 2 if name == "population" else 1)
-    for name in ("rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
+    for name in ("rounds", "vision_rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
     positive("temperature", options.temperature)
     not_negative("temperature_high", options.temperature_high)
@@ -142,12 +145,14 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         run=options.run, frames=options.own_frames if own else options.frames, round=number,
         controllers=_players(options, number) if own else (), **where, **shared))  # fmt: skip
     del done["collect"]["recorded"]  # this time: a run that was stopped has the same results in the end
-    done["vision"] = vision.main(vision.VisionOptions(
-        run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),
-        learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
-        start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
+    if number <= options.vision_rounds:
+        done["vision"] = vision.main(vision.VisionOptions(
+            run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),
+            learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
+            start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
         run=folder, store=store, rounds=number + 1,
+        vision=str(round_folder(Path(options.run), min(number, options.vision_rounds))),
         steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
         learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip

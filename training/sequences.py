@@ -82,11 +82,12 @@ def encode_part(job: EncodeJob) -> None:
 def encode_store(
     vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, run: Path, workers: Workers
 ) -> list[tuple[Tensor, Tensor]]:
-    """V's (means, logvars) of every part, kept in `folder` so that they are encoded once.
+    """V's (means, logvars) of every part, kept in `folder`, under the V's name, so that they are encoded once.
 
     `weights` is the checkpoint of this very V: processes read it there.
     """
     identity = weights_hash(vision)
+    folder = folder / identity[:16]
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"part-{part.index:05d}.safetensors" for part in parts]
     shapes = [(part.size, vision.config.latent) for part in parts]
