@@ -297,6 +297,9 @@ def test_names_that_are_not_there(tiny_world: Path, own_world: Path) -> None:
         collect.main(collect.CollectOptions(run, controllers=("nobody",)))
     with pytest.raises(WorldModelError, match="nowhere"):
         collect.main(collect.CollectOptions(run, controllers=("controller", "nowhere:controller")))
+    for players, task in ((("",), "takecover"), (("controller",), "carracing")):
+        with pytest.raises(InvalidOption, match="controllers"):
+            collect.main(collect.CollectOptions(run, task=task, controllers=players))
     with pytest.raises(UnknownName, match="controller"):
         evolve.main(evolve.EvolveOptions(run, start="nobody", generations=1))
 

@@ -68,6 +68,13 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--explore-steps", "9", "--validate-episodes", "0"], "validate_episodes"),
         (["ablate", "--steps", "0"], "steps"),
         (["ablate", "--validate-episodes", "0"], "validate_episodes"),
+        (["run", "--vision-rounds", "-1"], "vision_rounds"),
+        (["run", "--temperature", "2"], "temperature_high"),  # whose default is lower
+        (["ppo", "--temperature", "2"], "temperature_high"),
+        (["evolve", "--temperature", "2", "--temperature-high", "1"], "temperature_high"),
+        (["compare", "--temperature", "2"], "temperature_high"),
+        (["compare", "--units"], "units"),
+        (["ablate", "--units"], "units"),
         (["compare", "--steps", "-1"], "steps"),
         (["compare", "--points", "0"], "points"),
         (["transfer", "--ppo-steps", "0"], "ppo_steps"),
@@ -153,6 +160,7 @@ def test_a_whole_run_of_another_game(
         "explore-steps": 64,
         "real-steps": 64,
         "drawing": "fast",
+        "vision-rounds": 0,
         "real-settings": "off_road_cost=2",
     }
     words = [word for k, v in tiny.items() for word in (f"--{k}", str(v))]
@@ -163,6 +171,7 @@ def test_a_whole_run_of_another_game(
     assert last_json(capsys) == found, "a finished run does nothing again"
     assert "ppo" in found["round 0"] and "fidelity" not in found["round 0"] and found["best round"] == 1
     assert list(read_config(run / "world")["controllers"]) == ["explorer"]
+    assert "vision" not in found["round 1"] and len(list((run / "latents").iterdir())) == 1, "V stays, and its latents"
     assert (
         "tuned" in found
         and "<svg" in (run / "report.html").read_text()

@@ -50,6 +50,32 @@ def test_the_best_validated_mean_is_saved(bred_runs: list[Path]) -> None:
     assert list(read_config(run / "world")["controllers"]) == ["controller", "best"], "the others stay"
 
 
+@pytest.mark.parametrize("stop", [2, 4])
+def test_the_best_of_before_is_not_forgotten(bred_runs: list[Path], monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    """Also where means are judged in dreams alone, and when a search that is finished is run again."""
+    run = bred_runs[0]
+    judged = iter([100.0, 50.0])
+
+    def judge(*given: Any) -> dict[str, Any]:
+        return {"dream": {"mean": next(judged)}}
+
+    monkeypatch.setattr(evolve, "judge", judge)
+    evolve.main(evolve_options(run, generations=stop))
+    first = history(run)[1]["parameters"]
+    assert evolve.main(evolve_options(run))["dream"]["mean"] == 100
+    assert load_controller(run / "world")[1].tolist() == pytest.approx(first)
+
+
+def test_steps_cannot_be_counted_on_from_a_history_without_them(bred_runs: list[Path]) -> None:
+    run = bred_runs[0]
+    evolve.main(evolve_options(run, generations=1))
+    entries = [{name: value for name, value in entry.items() if name != "steps"} for entry in history(run)]
+    (run / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
+    with pytest.raises(BrokenStore, match="how many steps"):
+        evolve.main(evolve_options(run, steps=1000))
+    evolve.main(evolve_options(run, generations=2))
+
+
 def test_fewer_generations_than_are_done_are_no_crash(bred_runs: list[Path]) -> None:
     run = bred_runs[0]
     evolve.main(evolve_options(run, generations=3, validate_every=10))

@@ -30,6 +30,24 @@ def test_a_run_goes_on_with_its_own_options_only(tmp_path: Path, first: Any, sec
     remember(path, changed)
 
 
+def test_a_run_may_be_moved_and_called_by_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it began from is where it was, as it is seen from the run."""
+    monkeypatch.chdir(tmp_path)
+    for run in ("runs/a", "runs/b"):
+        Path(run).mkdir(parents=True)
+        Path(run, "v.safetensors").touch()
+    begun = vision_options(Path("runs/a"), start="runs/a/v.safetensors")
+    remember(Path("runs/a/vision.json"), begun)
+    remember(tmp_path / "runs/a/vision.json", dataclasses.replace(begun, start=str(tmp_path / "runs/a/v.safetensors")))
+    with pytest.raises(OptionsDiffer, match=r"start 'v.safetensors' -> '../b/v.safetensors'"):
+        remember(Path("runs/a/vision.json"), dataclasses.replace(begun, start="runs/b/v.safetensors"))
+    Path("runs/a").rename("c")
+    remember(Path("c/vision.json"), dataclasses.replace(begun, start="c/v.safetensors"))
+    for older in ("c/v.safetensors", str(tmp_path / "c/v.safetensors")):  # as records said it once
+        Path("c/vision.json").write_text(json.dumps(as_json(begun) | {"start": older}))
+        remember(Path("c/vision.json"), dataclasses.replace(begun, start="c/v.safetensors"))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3"])
 def test_options_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "options.json").write_text(text)

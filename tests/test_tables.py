@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import TINY_DRIVE, tiny_model
 
 from training import ablate, compare, evolve, fidelity, ppo, tables, transfer
 from training.__main__ import main
@@ -23,7 +25,7 @@ from training.transfer import TransferOptions
 from wm_envs.controller import ControllerConfig
 from wm_envs.errors import BrokenStore, OptionsDiffer
 from wm_envs.tasks import get_task
-from wm_envs.worlds import read_config
+from wm_envs.worlds import read_config, save_world
 
 SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "drawing": "fast", "workers": 1, "units": (4,)}
 SEARCH: dict[str, Any] = {"population": 4, "rollouts": 1, "validate_every": 1}
@@ -69,9 +71,9 @@ def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.Monk
         assert steps == sorted(steps) and steps[-2] < 200 <= steps[-1]
         assert not any("curve" in entry["card"] for entry in read_config(run / "world")["controllers"].values())
 
-    kept = json.loads((run / name / "rows.json").read_text())["rows"]
-    assert kept == rows
-    (run / name / "rows.json").write_text(json.dumps({"rows": kept[:-1]}))
+    kept = json.loads((run / name / "rows.json").read_text())
+    assert kept["rows"] == rows
+    (run / name / "rows.json").write_text(json.dumps({"world": kept["world"], "rows": rows[:-1]}))
     played = []
     monkeypatch.setattr(
         tables, "score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1]["real"], [])
@@ -83,11 +85,34 @@ def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ablate, "SEEN", {})
     monkeypatch.setattr(tables, "score", lambda *given: ({"mean": 1.0, "std": 1.0, "interval": 1.0, "p10": 1.0}, []))
     ablate.main(AblateOptions(run=run, **SMALL))
-    with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
-        ablate.main(AblateOptions(run=run, **SMALL | {"episodes": 3}))
+    for _ in range(2):  # a table that is refused is left to others
+        with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
+            ablate.main(AblateOptions(run=run, **SMALL | {"episodes": 3}))
+    world = (run / "world", tiny_model(0.1, TINY_DRIVE))
+    save_world(*world)
+    with pytest.raises(OptionsDiffer, match="another V and M"):
+        ablate.main(AblateOptions(run=run, **SMALL))
+    shutil.rmtree(run / "ablations")
+    ablate.main(AblateOptions(run=run, **SMALL))
     (run / "ablations" / "rows.json").write_text('{"rows": [3]}')
     with pytest.raises(BrokenStore, match="table"):
         ablate.main(AblateOptions(run=run, **SMALL))
+
+
+def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> None:
+    """Else neither these nor those that the stage asks for would be taken."""
+    few = {"temperatures": (0.5,), "ablations": False} | SMALL
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(transfer, "_with_dreams", lambda *given: sys.exit())  # stopped before the first row
+        with pytest.raises(SystemExit):
+            transfer.main(TransferOptions(run=run, ppo_steps=1, **few))
+    shutil.rmtree(run / "transfer")
+    with pytest.raises(OptionsDiffer, match="steps 1 -> 2"):
+        transfer.main(TransferOptions(run=run, ppo_steps=2, **few))
+    rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few))["rows"]
+    assert [row["policy"] for row in rows] == ROWS["transfer"][:3]
+    rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
+    assert [row["policy"] for row in rows] == ROWS["transfer"][1:3], "what is asked for"
 
 
 def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path: Path) -> None:

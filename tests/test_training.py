@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from training import memory, vision
 from training.checkpoint import load_checkpoint, save_checkpoint
-from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.errors import BrokenStore, Diverged, OptionsDiffer
 from wm_envs.vision import ConvVAE
 from wm_envs.worlds import load_world, read_config
 
@@ -134,6 +135,17 @@ def test_memory_writes_a_world_that_can_be_dreamt(encoded_runs: list[Path]) -> N
     assert world.config.frame_skip == 3 and world.config.memory.hidden == 8
     assert read_config(run / "world")["card"]["memory"] == metrics
     assert len(world.first_means) == 3, "the first frames of the training episodes"
+
+
+def test_memory_keeps_to_the_v_it_learnt_with(encoded_runs: list[Path]) -> None:
+    """The latents of another one mean something else; the same one elsewhere is the same."""
+    run, other = encoded_runs
+    memory.main(memory_options(run))
+    shutil.copytree(other, run / "same")
+    memory.main(memory_options(run, vision=str(run / "same")))
+    vision.main(dataclasses.replace(vision_options(run / "other", seed=1), store=str(run / "rollouts")))
+    with pytest.raises(OptionsDiffer, match="vision"):
+        memory.main(memory_options(run, vision=str(run / "other")))
 
 
 def test_memory_needs_a_v(runs: list[Path]) -> None:

@@ -43,6 +43,7 @@ def main(options: AblateOptions) -> dict[str, Any]:
     options.checked()
     for name in ("steps", "validate_every", "validate_episodes"):
         count(name, getattr(options, name))
+    options.needs_units()
     run = Path(options.run)
     with Table("ablations", options) as table:
         blank = untrained_memory(table.world, options.seed)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from training.options import count, stage_option
+from training.options import count, plain_name, stage_option
 from training.pool import Workers, run_jobs
 from training.progress import Progress
 from training.rollouts import PARTS_A_ROUND, Episode, part_path, write_part
 from wm_envs.controller import act
+from wm_envs.errors import InvalidOption
 from wm_envs.files import alone
 from wm_envs.latent_games import LatentGames
 from wm_envs.tasks import Array, Game, Task, Tick, get_task
@@ -181,8 +182,11 @@ def main(options: CollectOptions) -> dict[str, Any]:
     players = []
     for entry in options.controllers:
         folder, _, name = entry.rpartition(":")
-        players.append((folder or options.world or str(run / "world"), name))
+        players.append((folder or options.world or str(run / "world"), plain_name("controllers", name)))
         load_controller(*players[-1])  # says what is wrong before any work
+        plays = load_world(players[-1][0]).task.name
+        if plays != options.task:
+            raise InvalidOption("controllers", entry, f"drivers of {options.task}", f"give --task {plays}")
     with alone(run / "rollouts" / "collect"):
         return _record(run, tuple(players), options)
 

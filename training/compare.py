@@ -1,4 +1,5 @@
-"""Which learner makes more of a dream: PPO and CMA-ES, with the same number of steps of the same dreams.
+"""Which learner makes more of a dream: PPO and CMA-ES, with the same number of steps of the same dreams, to within an
+update of the one and a generation of the other.
 
 PPO learns a controller with a hidden layer and a linear one; CMA-ES breeds the paper's linear one. All are
 validated in the real game on the way, which draws their learning curves, and the best of each is played on the test
@@ -13,7 +14,7 @@ from typing import Any
 
 from training import evolve, ppo
 from training.evaluate import bred
-from training.options import count, not_negative, positive, stage_option
+from training.options import count, stage_option, warmth
 from training.policies import random_play
 from training.tables import Learnt, Table, TableOptions
 
@@ -37,8 +38,8 @@ def main(options: CompareOptions) -> dict[str, Any]:
     options.checked()
     for name in ("steps", "points", "population", "rollouts", "validate_every", "validate_episodes"):
         count(name, getattr(options, name), 2 if name == "population" else 1)
-    positive("temperature", options.temperature)
-    not_negative("temperature_high", options.temperature_high)
+    options.needs_units()
+    warmth(options.temperature, options.temperature_high)
     with Table("learners", options) as table:
         table.row("PPO, hidden layer", lambda: _by_ppo(options, tuple(options.units)))
         table.row("PPO, linear", lambda: _by_ppo(options, ()))
@@ -52,7 +53,7 @@ def _by_ppo(options: CompareOptions, units: tuple[int, ...]) -> Learnt:
         name=f"compared-{'hidden' if units else 'linear'}", steps=options.steps, units=units, **_in_dreams(options)
     )
     updates = options.steps // (given.lanes * given.horizon)
-    given.validate_every = max(1, updates // options.points)
+    given.validate_every = max(1, -(-updates // options.points))
     return _learnt(given.name, options, ppo.main(given)["curve"])
 
 

@@ -18,7 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from training.episodes import dream_episodes, real_returns
-from training.options import count, not_negative, plain_name, positive, read_record, remembered, stage_option
+from training.options import (
+    count,
+    not_negative,
+    plain_name,
+    positive,
+    read_record,
+    remembered,
+    stage_option,
+    warmth,
+)
 from training.policies import Act, Bred
 from training.pool import Workers
 from training.progress import Progress
@@ -53,7 +62,7 @@ class EvolveOptions:
     observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
     sigma: float = stage_option(0.1, "initial standard deviation", True)
     decay: float = stage_option(0.01, "L2 penalty on the parameters", True)
-    observer: str = stage_option("", "another world with the same V whose M makes the features C sees", True)
+    observer: str = stage_option("", "another world with the same V whose M makes the features C sees", True, path=True)
     start: str = stage_option("", "name of a controller in the world to start from", True)
     validate_every: int = stage_option(10, "generations between validations of the mean in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
@@ -112,10 +121,8 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     count("validate_episodes", options.validate_episodes, 0)
     if count("steps", options.steps, 0) and options.env == "real":
         raise InvalidOption("steps", options.steps, "0 in the real game", "give --generations, or breed in the dream")
-    positive("temperature", options.temperature)
+    warmth(options.temperature, options.temperature_high)
     positive("sigma", options.sigma)
-    if options.temperature_high:
-        positive("temperature_high", options.temperature_high)
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
     not_negative("decay", options.decay)
@@ -138,7 +145,12 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
         mean = parameters.numpy().astype(np.float64)
     search = Search(mean, options.sigma, options.population, options.seed)
     history = _replay(search, folder / "history.json")
-    best = max((entry for entry in history if "validation" in entry), key=merit, default=None)
+    if options.steps and not all(type(entry.get("steps")) is int and entry["steps"] > 0 for entry in history):
+        raise BrokenStore(
+            "history", f"{folder / 'history.json'}, which does not say how many steps were taken",
+            "the steps of every generation", "give --generations, or another --name",
+        )  # fmt: skip
+    best = max((entry for entry in history if "parameters" in entry), key=worth, default=None)
     total, unit = (options.steps, "steps") if options.steps else (options.generations, "generations")
     with Progress(f"evolve-{options.name}", total, run, unit) as progress:
         progress.skip(_bred(options, history))
@@ -153,7 +165,7 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
             last = _bred(options, [*history, entry]) >= total
             if (generation + 1) % options.validate_every == 0 or last:
                 entry |= _validate(options, world, config, search.mean)
-                if best is None or merit(entry) > merit(best):
+                if best is None or worth(entry) > worth(best):
                     best = entry
             history.append(entry)
             write_json(folder / "history.json", {"generations": history})
@@ -251,6 +263,11 @@ def judge(
 def merit(card: dict[str, Any]) -> float:
     """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
     return float(card.get("validation", card.get("dream"))["mean"])
+
+
+def worth(card: dict[str, Any]) -> tuple[bool, float]:
+    """What those of one search are chosen by: who was validated in the game is worth more than who was not."""
+    return "validation" in card, merit(card)
 
 
 def _validate(

@@ -55,7 +55,7 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
     learnt = [bred(source, name) for name in names]
-    slipping = [Slipping(policy, share) for policy in learnt for share in options.slips]
+    slipping = [Slipping(policy, share) for policy in learnt for share in dict.fromkeys(options.slips)]
     battery: list[Policy] = [*scripts(world.task), *learnt, *slipping]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = _real(options, folder, battery, seeds)

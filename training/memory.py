@@ -27,7 +27,7 @@ from training.options import count, not_negative, positive, read_record, remembe
 from training.pool import Workers
 from training.progress import Progress
 from training.rollouts import RolloutStore
-from training.sequences import Latents, Streams, Window, encode_store, join, read_vision
+from training.sequences import Latents, Streams, Window, encode_store, join, read_vision, weights_hash
 from wm_envs.errors import InvalidOption
 from wm_envs.files import alone, write_text
 from wm_envs.hardware import best_device, compute_dtype
@@ -45,7 +45,7 @@ class MemoryOptions:
     run: Path = stage_option("runs/takecover", "run folder")
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts); the latents are kept beside it")
-    vision: str = stage_option("", "folder of the V that sees (default: RUN)")
+    vision: str = stage_option("", "folder of the V that sees (default: RUN)", True)
     rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
@@ -57,7 +57,7 @@ class MemoryOptions:
     window: int = stage_option(48, "steps back-propagated through", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
     blind: float = stage_option(0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True)
-    start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True)
+    start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True, path=True)
     seed: int = stage_option(0, "of the weights, the order and the noise", True)
     calibrate: bool = stage_option(True, "shift the bias of death so that held-out ones are foretold", True)
     checkpoint_every: int = stage_option(200, "batches between checkpoints")
@@ -78,17 +78,18 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
-    with alone(run / "memory"), remembered(run / "memory.json", options):
-        return _make(run, task, store, options)
+    vision = load_vision(Path(options.vision) if options.vision else run)
+    known = dataclasses.replace(options, vision=weights_hash(vision)[:16])
+    with alone(run / "memory"), remembered(run / "memory.json", known):  # whose latents they are, not where V was
+        return _make(run, task, store, vision, options)
 
 
-def _make(run: Path, task: Task, store: RolloutStore, options: MemoryOptions) -> dict[str, Any]:
+def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: MemoryOptions) -> dict[str, Any]:
     """Encode the store, train, calibrate, write the bundle."""
-    seen_by = Path(options.vision) if options.vision else run
-    vision = load_vision(seen_by)
+    weights = (Path(options.vision) if options.vision else run) / "vision.safetensors"
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
     latents = store.folder.parent / "latents"
-    encoded = encode_store(vision, seen_by / "vision.safetensors", store.parts, latents, run, workers)
+    encoded = encode_store(vision, weights, store.parts, latents, run, workers)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
         join(

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import re
 import typing
 from collections.abc import Iterator
@@ -19,9 +20,10 @@ from wm_envs.files import read_json, write_json
 Options = TypeVar("Options")
 
 
-def stage_option(default: Any, explanation: str, identity: bool = False) -> Any:
-    """A field with its help text; `identity` ones may not change when a run is resumed."""
-    metadata = {"help": explanation, "identity": identity}
+def stage_option(default: Any, explanation: str, identity: bool = False, path: bool = False) -> Any:
+    """A field with its help text; `identity` ones may not change when a run is resumed. Of a `path` the place counts,
+    as it is seen from the run, which may have been moved, or be called by another name."""
+    metadata = {"help": explanation, "identity": identity, "path": path}
     if isinstance(default, str) and default.startswith("runs/"):
         return dataclasses.field(default=Path(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -68,6 +70,15 @@ def not_negative(name: str, value: object) -> float:
     return 0.0 if type(value) in (int, float) and value == 0 else positive(name, value)
 
 
+def warmth(lowest: object, highest: object) -> None:
+    """Raises `InvalidOption` unless dreams can have such temperatures, from the lowest to the highest (0: only one)."""
+    positive("temperature", lowest)
+    if 0 < not_negative("temperature_high", highest) < lowest:  # type: ignore[operator]
+        raise InvalidOption(
+            "temperature_high", highest, f"0, or at least the temperature, {lowest}", "give --temperature-high 0"
+        )
+
+
 def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
     """One --flag for each field of the dataclass `options`."""
     hints = typing.get_type_hints(options)
@@ -103,8 +114,14 @@ def remember(path: Path, options: Any) -> None:
     """
     given = as_json(options)
     fields = [field for field in dataclasses.fields(options) if field.metadata.get("identity")]
+    places = [field.name for field in fields if field.metadata.get("path")]
+    given |= {name: _seen_from(path.parent, given[name]) for name in places}
     if path.exists():
         record = read_record(path)
+        for name in places:  # an older record has them as they were given
+            old = record.get(name)
+            if isinstance(old, str) and (os.path.isabs(old) or not (path.parent / old).exists()):
+                record[name] = _seen_from(path.parent, old)
         known = any(field.name in record for field in fields)  # else it is the record of something else
         before = (given if known else dict.fromkeys(given)) | record
         differing = {f.name: (before[f.name], given[f.name]) for f in fields if before[f.name] != given[f.name]}
@@ -118,15 +135,21 @@ def remember(path: Path, options: Any) -> None:
     write_json(path, given)
 
 
+def _seen_from(folder: Path, place: str) -> str:
+    """A file or folder as it is seen from `folder`; what is neither, as the name of a shipped world, stays as it is."""
+    return os.path.relpath(place, folder) if place and os.path.exists(place) else place
+
+
 @contextlib.contextmanager
-def remembered(path: Path, options: Any) -> Iterator[None]:
-    """`remember`, and forget again when they turn out to be no options for this run and nothing was begun with them."""
+def remembered(path: Path, options: Any, begun: Path | None = None) -> Iterator[None]:
+    """`remember`, and forget again when they turn out to be no options for this run, unless the file `begun` says that
+    something was begun with them."""
     fresh = not path.exists()
     remember(path, options)
     try:
         yield
-    except (InvalidOption, UnknownName):
-        if fresh:
+    except (InvalidOption, UnknownName, OptionsDiffer):
+        if fresh and not (begun and begun.exists()):
             path.unlink(missing_ok=True)
         raise
 

@@ -61,7 +61,7 @@ class Slipping:
     @property
     def name(self) -> str:
         """As it is called in tables."""
-        return f"{self.bred.name}, {self.share:.0%} random"
+        return f"{self.bred.name}, {100 * self.share:g}% random"
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """What it does when it slips (steps, A), and when that is (steps,), in one episode."""

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 
 from training.checkpoint import carried_by, check_finite, load_checkpoint, one_cycle, save_checkpoint
-from training.evolve import judge, merit, temperatures
+from training.evolve import judge, temperatures, worth
 from training.options import (
     count,
     game_settings,
@@ -31,6 +31,7 @@ from training.options import (
     read_record,
     remembered,
     stage_option,
+    warmth,
 )
 from training.policies import Bred
 from training.pool import Workers
@@ -106,9 +107,10 @@ def main(options: PpoOptions) -> dict[str, Any]:
         count(name, getattr(options, name))
     for name in ("validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
-    for name in ("temperature", "learning_rate", "discount"):
+    warmth(options.temperature, options.temperature_high)
+    for name in ("learning_rate", "discount"):
         positive(name, getattr(options, name))
-    for name in ("temperature_high", "entropy", "most"):
+    for name in ("entropy", "most"):
         not_negative(name, getattr(options, name))
     for width in options.units:
         count("units", width)
@@ -281,7 +283,7 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions, done: int) -
     config, parameters = as_controller(learner, world, options)
     card = _judge(config, parameters, world, options)
     known = _best(options)
-    if known is None or merit(card) >= merit(known["card"]):  # the same again, when a run was stopped at this point
+    if known is None or worth(card) >= worth(known["card"]):  # the same again, when a run was stopped at this point
         write_json(folder / "best.json", {"card": card, "parameters": parameters.tolist()})
         save_controller(Path(options.run) / "world", options.name, config, parameters, card)
     before = [entry for entry in _history(options) if entry["updates"] < done]
@@ -292,13 +294,16 @@ def _validate(learner: PPO, world: WorldModel, options: PpoOptions, done: int) -
 def _history(options: PpoOptions) -> list[dict[str, Any]]:
     """The validations so far, each with the updates before it."""
     path = Path(options.run) / "ppo" / options.name / "history.json"
-    return list(read_record(path)["validations"]) if path.exists() else []
+    found = read_record(path).get("validations") if path.exists() else []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) and "updates" in entry for entry in found):
+        raise BrokenStore("history", path, "the validations so far", "remove it: only the learning curve needs it")
+    return found
 
 
 def _curve(options: PpoOptions) -> list[list[float]]:
     """The learning curve: steps until each validation, and its mean in the real game."""
     update = options.lanes * options.horizon
-    return [[entry["updates"] * update, merit(entry)] for entry in _history(options) if "validation" in entry]
+    return [[e["updates"] * update, e["validation"]["mean"]] for e in _history(options) if "validation" in e]
 
 
 def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from wm_envs.files import write_text
 from wm_envs.worlds import load_world, read_config
 
 TABLES = {"transfer": "Transfer", "ablations": "What C needs", "learners": "Learners"}  # folder of each, and its title
+RECORDS = ("vision.json", "memory.json", *(f"{of}/options.json" for of in ("ppo/*", "evolve/*", *TABLES)))
 PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "vizdoom", "stable-baselines3", "cma")
 STYLE = """
 :root { color-scheme: light dark; --soft: #8883; }
@@ -171,15 +172,14 @@ def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
     if (run / "run.json").exists():
         options = read_record(run / "run.json")
         words = " ".join(
-            f"--{name.replace('_', '-')} {_words(value)}" for name, value in options.items() if value != ""
+            f"--{name.replace('_', '-')} {_quoted(value)}" for name, value in options.items() if value != ""
         )
         yield f"<pre>python -m training run {html.escape(words)}</pre>"
     for folder in rounds:
-        for path in sorted([*folder.glob("*.json"), *folder.glob("*/options.json"), *folder.glob("*/*/options.json")]):
-            if path.name in ("vision.json", "memory.json", "options.json"):
-                name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
-                rows = [[key, _words(value)] for key, value in read_record(path).items()]
-                yield f"<details><summary>{html.escape(name)}</summary>{_table(['option', 'value'], rows)}</details>"
+        for path in sorted([path for names in RECORDS for path in folder.glob(names)]):
+            name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
+            rows = [[key, _words(value)] for key, value in read_record(path).items()]
+            yield f"<details><summary>{html.escape(name)}</summary>{_table(['option', 'value'], rows)}</details>"
     versions = [["Python", platform.python_version()], *([name, _version(name)] for name in PACKAGES)]
     table = _table(["package", "version"], versions)
     yield f"<details><summary>Versions that wrote this report</summary>{table}</details>"

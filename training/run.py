@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from training.options import count, game_settings, not_negative, positive, remembered, stage_option
+from training.options import count, game_settings, not_negative, remembered, stage_option, warmth
 from wm_envs.errors import InvalidOption
 from wm_envs.files import alone, write_json
 from wm_envs.spaces import how_to_open, one_of
@@ -65,8 +65,7 @@ def main(options: RunOptions) -> dict[str, Any]:
         count(name, getattr(options, name), 2 if name == "population" else 1)
     for name in ("rounds", "vision_rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
-    positive("temperature", options.temperature)
-    not_negative("temperature_high", options.temperature_high)
+    warmth(options.temperature, options.temperature_high)
     if not_negative("blind", options.blind) >= 1:
         raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
     for width in options.units:
@@ -120,6 +119,12 @@ def round_folder(run: Path, number: int) -> Path:
     return run if number == 0 else run / f"round-{number}"
 
 
+def _latest_vision(run: Path, number: int) -> Path:
+    """The folder of the V that sees in round `number`."""
+    folders = (round_folder(run, each) for each in range(number, -1, -1))
+    return next(folder for folder in folders if (folder / "vision.safetensors").exists())
+
+
 def _validated(folder: Path, name: str = "controller") -> float:
     return evolve.merit(read_config(folder / "world")["controllers"][name]["card"])
 
@@ -145,14 +150,14 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         run=options.run, frames=options.own_frames if own else options.frames, round=number,
         controllers=_players(options, number) if own else (), **where, **shared))  # fmt: skip
     del done["collect"]["recorded"]  # this time: a run that was stopped has the same results in the end
-    if number <= options.vision_rounds:
+    if number <= options.vision_rounds or (folder / "vision.safetensors").exists():  # it has, before there was a choice
         done["vision"] = vision.main(vision.VisionOptions(
             run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),
             learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
             start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
         run=folder, store=store, rounds=number + 1,
-        vision=str(round_folder(Path(options.run), min(number, options.vision_rounds))),
+        vision=str(_latest_vision(Path(options.run), number)),
         steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
         learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
         frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip

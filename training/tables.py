@@ -19,12 +19,12 @@ from training.evaluate import TEST_SEEDS, score
 from training.options import count, game_settings, read_record, remembered, stage_option
 from training.policies import Policy
 from training.pool import Workers
-from wm_envs.errors import BrokenStore
+from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
 from wm_envs.files import alone, write_json, write_text
 from wm_envs.memory import MDNRNN
 from wm_envs.spaces import how_to_open
 from wm_envs.world_model import WorldModel
-from wm_envs.worlds import load_world
+from wm_envs.worlds import load_world, read_config
 
 
 @dataclass
@@ -48,6 +48,11 @@ class TableOptions:
         for width in self.units:
             count("units", width)
 
+    def needs_units(self) -> None:
+        """Raises `InvalidOption` where a row is called one with a hidden layer and there is none."""
+        if not self.units:
+            raise InvalidOption("units", self.units, "the width of a hidden layer", "give --units 64, say")
+
     def shared(self) -> dict[str, Any]:
         """What every learner of the table is given."""
         return {name: getattr(self, name) for name in ("validate_episodes", "workers", "ray", "seed")}
@@ -68,14 +73,17 @@ class Table:
         self.name, self.options, self.folder = name, options, Path(options.run) / name
         self.world = load_world(Path(options.run) / "world")
         self.how = how_to_open(self.world.task, options.drawing or None, game_settings(()))
+        self.path = self.folder / "rows.json"
         self.rows: list[dict[str, Any]] = []
-        self._held = ExitStack()
+        self.asked: list[str] = []
 
     def __enter__(self) -> Table:
-        self._held.enter_context(alone(self.folder / "rows.json"))
-        self._held.enter_context(remembered(self.folder / "options.json", self.options))
-        if (self.folder / "rows.json").exists():
-            self.rows = _rows(self.folder / "rows.json")
+        with ExitStack() as held:
+            held.enter_context(alone(self.path))
+            held.enter_context(remembered(self.folder / "options.json", self.options, begun=self.path))
+            if self.path.exists():
+                self.rows = self._read()
+            self._held = held.pop_all()
         return self
 
     def __exit__(
@@ -85,26 +93,46 @@ class Table:
 
     def row(self, policy: str, learn: Callable[[], Learnt]) -> None:
         """Let somebody learn and play, unless the row called `policy` is there."""
+        self.asked.append(policy)
         if any(row["policy"] == policy for row in self.rows):
             return
         world, player, more = learn()
         seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
         real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.how)
         self.rows.append({"policy": policy, "player": player.name, "real": real, **more})
-        write_json(self.folder / "rows.json", {"rows": self.rows})
+        write_json(self.path, {"world": self._world(), "rows": self.rows})
 
     def finish(self) -> dict[str, Any]:
-        """Write the table for people; returns its rows."""
-        write_text(self.folder / "table.md", as_markdown(self.rows))
-        print(as_markdown(self.rows))
-        return {"rows": self.rows}
+        """Write the table for people; returns the rows that were asked for."""
+        known = {row["policy"]: row for row in self.rows}
+        rows = [known[policy] for policy in self.asked]
+        write_text(self.folder / "table.md", as_markdown(rows))
+        print(as_markdown(rows))
+        return {"rows": rows}
+
+    def _world(self) -> str:
+        """Names the V and M that the rows are of."""
+        return str(read_config(Path(self.options.run) / "world")["files"]["world.safetensors"]["sha256"])
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The rows that are there; raises `BrokenStore`, and `OptionsDiffer` when they are another world's."""
+        found = read_record(self.path)
+        rows = found.get("rows")
+        if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+            raise BrokenStore("table", self.path, "the rows that were made", "remove it and run the stage again")
+        if found.get("world") != self._world():
+            raise OptionsDiffer(
+                "table", f"{self.path} of another V and M", "the world that its rows were played in",
+                f"remove {self.folder} to make the table anew",
+            )  # fmt: skip
+        return rows
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = read_record(path).get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and {"policy", "real"} <= set(row) for row in rows):
-        raise BrokenStore("table", path, "the rows that were made", "remove it and run the stage again")
-    return rows
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not {"policy", "real"} <= set(row):
+        return False
+    summaries = [row[side] for side in ("real", "dream") if side in row]
+    return all(isinstance(each, dict) and {"mean", "std", "interval", "p10"} <= set(each) for each in summaries)
 
 
 def untrained_memory(world: WorldModel, seed: int) -> WorldModel:

@@ -49,7 +49,7 @@ class VisionOptions:
     batch: int = stage_option(128, "frames in a batch", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)
     motion: float = stage_option(20.0, "how much more what moves weighs (0: the paper's loss)", True)
-    start: str = stage_option("", "weights to go on from: a vision.safetensors, or a world", True)
+    start: str = stage_option("", "weights to go on from: a vision.safetensors, or a world", True, path=True)
     seed: int = stage_option(0, "of the weights, the order of frames and the noise", True)
     checkpoint_every: int = stage_option(500, "batches between checkpoints")
 
