@@ -88,8 +88,7 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
     """Encode the store, train, calibrate, write the bundle."""
     weights = (Path(options.vision) if options.vision else run) / "vision.safetensors"
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
-    latents = store.folder.parent / "latents"
-    encoded = encode_store(vision, weights, store.parts, latents, run, workers)
+    encoded = encode_store(vision, weights, store.parts, store.folder.parent / "latents", run, workers)
     by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
     training, held_out = (
         join(

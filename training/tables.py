@@ -148,7 +148,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         "policy": lambda row: row["policy"],
         "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",
         "in the real game": lambda row: _spread(row["real"]),
-        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*interval(row["real"])),
+        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*_interval(row["real"])),
         "10th percentile": lambda row: f"{row['real']['p10']:.0f}",
         "goal reached": lambda row: f"{row['real']['finished']:.0%}" if "finished" in row["real"] else "",
     }
@@ -162,6 +162,5 @@ def _spread(value: dict[str, float]) -> str:
     return f"{value['mean']:.0f} +- {value['std']:.0f}"
 
 
-def interval(value: dict[str, float]) -> tuple[float, float]:
-    """The 95% interval of a summary's mean."""
+def _interval(value: dict[str, float]) -> tuple[float, float]:
     return value["mean"] - value["interval"], value["mean"] + value["interval"]

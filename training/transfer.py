@@ -21,7 +21,8 @@ from training.pool import Workers
 from training.tables import Learnt, Table, TableOptions, untrained_memory
 from wm_envs.spaces import one_of
 from wm_envs.tasks import Task
-from wm_envs.worlds import load_controller, load_world, save_controller, save_world
+from wm_envs.world_model import WorldModel
+from wm_envs.worlds import load_controller, save_controller, save_world
 
 OPEN_LOOPS = (60, 80, 100, 120, 140)  # ticks between changes of side
 
@@ -52,16 +53,16 @@ def main(options: TransferOptions) -> dict[str, Any]:
     with Table("transfer", options) as table:
         task = table.world.task
         for temperature in options.temperatures:
-            table.row(f"tau {temperature:g}", functools.partial(_at, options, temperature))
+            table.row(f"tau {temperature:g}", functools.partial(_at, options, table.world, temperature))
         table.row("random", lambda: Learnt(folder, random_play(task)))
         table.row("best open loop", lambda: Learnt(folder, best_open_loop(task, folder, options)))
         if options.ablations:
-            table.row("C on z only", lambda: _on_z(options))
-            table.row("C on z and an untrained M's h", lambda: _untrained(options, table))
+            table.row("C on z only", lambda: _on_z(options, table.world))
+            table.row("C on z and an untrained M's h", lambda: _untrained(options, table.world))
         return table.finish()
 
 
-def _at(options: TransferOptions, temperature: float) -> Learnt:
+def _at(options: TransferOptions, world: WorldModel, temperature: float) -> Learnt:
     """A controller that learns at one temperature, by PPO or by CMA-ES."""
     name = f"tau-{temperature:g}"
     if options.learner == "evolve":
@@ -71,7 +72,7 @@ def _at(options: TransferOptions, temperature: float) -> Learnt:
             run=options.run, name=name, steps=options.ppo_steps, units=tuple(options.units), temperature=temperature,
             temperature_high=0.0, **options.shared(),
         ))  # fmt: skip
-    return _with_dreams(options, name, temperature)
+    return _with_dreams(options, world, name, temperature)
 
 
 def _search(options: TransferOptions, name: str, temperature: float, **changes: Any) -> EvolveOptions:
@@ -79,10 +80,10 @@ def _search(options: TransferOptions, name: str, temperature: float, **changes: 
     return EvolveOptions(run=options.run, name=name, temperature=temperature, **sizes, **options.shared(), **changes)
 
 
-def _with_dreams(options: TransferOptions, name: str, temperature: float) -> Learnt:
+def _with_dreams(options: TransferOptions, world: WorldModel, name: str, temperature: float) -> Learnt:
     """A controller of RUN/world, and how it does in dreams at a temperature."""
     folder = Path(options.run) / "world"
-    world, policy = load_world(folder), bred(folder, name)
+    policy = bred(folder, name)
     act, observation = actor(policy, world.task, [], world.config.frame_skip)
     dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
     return Learnt(folder, policy, {"dream": summary(dreams.returns[0])})
@@ -96,16 +97,16 @@ def best_open_loop(task: Task, folder: Path, options: TransferOptions) -> Policy
     return max(loops, key=lambda loop: found[loop.name].mean())
 
 
-def _on_z(options: TransferOptions) -> Learnt:
+def _on_z(options: TransferOptions, world: WorldModel) -> Learnt:
     """C bred in the dream on z alone."""
     evolve.main(_search(options, "z-only", 1.0, observation="z"))
-    return _with_dreams(options, "z-only", 1.0)
+    return _with_dreams(options, world, "z-only", 1.0)
 
 
-def _untrained(options: TransferOptions, table: Table) -> Learnt:
+def _untrained(options: TransferOptions, world: WorldModel) -> Learnt:
     """C bred in the same dream, but seeing z and the h of an M that never learnt."""
     folder = Path(options.run) / "world-untrained"
-    blank = untrained_memory(table.world, options.seed)
+    blank = untrained_memory(world, options.seed)
     save_world(folder, blank, {"memory": "untrained, for an ablation"})
     evolve.main(_search(options, "untrained-memory", 1.0, observer=str(folder)))
     save_controller(folder, "untrained-memory", *load_controller(Path(options.run) / "world", "untrained-memory"))
