@@ -35,7 +35,7 @@ class AblateOptions(TableOptions):
 
     run: Path = stage_option("runs/carracing", "run folder with a world")
     steps: int = stage_option(400_000, "steps of PPO in the real game, each", True)
-    validate_every: int = stage_option(24, "updates between validations in the real game", True)
+    validate_every: int = stage_option(48, "updates between validations in the real game", True)
 
 
 def main(options: AblateOptions) -> dict[str, Any]:

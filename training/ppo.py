@@ -45,7 +45,9 @@ from wm_envs.spaces import one_of
 from wm_envs.world_model import State, WorldModel
 from wm_envs.worlds import load_controller, load_world, save_controller
 
-IN_THE_GAME: dict[str, Any] = {"env": "real", "lanes": 16, "horizon": 256, "minibatch": 1024, "epochs": 6}  # few games
+IN_THE_GAME: dict[str, Any] = {  # whose steps are dear: few lanes, and more learning from each step
+    "env": "real", "lanes": 16, "horizon": 128, "minibatch": 512, "epochs": 6, "learning_rate": 5e-4, "entropy": 0.005,
+}  # fmt: skip
 REAL_SEEDS = 10_000_000  # the real episodes to learn from are beyond, far from those that judge
 
 
@@ -80,7 +82,7 @@ class PpoOptions:
     settings: tuple[str, ...] = stage_option((), "of the real game it learns in (CarRacing: off_road_cost=2)", True)
     steps: int = stage_option(8_000_000, "steps of all episodes together", True)
     lanes: int = stage_option(512, "episodes at once (real games: 16, say)", True)
-    horizon: int = stage_option(32, "steps of each between two updates (real games: 256, say)", True)
+    horizon: int = stage_option(32, "steps of each between two updates (real games: 128, say)", True)
     minibatch: int = stage_option(4096, "steps in a minibatch", True)
     epochs: int = stage_option(3, "passes over the steps of an update", True)
     temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)

@@ -188,6 +188,5 @@ def _learn_in_the_game(options: RunOptions, folder: Path, name: str, **how: Any)
     shared: dict[str, Any] = {key: getattr(options, key) for key in (
         "validate_episodes", "workers", "ray", "seed", "temperature", "temperature_high",
     )}  # fmt: skip
-    return ppo.main(ppo.PpoOptions(
-        run=folder, name=name, units=tuple(options.units), validate_every=24, **ppo.IN_THE_GAME, **shared, **how
-    ))  # fmt: skip
+    given = {"units": tuple(options.units), "validate_every": 48} | ppo.IN_THE_GAME | shared | how
+    return ppo.main(ppo.PpoOptions(run=folder, name=name, **given))
