@@ -1,4 +1,4 @@
-"""Who plays for the next round of a run."""
+"""Who plays for the next round of a run, and what M learns in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER, tiny_model
 
-from training.run import RunOptions, _players, round_folder
+from training.memory import MemoryOptions
+from training.run import RunOptions, _lesson, _players, round_folder
 from wm_envs.worlds import save_controller, save_world
 
 
@@ -38,3 +39,15 @@ def test_the_last_plays_and_the_best(
     drivers(tmp_path, scores)
     found = _players(RunOptions(run=tmp_path, **given), len(scores))
     assert [name.removeprefix(f"{tmp_path}/") for name in found] == players
+
+
+@pytest.mark.parametrize(("explore_steps", "number", "steps", "rate", "goes_on"), [
+    (0, 0, 900, 1, False), (0, 1, 600, 1 / 2, True), (0, 2, 600, 1 / 2, True),
+    (5, 0, 300, 1, False), (5, 1, 900, 1, False), (5, 2, 600, 2 / 3, True),
+])  # fmt: skip
+def test_with_an_explorer_m_begins_anew_once_there_are_roads(
+    tmp_path: Path, explore_steps: int, number: int, steps: int, rate: float, goes_on: bool
+) -> None:
+    lesson = _lesson(RunOptions(run=tmp_path, explore_steps=explore_steps, memory_steps=900), number, tmp_path)
+    assert lesson["steps"] == steps and ("start" in lesson) == goes_on
+    assert lesson["learning_rate"] == pytest.approx(MemoryOptions.learning_rate * rate)

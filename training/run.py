@@ -37,7 +37,9 @@ class RunOptions:
     frames: int = stage_option(2_000_000, "frames of random play", True)
     own_frames: int = stage_option(800_000, "frames of own play a round", True)
     vision_batches: int = stage_option(6_000, "batches for V in round 0; a third of it in the others", True)
-    memory_steps: int = stage_option(20_000_000, "steps for M in round 0; two thirds of it in the others", True)
+    memory_steps: int = stage_option(
+        20_000_000, "steps for M in its first round that counts; two thirds of it in later ones", True
+    )
     frame_skip: int = stage_option(4, "ticks in a step (the paper: 1)", True)
     explore_steps: int = stage_option(0, "steps of PPO in the real game in round 0, to play for round 1", True)
     learner: str = stage_option("ppo", "how C learns in the dream: ppo, or evolve (CMA-ES, as in the paper)", True)
@@ -156,11 +158,8 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
             learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
             start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
-        run=folder, store=store, rounds=number + 1,
-        vision=str(_latest_vision(Path(options.run), number)),
-        steps=max(1, options.memory_steps * 2 // 3) if own else options.memory_steps,
-        learning_rate=memory.MemoryOptions.learning_rate / (2 if own else 1), blind=options.blind,
-        frame_skip=options.frame_skip, start=str(before / "memory.safetensors") if own else "", **shared))  # fmt: skip
+        run=folder, store=store, rounds=number + 1, vision=str(_latest_vision(Path(options.run), number)),
+        blind=options.blind, frame_skip=options.frame_skip, **_lesson(options, number, before), **shared))  # fmt: skip
     if number == 0 and options.explore_steps:
         return done | {"ppo": _learn_in_the_game(options, folder, "explorer", steps=options.explore_steps)}
     done[options.learner] = _learn(options, folder, where)
@@ -169,6 +168,20 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
         temperature=(options.temperature + (options.temperature_high or options.temperature)) / 2,
         cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
     return done
+
+
+def _lesson(options: RunOptions, number: int, before: Path) -> dict[str, Any]:
+    """What M learns in round `number`: how many steps, at which rate, from what.
+
+    Where random play saw too little to dream of, M of round 0 has only to be something to look through. In round 1 it
+    begins anew, on play that shows what actions do: one that has learnt to do without them hardly takes them up again.
+    """
+    rate, steps = memory.MemoryOptions.learning_rate, options.memory_steps
+    exploring = options.explore_steps > 0
+    if number <= exploring:
+        return {"steps": max(1, steps // 3 if exploring and number == 0 else steps), "learning_rate": rate}
+    rate *= 2 / 3 if exploring else 1 / 2  # with an explorer there is more left to learn
+    return {"steps": max(1, steps * 2 // 3), "learning_rate": rate, "start": str(before / "memory.safetensors")}
 
 
 def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str, Any]:
