@@ -28,19 +28,19 @@ import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
 from wm_envs.errors import InvalidOption, MissingPackage, UnknownName, WorldModelError
-from wm_envs.worlds import load_controller
+from wm_envs.models.bundle import load_controller
 
 try:
     import pygame
 
-    from seat.recorder import LastSeconds, Recorder
-    from seat.screen import Screen
+    from player.recorder import LastSeconds, Recorder
+    from player.screen import Screen
 except ImportError as _error:
     _missing: ImportError | None = _error
 else:
     _missing = None
-from seat.player import DRIVERS, TEMPERATURES, VIEWS, Controller, Player
-from seat.sides import Game
+from player.player import DRIVERS, TEMPERATURES, VIEWS, Controller, Player
+from player.views import Game
 
 
 def run(

@@ -28,8 +28,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.car_drawing import CarRacing, crop
-from wm_envs.car_racing import FastCarRacing
+from wm_envs.games.car_racing.dependencies import CarRacing
+from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
+from wm_envs.games.car_racing.scene import crop
 
 Actions = NDArray[np.float32]  # (T, 3)
 Step = Callable[[Actions], Any]

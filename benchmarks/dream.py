@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.world_model import WorldModel
-from wm_envs.worlds import load_world
+from wm_envs.models.bundle import load_world
+from wm_envs.models.world_model import WorldModel
 
 
 def steps_per_second(step: Callable[[], Any], lanes: int, seconds: float) -> float:

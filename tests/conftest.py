@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 
-from wm_envs.controller import ControllerConfig
-from wm_envs.dream import DreamVectorEnv
-from wm_envs.memory import MDNRNN, MemoryConfig
-from wm_envs.vision import ConvVAE, VisionConfig
-from wm_envs.world_model import WorldConfig, WorldModel
-from wm_envs.worlds import save_controller, save_world
+from wm_envs.envs.dream import DreamVectorEnv
+from wm_envs.models.bundle import save_controller, save_world
+from wm_envs.models.controller import ControllerConfig
+from wm_envs.models.mdn_rnn import MDNRNN, MemoryConfig
+from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.world_model import WorldConfig, WorldModel
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows of render_mode="human"
@@ -99,7 +99,7 @@ def fresh_process(code: str, timeout: float = 120, **environment: str) -> str:
 
 def synthetic_episodes(lengths: list[int], seed: int = 0, died: list[bool] | None = None) -> list:
     """Episodes of a bright square that moves over a dim ground as the action says."""
-    from training.rollouts import Episode
+    from training.data.episode_store import Episode
 
     rng = np.random.default_rng(seed)
     episodes = []
@@ -116,7 +116,7 @@ def synthetic_episodes(lengths: list[int], seed: int = 0, died: list[bool] | Non
 
 def synthetic_store(run: Path, parts: int = 2, lengths: tuple[int, ...] = (37, 50, 13)) -> Path:
     """A store of `parts` parts of 100 ticks under `run`; returns `run`."""
-    from training.rollouts import write_part
+    from training.data.episode_store import write_part
 
     for index in range(parts):
         write_part(run / "rollouts", index, synthetic_episodes(list(lengths), seed=index), {"task": "takecover"})
@@ -126,16 +126,16 @@ def synthetic_store(run: Path, parts: int = 2, lengths: tuple[int, ...] = (37, 5
 @pytest.fixture
 def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages build V with few channels, and read frames in blocks of 64."""
-    import training.memory
-    import training.rollouts
-    import training.vision
+    import training.data.episode_store
+    import training.stages.memory
+    import training.stages.vision
 
-    def blocks(parts: list, seed: int, chunks: int = 4) -> training.rollouts.FrameBlocks:
-        return training.rollouts.FrameBlocks(parts, seed, min(chunks, 4))
+    def blocks(parts: list, seed: int, chunks: int = 4) -> training.data.frame_batches.FrameBlocks:
+        return training.data.frame_batches.FrameBlocks(parts, seed, min(chunks, 4))
 
-    monkeypatch.setattr(training.vision, "FrameBlocks", blocks)
+    monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
 
-    for module in (training.vision, training.memory):
+    for module in (training.stages.vision, training.stages.memory):
         monkeypatch.setattr(module, "VisionConfig", lambda latent: VisionConfig(latent, TINY.vision.channels))
 
 
@@ -146,14 +146,14 @@ def with_memory(**changes: object) -> WorldConfig:
 
 def vision_options(run: Path, **changes: Any) -> Any:
     """A few batches of V with `tiny_vision`."""
-    from training.vision import VisionOptions
+    from training.stages.vision import VisionOptions
 
     return VisionOptions(run=run, latent=4, batches=6, batch=16, checkpoint_every=3, **changes)
 
 
 def memory_options(run: Path, **changes: Any) -> Any:
     """A few steps of a small M."""
-    from training.memory import MemoryOptions
+    from training.stages.memory import MemoryOptions
 
     sizes = {
         "hidden": 8,
@@ -169,7 +169,7 @@ def memory_options(run: Path, **changes: Any) -> Any:
 
 def evolve_options(run: Path, **changes: Any) -> Any:
     """A few generations of a small population."""
-    from training.evolve import EvolveOptions
+    from training.stages.evolve import EvolveOptions
 
     sizes = {"generations": 4, "population": 4, "rollouts": 2, "validate_every": 2, "validate_episodes": 0}
     return EvolveOptions(run=run, **sizes | changes)

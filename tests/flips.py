@@ -20,12 +20,12 @@ import torch
 from conftest import TINY_CONTROLLER, make_tiny_world, synthetic_episodes
 from kills import hash_of
 
-from training import rollouts
-from training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, save_tensors
-from training.options import read_record
+from training.data import episode_store as rollouts
+from training.infra.checkpoint import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from training.infra.options import read_record
 from wm_envs.errors import WorldModelError
 from wm_envs.files import write_json
-from wm_envs.worlds import load_controller, load_world, read_config, save_controller
+from wm_envs.models.bundle import load_controller, load_world, read_config, save_controller
 
 CUT = 0.2  # share of damages that cut a file short instead
 

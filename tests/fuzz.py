@@ -31,24 +31,17 @@ import torch
 import zarr
 from safetensors.torch import load, save
 
-from training.checkpoint import (
-    carried_by,
-    check_finite,
-    clip_gradients,
-    load_checkpoint,
-    read_tensors,
-    save_tensors,
-    total_loss,
-)
-from training.evolve import Search, _replay
-from training.options import remember
-from training.ppo import PpoOptions
-from training.sequences import cached_latents
-from wm_envs.controller import act
-from wm_envs.dream import DreamVectorEnv
+from training.data.latent_cache import cached_latents
+from training.infra.checkpoint import carried_by, check_finite, load_checkpoint, read_tensors, save_tensors
+from training.infra.optim import clip_gradients, total_loss
+from training.infra.options import remember
+from training.stages.evolve import Search, _replay
+from training.stages.ppo import PpoOptions
+from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.errors import WorldModelError
 from wm_envs.files import seal, unseal, write_json
-from wm_envs.worlds import CONTROLLERS, WEIGHTS, load_controller, load_world, read_config
+from wm_envs.models.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world, read_config
+from wm_envs.models.controller import act
 
 MEMORY = 1 << 30  # bytes of address space that a batch may take beyond what the process has
 SECONDS = 20  # for one mutant

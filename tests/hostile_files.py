@@ -19,13 +19,13 @@ import torch
 from conftest import TINY
 from safetensors.torch import load_file, save
 
-from training import rollouts
-from training.checkpoint import load_checkpoint, read_tensors, save_tensors
-from training.options import read_record, remember
-from training.ppo import PpoOptions
-from training.sequences import read_vision
+from training.data import episode_store as rollouts
+from training.data.latent_cache import read_vision
+from training.infra.checkpoint import load_checkpoint, read_tensors, save_tensors
+from training.infra.options import read_record, remember
+from training.stages.ppo import PpoOptions
 from wm_envs.files import seal, unseal, write_json
-from wm_envs.worlds import CONTROLLERS, WEIGHTS, load_controller, load_world
+from wm_envs.models.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world
 
 PART = "rollouts/part-00000.zarr"
 

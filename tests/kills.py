@@ -35,16 +35,17 @@ import zarr
 from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from safetensors.torch import load_file
 
-import training.fidelity
-import training.memory
-import training.vision
-from training import check, collect, evaluate, evolve, memory, ppo, rollouts, vision
-from training import run as everything
-from training.checkpoint import save_checkpoint
+import training.stages.fidelity
+import training.stages.memory
+import training.stages.vision
+from training.data import episode_store as rollouts
+from training.infra.checkpoint import save_checkpoint
+from training.pipelines import run as everything
+from training.stages import check, collect, evaluate, evolve, memory, ppo, vision
 from wm_envs.errors import WorldModelError
-from wm_envs.tasks import TASKS
-from wm_envs.vision import ConvVAE, VisionConfig
-from wm_envs.worlds import save_world
+from wm_envs.games.registry import TASKS
+from wm_envs.models.bundle import save_world
+from wm_envs.models.vae import ConvVAE, VisionConfig
 
 SAID = 3  # exit status of a stage that ended with the error that it should
 ERRORS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
@@ -135,12 +136,12 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
 def make_small() -> None:
     """V with few channels, blocks of few frames, drives of few ticks, batteries of few scripts."""
     blocks = rollouts.FrameBlocks
-    training.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
-    for module in (training.vision, training.memory):
+    training.stages.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
+    for module in (training.stages.vision, training.stages.memory):
         module.VisionConfig = lambda latent: VisionConfig(latent, TINY.vision.channels)  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
-    battery = training.fidelity.scripts
-    training.fidelity.scripts = lambda task: battery(task)[::6]  # type: ignore
+    battery = training.stages.fidelity.scripts
+    training.stages.fidelity.scripts = lambda task: battery(task)[::6]  # type: ignore
 
 
 # --- one process, killed or not -----------------------------------------------------------------------

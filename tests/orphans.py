@@ -22,7 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 ALONE = """
-from wm_envs.take_cover import TakeCoverGame
+from wm_envs.games.take_cover.game import TakeCoverGame
 import numpy as np
 print("began", flush=True)
 games = [TakeCoverGame() for _ in range(2)]
@@ -35,8 +35,8 @@ while True:
 """
 POOL = """
 import numpy as np
-from training.pool import Workers, run_jobs
-from wm_envs.take_cover import TakeCoverGame
+from training.infra.pool import Workers, run_jobs
+from wm_envs.games.take_cover.game import TakeCoverGame
 
 def play(seed):
     game = TakeCoverGame()
@@ -52,7 +52,7 @@ if __name__ == "__main__":
         pass
 """
 NEXT = """
-from wm_envs.take_cover import TakeCoverGame
+from wm_envs.games.take_cover.game import TakeCoverGame
 print("began", flush=True)
 TakeCoverGame().close()
 """

@@ -15,9 +15,8 @@ import torch
 from conftest import synthetic_store, tiny_model, with_memory
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training import collect, evaluate, evolve, memory, vision
-from wm_envs.controller import ControllerConfig, act
-from wm_envs.dream import DreamEnv, DreamVectorEnv, check_state
+from training.stages import collect, evaluate, evolve, memory, vision
+from wm_envs.envs.dream import DreamEnv, DreamVectorEnv, check_state
 from wm_envs.errors import (
     ControllerMismatch,
     InvalidAction,
@@ -27,7 +26,8 @@ from wm_envs.errors import (
     UnknownName,
     WorldModelError,
 )  # fmt: skip
-from wm_envs.world_model import State
+from wm_envs.models.controller import ControllerConfig, act
+from wm_envs.models.state import State
 
 pytestmark = [
     pytest.mark.filterwarnings("error:overflow:RuntimeWarning"),

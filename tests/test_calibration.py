@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import synthetic_store, tiny_model
 
-from training.memory import calibrate
-from training.rollouts import Part, RolloutStore
-from training.sequences import join
+from training.data.episode_store import Part, RolloutStore
+from training.data.sequences import join
+from training.stages.memory import calibrate
 
 
 def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:

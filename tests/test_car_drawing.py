@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import held, load_benchmark
 
-from wm_envs.car_drawing import CarRacing, crop  # before Gymnasium's own: it loads Box2D without its warnings
-from wm_envs.car_racing import DRAWINGS, FastCarRacing
+from wm_envs.games.car_racing.dependencies import CarRacing
+from wm_envs.games.car_racing.fast_car_racing import DRAWINGS, FastCarRacing
+from wm_envs.games.car_racing.scene import crop
 
 bench = load_benchmark()
 

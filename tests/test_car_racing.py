@@ -13,11 +13,13 @@ import pytest
 from conftest import fresh_process
 from gymnasium.utils.env_checker import check_env
 
-from wm_envs.car_drawing import CarRacing  # before Gymnasium's own: it loads Box2D without its warnings
-from wm_envs.car_racing import FastCarRacing
-from wm_envs.car_racing_game import CarRacingGame
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.tasks import FRAME_SHAPE
+from wm_envs.games.base import FRAME_SHAPE
+from wm_envs.games.car_racing.dependencies import (
+    CarRacing,  # before Gymnasium's own: it loads Box2D without its warnings
+)
+from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
+from wm_envs.games.car_racing.game import CarRacingGame
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_a_missing_package_is_named_with_its_cure(package: str) -> None:
 import sys
 sys.modules[{package!r}] = None
 import gymnasium as gym, wm_envs
-from wm_envs.tasks import CAR_RACING
+from wm_envs.games.car_racing.task import CAR_RACING
 from wm_envs.errors import MissingPackage
 for use in (CAR_RACING.open, lambda: gym.make("FastCarRacing-v0")):
     try:
@@ -133,4 +135,6 @@ for use in (CAR_RACING.open, lambda: gym.make("FastCarRacing-v0")):
 
 
 def test_box2d_loads_where_warnings_are_errors() -> None:
-    assert "fine" in fresh_process("import wm_envs.car_racing; print('fine')", PYTHONWARNINGS="error")
+    assert "fine" in fresh_process(
+        "import wm_envs.games.car_racing.fast_car_racing; print('fine')", PYTHONWARNINGS="error"
+    )

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from conftest import fresh_process, held, load_benchmark
 
-from wm_envs.car_drawing import crop  # before Gymnasium's own: it loads Box2D without its warnings
-from wm_envs.car_racing import DRAWINGS, FastCarRacing
-from wm_envs.car_racing_game import GAME_DRAWINGS, CarRacingGame
+from wm_envs.envs.spaces import action_space, executed_actions, how_to_open
 from wm_envs.errors import InvalidOption
-from wm_envs.spaces import action_space, executed_actions, how_to_open
-from wm_envs.tasks import CAR_RACING, FRAME_SHAPE, TASKS
+from wm_envs.games.base import FRAME_SHAPE
+from wm_envs.games.car_racing.fast_car_racing import DRAWINGS, FastCarRacing
+from wm_envs.games.car_racing.game import GAME_DRAWINGS, CarRacingGame
+from wm_envs.games.car_racing.scene import crop  # before Gymnasium's own: it loads Box2D without its warnings
+from wm_envs.games.car_racing.task import CAR_RACING
+from wm_envs.games.registry import TASKS
 
 bench = load_benchmark()
 
@@ -151,7 +153,7 @@ def test_a_game_can_be_closed_when_its_start_was_interrupted() -> None:
     """In a process of its own: Box2D ends it when a body is destroyed twice."""
     code = (
         "from gymnasium.envs.box2d import car_racing\n"
-        "from wm_envs.car_racing_game import CarRacingGame\n"
+        "from wm_envs.games.car_racing.game import CarRacingGame\n"
         "game = CarRacingGame('fast')\n"
         "game.reset(3)\n"
         "def interrupted(*_):\n    raise KeyboardInterrupt\n"

@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import synthetic_store
 
-from training import check
-from training.check import CheckOptions
-from training.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from training.infra.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from training.stages import check
+from training.stages.check import CheckOptions
 from wm_envs.errors import BrokenStore
 
 DAMAGES = 200  # flipped bits and cut files; `make torture` does thousands

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from training import checkpoint
-from training.checkpoint import load_checkpoint, one_cycle, save_checkpoint
+from training.infra import optim
+from training.infra.checkpoint import load_checkpoint, save_checkpoint
+from training.infra.optim import one_cycle
 from wm_envs.errors import BrokenStore, Diverged
 
 
@@ -38,11 +39,11 @@ def test_a_checkpoint_never_holds_what_is_not_finite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_or_gradient_that_is_not_finite_stops_the_stage(value: float) -> None:
     with pytest.raises(Diverged, match="loss"):
-        checkpoint.total_loss(torch.tensor(value))
+        optim.total_loss(torch.tensor(value))
     model = torch.nn.Linear(2, 2)
     (model(torch.ones(2)).sum() * value).backward()
     with pytest.raises(Diverged, match="gradient"):
-        checkpoint.clip_gradients(model, 1.0)
+        optim.clip_gradients(model, 1.0)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "another model", "no checkpoint"])
@@ -59,5 +60,5 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_steps_have_generators_of_their_own() -> None:
-    generators = [checkpoint.generator(seed, step) for seed in range(4) for step in range(50)]
+    generators = [optim.generator(seed, step) for seed in range(4) for step in range(50)]
     assert len({float(torch.rand(1, generator=generator)) for generator in generators}) == 200

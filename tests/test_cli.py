@@ -11,13 +11,13 @@ import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from training import fidelity, ppo
 from training.__main__ import STAGES, main
-from training.policies import scripts
-from training.tables import as_markdown
-from training.transfer import TransferOptions
-from training.transfer import main as transfer
-from wm_envs.worlds import load_world, read_config
+from training.evaluation.policies import scripts
+from training.pipelines.tables import as_markdown
+from training.pipelines.transfer import TransferOptions
+from training.pipelines.transfer import main as transfer
+from training.stages import fidelity, ppo
+from wm_envs.models.bundle import load_world, read_config
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,10 +15,10 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.episodes import real_episodes
-from training.policies import Script
-from training.pool import Workers
-from wm_envs.dream import DreamVectorEnv
+from training.evaluation.policies import Script
+from training.evaluation.rollout import real_episodes
+from training.infra.pool import Workers
+from wm_envs.envs.dream import DreamVectorEnv
 
 HASHES = """
 import hashlib, sys

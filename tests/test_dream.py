@@ -18,7 +18,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.dream import DreamEnv, DreamVectorEnv
+from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
 SIZES = {"zh": (12,), "zch": (20,), "z": (4,), "pixels": (64, 64, 3)}
@@ -70,7 +70,7 @@ def test_spec_goes_through_json(tiny_world: Path) -> None:
 TRAJECTORY = """
 import hashlib, sys
 import numpy as np
-from wm_envs.dream import DreamEnv
+from wm_envs.envs.dream import DreamEnv
 env = DreamEnv(sys.argv[1] if len(sys.argv) > 1 else WORLD)
 digest = hashlib.sha256(env.reset(seed=5)[0].tobytes())
 for step in range(30):

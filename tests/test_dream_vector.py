@@ -11,7 +11,7 @@ from conftest import steps_of
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.dream import DreamEnv, DreamVectorEnv
+from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 
 
 @pytest.mark.parametrize("observation", ["zh", "zch", "pixels"])

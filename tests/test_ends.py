@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from training.check import CheckOptions
-from training.check import main as check
+from training.stages.check import CheckOptions
+from training.stages.check import main as check
 
 pytest.importorskip("Box2D")
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")

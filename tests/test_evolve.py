@@ -12,11 +12,13 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER, evolve_options, tiny_model
 
-from training import episodes, evolve
-from training.evolve import Search, population_actor
-from wm_envs.controller import act
+from training.evaluation import rollout as episodes
+from training.evaluation.policies import population_actor
+from training.stages import evolve
+from training.stages.evolve import Search
 from wm_envs.errors import BrokenStore, Diverged
-from wm_envs.worlds import load_controller, read_config
+from wm_envs.models.bundle import load_controller, read_config
+from wm_envs.models.controller import act
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER
 
-from wm_envs import worlds
 from wm_envs.errors import FolderBusy
 from wm_envs.files import alone, sweep, temporary_name, write_text
-from wm_envs.worlds import load_controller, read_config, save_controller
+from wm_envs.models import bundle as worlds
+from wm_envs.models.bundle import load_controller, read_config, save_controller
 
 
 def dead_process() -> int:
@@ -123,8 +123,8 @@ def test_controllers_outlive_a_writer_killed_between_two_files(own_world: Path, 
 
 def test_two_processes_that_add_controllers_lose_none(own_world: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path; from wm_envs.worlds import *\n"
-        "from wm_envs.controller import ControllerConfig; kind = ControllerConfig(4, 8, 1, 'zh')\n"
+        "import sys, torch; from pathlib import Path; from wm_envs.models.bundle import *\n"
+        "from wm_envs.models.controller import ControllerConfig; kind = ControllerConfig(4, 8, 1, 'zh')\n"
         "for n in range(10):\n"
         "    save_controller(Path(sys.argv[1]), f'{sys.argv[2]}{n}', kind, torch.zeros(kind.parameters))"
     )

@@ -31,8 +31,8 @@ from hostile_files import (
 )
 from safetensors.torch import save_file
 
-from training import rollouts
-from training.checkpoint import read_tensors, save_tensors
+from training.data import episode_store as rollouts
+from training.infra.checkpoint import read_tensors, save_tensors
 from wm_envs.errors import WorldModelError
 from wm_envs.files import write_json
 

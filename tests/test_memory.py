@@ -10,7 +10,15 @@ from conftest import tiny_model
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn.functional import logsigmoid
 
-from wm_envs.memory import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, memory_loss, mixture_nll, sample_latents
+from wm_envs.models.mdn_rnn import (
+    LATENT_LIMIT,
+    MDNRNN,
+    MemoryConfig,
+    Prediction,
+    memory_loss,
+    mixture_nll,
+    sample_latents,
+)
 
 
 def parameters(config: MemoryConfig) -> int:

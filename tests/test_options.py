@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import evolve_options, memory_options, vision_options
 
-from training.options import as_json, remember
+from training.infra.options import as_json, remember
 from wm_envs.errors import BrokenStore, OptionsDiffer
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("PIL.Image")
 sys.path.insert(0, str(ROOT))  # play.py belongs to the repository, not to the package
 
 import play  # noqa: E402
-from seat.player import HELP  # noqa: E402
+from player.player import HELP  # noqa: E402
 
 
 @pytest.fixture

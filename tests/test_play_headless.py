@@ -46,7 +46,7 @@ def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: p
 
 
 def test_a_long_recording_is_thinned(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seat.recorder.GIF_FRAMES", 10)
+    monkeypatch.setattr("player.recorder.GIF_FRAMES", 10)
     recorder, screen, player = play.Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
     play.run(player, screen, recorder, None, 100, window=False)
     assert len(recorder.pictures) <= 15

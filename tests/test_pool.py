@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from training.pool import Workers, run_jobs
+from training.infra.pool import Workers, run_jobs
 from wm_envs.errors import WorkersLost
 
 TWO = Workers(2)
@@ -109,7 +109,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     code = (
         "import signal, sys; sys.path.insert(0, 'tests')\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
-        "from test_pool import wait_long; from training.pool import Workers, run_jobs\n"
+        "from test_pool import wait_long; from training.infra.pool import Workers, run_jobs\n"
         f"if __name__ == '__main__': list(run_jobs(wait_long, [{str(tmp_path)!r}] * 2, Workers(2)))\n"
     )
     (tmp_path / "main.py").write_text(code)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from training.progress import Progress
+from training.infra.progress import Progress
 
 
 def work(run: Path, done: int = 0) -> None:

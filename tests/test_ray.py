@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from test_pool import die, die_once, fail_on_three, hang_once, square
 
-from training.episodes import real_returns
-from training.policies import Script
-from training.pool import Workers, run_jobs
+from training.evaluation.policies import Script
+from training.evaluation.rollout import real_returns
+from training.infra.pool import Workers, run_jobs
 from wm_envs.errors import InvalidOption, WorkersLost
 
 ray = pytest.importorskip("ray")

@@ -24,12 +24,13 @@ from gymnasium.utils.env_checker import check_env
 
 pytest.importorskip("vizdoom")
 
-from training import collect, episodes, evaluate, evolve, memory, vision
-from training.rollouts import PARTS_A_ROUND, RolloutStore
-from wm_envs import take_cover
-from wm_envs.real import RealEnv, RealVectorEnv
-from wm_envs.take_cover import TakeCoverGame
-from wm_envs.tasks import TAKE_COVER
+from training.data.episode_store import PARTS_A_ROUND, RolloutStore
+from training.evaluation import rollout as episodes
+from training.stages import collect, evaluate, evolve, memory, vision
+from wm_envs.envs.real import RealEnv, RealVectorEnv
+from wm_envs.games.take_cover import engine_cleanup
+from wm_envs.games.take_cover.game import TakeCoverGame
+from wm_envs.games.take_cover.task import TAKE_COVER
 
 NOTHING = np.zeros(1, np.float32)
 
@@ -47,7 +48,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_game_is_left() -> Iterator[None]:
     yield
-    assert not take_cover._engines_of(os.getpid()), "a game of this very process is left"
+    assert not engine_cleanup.engines_of(os.getpid()), "a game of this very process is left"
 
 
 # --- the environment ----------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def test_spaces_are_the_dreams(tiny_world: Path, observation: str, actions: str)
 PLAY = """
 import hashlib, sys
 import numpy as np
-from wm_envs.real import RealEnv
+from wm_envs.envs.real import RealEnv
 env = RealEnv(WORLD, render_mode="rgb_array")
 digest = hashlib.sha256(env.reset(seed=11)[0].tobytes() + env.render().tobytes())
 for step in range(12):
@@ -135,11 +136,12 @@ def test_lanes_are_episodes_of_their_seeds(tiny_world: Path) -> None:
 
 CHILD = """
 import json, os, sys, time
-from wm_envs import take_cover
-games = [take_cover.TakeCoverGame() for _ in range(2)]
+from wm_envs.games.take_cover import engine_cleanup as cleanup
+from wm_envs.games.take_cover.game import TakeCoverGame
+games = [TakeCoverGame() for _ in range(2)]
 games[0].reset(1)
-engines = sorted(take_cover._engines_of(os.getpid()))
-print(json.dumps([[pid, take_cover._start_time(pid), take_cover._instance_id(pid)] for pid in engines]), flush=True)
+engines = sorted(cleanup.engines_of(os.getpid()))
+print(json.dumps([[pid, cleanup.start_time(pid), cleanup.instance_id(pid)] for pid in engines]), flush=True)
 """
 ENDINGS = {
     "close": "[game.close() for game in games]; [game.close() for game in games]",
@@ -165,7 +167,7 @@ def left_behind(engines: list[list[Any]]) -> list[str]:
     found = []
     for pid, start, instance in engines:
         stat = Path(f"/proc/{pid}/stat")
-        if take_cover._start_time(pid) == start and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        if engine_cleanup.start_time(pid) == start and stat.read_text().rpartition(")")[2].split()[0] != "Z":
             found.append(f"engine {pid}")
         found += [str(path) for path in Path("/dev/shm").glob(f"ViZDoom*{instance}")]
     return found
@@ -177,7 +179,7 @@ def assert_clean(engines: list[list[Any]], scratch: Path) -> None:
             break
         time.sleep(0.1)
     assert not left_behind(engines)
-    assert not list(scratch.glob(take_cover.SCRATCH_PREFIX + "*"))
+    assert not list(scratch.glob(engine_cleanup.SCRATCH_PREFIX + "*"))
 
 
 @pytest.mark.parametrize("ending", ["close", "nothing", "exception", "exit"])
@@ -217,17 +219,17 @@ def test_what_a_killed_process_left_is_swept_by_the_next_game(scratch: Path) -> 
 
 
 def test_sweep_leaves_what_is_not_ours(scratch: Path) -> None:
-    mine = f"{os.getpid()}-{take_cover._start_time(os.getpid())}"
+    mine = f"{os.getpid()}-{engine_cleanup.start_time(os.getpid())}"
     for name in ("foreign", f"{mine}-living", "999999999-0-unknown", "1-x-y", "-1-1-y", "999999999-1-a.b"):
-        (scratch / f"{take_cover.SCRATCH_PREFIX}{name}").mkdir()
-    dead = scratch / f"{take_cover.SCRATCH_PREFIX}999999999-1-dead"
+        (scratch / f"{engine_cleanup.SCRATCH_PREFIX}{name}").mkdir()
+    dead = scratch / f"{engine_cleanup.SCRATCH_PREFIX}999999999-1-dead"
     dead.symlink_to(scratch)
-    assert take_cover.sweep() == 0 and len(list(scratch.iterdir())) == 7
+    assert engine_cleanup.sweep() == 0 and len(list(scratch.iterdir())) == 7
     for text in ("", "../../etc", "*", "\0"):
         dead.unlink(missing_ok=True)
         dead.mkdir()
         (dead / "instance").write_text(text)
-        assert take_cover.sweep() == 1 and not dead.exists() and len(list(scratch.iterdir())) == 6
+        assert engine_cleanup.sweep() == 1 and not dead.exists() and len(list(scratch.iterdir())) == 6
 
 
 def test_an_error_in_an_env_leaves_nothing(tiny_world: Path) -> None:
@@ -235,10 +237,10 @@ def test_an_error_in_an_env_leaves_nothing(tiny_world: Path) -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match="action"):
         env.step("left")
-    assert len(take_cover._engines_of(os.getpid())) == 1
+    assert len(engine_cleanup.engines_of(os.getpid())) == 1
     del env
     gc.collect()
-    assert not take_cover._engines_of(os.getpid())
+    assert not engine_cleanup.engines_of(os.getpid())
 
 
 def test_the_working_directory_stays_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from conftest import synthetic_store, tiny_model
 
-from training import doctor, report
-from training.doctor import DoctorOptions
-from training.evolve import EvolveOptions
-from training.evolve import main as evolve
-from training.report import ReportOptions
+from training.stages import doctor, report
+from training.stages.doctor import DoctorOptions
+from training.stages.evolve import EvolveOptions
+from training.stages.evolve import main as evolve
+from training.stages.report import ReportOptions
 from wm_envs.errors import BrokenStore, Unsound
-from wm_envs.worlds import save_controller, save_world
+from wm_envs.models.bundle import save_controller, save_world
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -14,8 +14,9 @@ import pytest
 import zarr
 from conftest import synthetic_episodes, synthetic_store
 
-from training import rollouts
-from training.rollouts import PARTS_A_ROUND, FrameBlocks, RolloutStore, part_path, read_part, write_part
+from training.data import episode_store as rollouts
+from training.data.episode_store import PARTS_A_ROUND, RolloutStore, part_path, read_part, write_part
+from training.data.frame_batches import FrameBlocks
 from wm_envs.errors import BrokenStore, NoSpace
 from wm_envs.files import seal, unseal
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER, tiny_model
 
-from training.memory import MemoryOptions
-from training.run import RunOptions, _lesson, _players, round_folder
-from wm_envs.worlds import save_controller, save_world
+from training.pipelines.run import RunOptions, _lesson, _players, round_folder
+from training.stages.memory import MemoryOptions
+from wm_envs.models.bundle import save_controller, save_world
 
 
 def drivers(run: Path, scores: dict[str, float]) -> None:

@@ -18,13 +18,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training import ppo
-from training.ppo import PpoOptions
-from training.progress import Progress
-from wm_envs.controller import ControllerConfig, act
+from training.infra.progress import Progress
+from training.stages import ppo
+from training.stages.ppo import PpoOptions
 from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
+from wm_envs.models.bundle import load_controller, load_world
+from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
-from wm_envs.worlds import load_controller, load_world
 
 
 def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, LatentVecEnv]:

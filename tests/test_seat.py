@@ -16,10 +16,10 @@ pygame = pytest.importorskip("pygame")
 pytest.importorskip("PIL")
 from PIL import Image  # noqa: E402
 
-from seat.player import Player  # noqa: E402
-from seat.recorder import LastSeconds  # noqa: E402
-from seat.screen import Screen  # noqa: E402
-from seat.sides import Game  # noqa: E402
+from player.player import Player  # noqa: E402
+from player.recorder import LastSeconds  # noqa: E402
+from player.screen import Screen  # noqa: E402
+from player.views import Game  # noqa: E402
 from wm_envs.errors import MissingPackage  # noqa: E402
 
 
@@ -97,7 +97,7 @@ def test_every_tick_of_the_game_is_shown_as_v_sees_it(beside: Player) -> None:
 
 
 def test_surprise_is_what_m_thinks_of_what_came(beside: Player) -> None:
-    from wm_envs.memory import mixture_nll
+    from wm_envs.models.mdn_rnn import mixture_nll
 
     tick(beside, beside.skip)
     before, chosen = beside.game.state, np.array([0.3, 1.0, 0.0], np.float32)
@@ -229,7 +229,7 @@ def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, t
 
 
 def test_the_surest_dimensions_come_first(tiny_world: Path) -> None:
-    from seat.editor import Editor
+    from player.latent_editor import Editor
 
     player = dreamer(tiny_world)
     editor = Editor(player.world, player.dream.state.latents)

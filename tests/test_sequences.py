@@ -10,14 +10,17 @@ import pytest
 import torch
 from conftest import TINY, synthetic_episodes, synthetic_store
 
-from training.checkpoint import generator, save_checkpoint
-from training.memory import first_states
-from training.pool import Workers
-from training.rollouts import Part, RolloutStore
-from training.sequences import Latents, Streams, encode_store, join
-from wm_envs.memory import MDNRNN, MemoryConfig
-from wm_envs.vision import ConvVAE, VisionConfig
-from wm_envs.world_model import State, WorldConfig, WorldModel
+from training.data.episode_store import Part, RolloutStore
+from training.data.latent_cache import encode_store
+from training.data.sequences import Latents, Streams, join
+from training.infra.checkpoint import save_checkpoint
+from training.infra.optim import generator
+from training.infra.pool import Workers
+from training.stages.memory import first_states
+from wm_envs.models.mdn_rnn import MDNRNN, MemoryConfig
+from wm_envs.models.state import State
+from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.world_model import WorldConfig, WorldModel
 
 LENGTHS, DIED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
 
@@ -148,7 +151,7 @@ def encode(vision: ConvVAE, parts: list[Part], run: Path, workers: int = 1) -> l
 
 
 def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import sequences
+    from training.data import latent_cache
 
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
     torch.manual_seed(0)
@@ -160,8 +163,8 @@ def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatc
         expected = vision.encode(frames.permute(0, 3, 1, 2) / 255)[0]
     torch.testing.assert_close(first[1][0][:37].float(), expected, atol=0.02, rtol=0.05)
 
-    calls, real = [], sequences.encode_frames
-    monkeypatch.setattr(sequences, "encode_frames", lambda *given: calls.append(1) or real(*given))
+    calls, real = [], latent_cache.encode_frames
+    monkeypatch.setattr(latent_cache, "encode_frames", lambda *given: calls.append(1) or real(*given))
     again = encode(vision, parts, tmp_path)
     assert not calls
     assert all(torch.equal(a, b) for p, q in zip(first, again, strict=True) for a, b in zip(p, q, strict=True))

@@ -11,12 +11,11 @@ import pytest
 import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training.episodes import dream_episodes
-from training.evaluate import bred
-from training.evolve import UNSEEN_DREAMS
-from training.policies import actor, scripts
-from wm_envs.memory import LATENT_LIMIT
-from wm_envs.worlds import load_world, read_config, resolve, shipped_worlds
+from training.evaluation.policies import actor, bred, scripts
+from training.evaluation.rollout import dream_episodes
+from training.evaluation.scoring import UNSEEN_DREAMS
+from wm_envs.models.bundle import load_world, read_config, resolve, shipped_worlds
+from wm_envs.models.mdn_rnn import LATENT_LIMIT
 
 DREAMS = 192
 IDS = {"takecover": "WMDream-v0", "carracing": "WMDreamCarRacing-v0"}

@@ -14,18 +14,19 @@ import pytest
 import torch
 from conftest import TINY_DRIVE, tiny_model
 
-from training import ablate, compare, evolve, fidelity, ppo, tables, transfer
 from training.__main__ import main
-from training.ablate import AblateOptions
-from training.compare import CompareOptions
-from training.fidelity import FidelityOptions
-from training.policies import Bred, Slipping, actor
-from training.tables import as_markdown
-from training.transfer import TransferOptions
-from wm_envs.controller import ControllerConfig
+from training.evaluation.policies import Bred, Slipping, actor
+from training.pipelines import ablate, compare, tables, transfer
+from training.pipelines.ablate import AblateOptions
+from training.pipelines.compare import CompareOptions
+from training.pipelines.tables import as_markdown
+from training.pipelines.transfer import TransferOptions
+from training.stages import evolve, fidelity, ppo
+from training.stages.fidelity import FidelityOptions
 from wm_envs.errors import BrokenStore, OptionsDiffer
-from wm_envs.tasks import get_task
-from wm_envs.worlds import read_config, save_world
+from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import read_config, save_world
+from wm_envs.models.controller import ControllerConfig
 
 SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "drawing": "fast", "workers": 1, "units": (4,)}
 SEARCH: dict[str, Any] = {"population": 4, "rollouts": 1, "validate_every": 1}

@@ -15,11 +15,11 @@ import torch
 from conftest import TINY, memory_options, synthetic_store, vision_options
 from safetensors.torch import load_file
 
-from training import memory, vision
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.infra.checkpoint import load_checkpoint, save_checkpoint
+from training.stages import memory, vision
 from wm_envs.errors import BrokenStore, Diverged, OptionsDiffer
-from wm_envs.vision import ConvVAE
-from wm_envs.worlds import load_world, read_config
+from wm_envs.models.bundle import load_world, read_config
+from wm_envs.models.vae import ConvVAE
 
 
 class Interrupted(BaseException):

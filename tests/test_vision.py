@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wm_envs.vision import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
+from wm_envs.models.vae import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
 
 
 @pytest.mark.parametrize(("latent", "parameters"), [(64, 4_446_915), (32, 4_348_547)])

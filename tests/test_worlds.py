@@ -16,11 +16,11 @@ import torch
 from conftest import TINY, TINY_CONTROLLER, tiny_model
 from safetensors.torch import load_file, save
 
-from wm_envs import worlds
-from wm_envs.controller import ControllerConfig, act
 from wm_envs.errors import BrokenWorld, ControllerMismatch, UnknownName
 from wm_envs.files import unseal, write_json
-from wm_envs.worlds import load_controller, load_world, read_config, resolve, save_controller, save_world
+from wm_envs.models import bundle as worlds
+from wm_envs.models.bundle import load_controller, load_world, read_config, resolve, save_controller, save_world
+from wm_envs.models.controller import ControllerConfig, act
 
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 

@@ -9,10 +9,11 @@ import signal
 import sys
 from typing import Any
 
-from training.options import add_arguments, from_arguments
+from training.infra.options import add_arguments, from_arguments
 from wm_envs.errors import WorldModelError
 
-STAGES = {  # stage -> its options class; the module is training/STAGE.py
+PIPELINES = ("run", "transfer", "ablate", "compare")
+STAGES = {  # stage -> its options class; the module is training/stages/STAGE.py, or in pipelines
     "collect": "CollectOptions",
     "vision": "VisionOptions",
     "memory": "MemoryOptions",
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     options: Any = None
     if chosen is not None:
         try:
-            module = importlib.import_module(f"training.{chosen}")
+            module = importlib.import_module(f"training.{'pipelines' if chosen in PIPELINES else 'stages'}.{chosen}")
         except WorldModelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

@@ -11,22 +11,22 @@ for _id, _world in _DREAMS.items():
     if _id not in registry:
         register(
             id=_id,
-            entry_point="wm_envs.dream:DreamEnv",
-            vector_entry_point="wm_envs.dream:DreamVectorEnv",
+            entry_point="wm_envs.envs.dream:DreamEnv",
+            vector_entry_point="wm_envs.envs.dream:DreamVectorEnv",
             kwargs={"world": _world},
         )
 for _id, _world in _REAL.items():
     if _id not in registry:
         register(
             id=_id,
-            entry_point="wm_envs.real:RealEnv",
-            vector_entry_point="wm_envs.real:RealVectorEnv",
+            entry_point="wm_envs.envs.real:RealEnv",
+            vector_entry_point="wm_envs.envs.real:RealVectorEnv",
             kwargs={"world": _world},
         )
 if "FastCarRacing-v0" not in registry:
     register(
         id="FastCarRacing-v0",
-        entry_point="wm_envs.car_racing:FastCarRacing",
+        entry_point="wm_envs.games.car_racing.fast_car_racing:FastCarRacing",
         max_episode_steps=1000,
         reward_threshold=900,
         kwargs={"drawing": "exact"},

@@ -1,0 +1,1 @@
+"""What V and M learn from."""

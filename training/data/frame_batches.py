@@ -1,0 +1,59 @@
+"""Shuffled frames for V, streamed from the episode store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.episode_store import CHUNK, Part
+
+
+@dataclass(frozen=True)
+class FrameBlocks:
+    """Shuffled frames for V, streamed: block b is a function of (seed, b) alone, so runs resume.
+
+    A block is drawn from `chunks` random chunks of the store, `per_chunk` frames of each, since
+    frames of one chunk are nearly alike.
+    """
+
+    parts: list[Part]
+    seed: int
+    chunks: int = 256
+    per_chunk: int = 16
+    lag: int = 4  # ticks between a frame and the neighbour that shows what moves
+
+    @property
+    def block_size(self) -> int:
+        """Frames in a block."""
+        return self.chunks * self.per_chunk
+
+    def read(self, block: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Block `block`: frames and, for each, a frame `lag` ticks away. Both (block, 64, 64, 3)."""
+        rng = np.random.default_rng((self.seed, block))
+        sizes = np.array([part.size for part in self.parts], float)
+        chosen = np.sort(rng.choice(len(self.parts), self.chunks, p=sizes / sizes.sum()))
+        frames, neighbours = [], []
+        for index in chosen:
+            part = self.parts[index]
+            start = int(rng.integers(-(-part.size // CHUNK))) * CHUNK
+            chunk = part.read(start, min(start + CHUNK, part.size))
+            at = rng.choice(len(chunk), self.per_chunk, replace=len(chunk) < self.per_chunk)
+            near = np.where(at >= self.lag, at - self.lag, np.minimum(at + self.lag, len(chunk) - 1))
+            frames.append(chunk[at])
+            neighbours.append(chunk[near])
+        order = rng.permutation(self.block_size)
+        return np.concatenate(frames)[order], np.concatenate(neighbours)[order]
+
+    def stream(self, first: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Blocks first, first+1, ... for ever; the next one is read while this one is used."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self.read, first)
+            while True:
+                block = ahead.result()
+                first += 1
+                ahead = reader.submit(self.read, first)
+                yield block

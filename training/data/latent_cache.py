@@ -1,0 +1,120 @@
+"""V's latents of a whole store, encoded once and kept under the name of that V."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.data.episode_store import Part, read_part
+from training.infra.checkpoint import load_checkpoint, read_tensors, save_tensors
+from training.infra.pool import Workers, run_jobs
+from training.infra.progress import Progress
+from wm_envs.errors import BrokenStore
+from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.models.vae import ConvVAE, VisionConfig, to_images
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """One part to encode; a job is all that its result depends on."""
+
+    weights: Path  # a checkpoint of V
+    config: VisionConfig
+    part: Path
+    to: Path
+    identity: str  # of the weights
+
+
+def read_vision(weights: Path, config: VisionConfig) -> ConvVAE:
+    """V from a checkpoint, ready to encode."""
+    vision = ConvVAE(config).to(best_device(), memory_format=torch.channels_last)
+    load_checkpoint(weights, vision)
+    return vision.eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _vision(weights: Path, config: VisionConfig, identity: str) -> ConvVAE:
+    return read_vision(weights, config)  # kept by what it is, not by where it is
+
+
+def encode_part(job: EncodeJob) -> None:
+    """Write V's means and log variances of one part to `job.to`."""
+    vision, part = _vision(job.weights, job.config, job.identity), read_part(job.part)
+    blocks = [encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)]
+    means, logvars = (torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
+    save_tensors(job.to, {"means": means, "logvars": logvars}, {"vision": job.identity})
+
+
+def encode_store(
+    vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, run: Path, workers: Workers
+) -> list[tuple[Tensor, Tensor]]:
+    """V's (means, logvars) of every part, kept in `folder`, under the V's name, so that they are encoded once.
+
+    `weights` is the checkpoint of this very V: processes read it there.
+    """
+    identity = weights_hash(vision)
+    folder = folder / identity[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"part-{part.index:05d}.safetensors" for part in parts]
+    shapes = [(part.size, vision.config.latent) for part in parts]
+    encoded = [cached_latents(path, identity, shape) for path, shape in zip(paths, shapes, strict=True)]
+    jobs = [
+        EncodeJob(weights, vision.config, part.path, path, identity)
+        for part, path, latents in zip(parts, paths, encoded, strict=True)
+        if latents is None
+    ]
+    sizes = {path: part.size for path, part in zip(paths, parts, strict=True)}
+    with Progress("encode", sum(sizes.values()), run, "frames") as progress:
+        progress.skip(sum(sizes.values()) - sum(sizes[job.to] for job in jobs))
+        for job, _ in run_jobs(encode_part, jobs, workers):
+            progress.update(sizes[job.to])
+    made = {job.to for job in jobs}
+    read = zip(paths, shapes, encoded, strict=True)
+    return [cached_latents(path, identity, shape) if path in made else latents for path, shape, latents in read]  # type: ignore[misc]
+
+
+def cached_latents(path: Path, identity: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    """Means and log variances, both of `shape` in float16, that the V of that `identity` made; None when they are not
+    there, or not sound: then they are made again."""
+    if not path.exists():
+        return None
+    try:
+        tensors, header = read_tensors(path)
+    except BrokenStore:
+        return None
+    found = tensors.get("means"), tensors.get("logvars")
+    sound = all(
+        value is not None and value.dtype == torch.float16 and value.shape == shape and bool(value.isfinite().all())
+        for value in found
+    )
+    return found if sound and header.get("vision") == identity else None  # type: ignore[return-value]
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over all weights: names a V, so that latents of another one are never mixed in."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def encode_frames(vision: ConvVAE, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Mean and log variance, (N, Z) float32 each, of frames (N, 64, 64, 3), 256 at a time."""
+    device = next(vision.parameters()).device
+    dtype = compute_dtype(device)
+    means, logvars = [], []
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        for at in range(0, len(frames), 256):
+            mean, logvar = vision.encode(to_images(torch.from_numpy(frames[at : at + 256]).to(device)))
+            means.append(mean.float().cpu())
+            logvars.append(logvar.float().cpu())
+    return torch.cat(means), torch.cat(logvars)

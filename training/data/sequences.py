@@ -1,0 +1,150 @@
+"""What M learns from: V's latents of the whole store, cut into steps of `frame_skip` ticks.
+
+An episode of L ticks gives `frame_skip` sequences, one a phase p = 0 .. frame_skip - 1: the steps at
+ticks p, p + frame_skip, ... Each step holds the latent at its tick, the mean action of its ticks,
+and whether the game ended within them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.data.episode_store import Part
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents and steps of N ticks; index t of every array is one tick of one episode."""
+
+    means: Tensor  # (N, Z) float16
+    logvars: Tensor  # (N, Z) float16
+    actions: Tensor  # (N, A) float32, mean over the step that starts at t
+    goes_on: NDArray[np.bool_]  # (N,) the step's next latent exists, at t + frame_skip
+    ends: NDArray[np.bool_]  # (N,) the game ended within the step
+    starts: NDArray[np.int64]  # (E,) first tick of each episode
+    lengths: NDArray[np.int64]  # (E,)
+    frame_skip: int
+    noise: float = 1.0  # scales V's posterior standard deviation whenever a latent is drawn
+    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t, in the task's unit
+
+    def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents (n, Z) float32 at `ticks`, drawn afresh from V's posterior."""
+        mean, logvar = self.means[ticks].float(), self.logvars[ticks].float()
+        return mean + self.noise * (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
+
+
+def join(
+    parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0, unit: float = 0.0
+) -> Latents:
+    """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out.
+
+    Rewards are wanted in `unit`, or not at all (0).
+    """
+    lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
+    died = np.concatenate([part.died for part in parts])
+    stops = np.cumsum(lengths)
+    total = int(stops[-1])
+    tick = np.arange(total)
+    stop = np.repeat(stops, lengths)  # (N,) where each tick's episode ends
+    after = np.minimum(tick + frame_skip, stop)
+    actions = _sums(np.concatenate([part.actions for part in parts]), tick, after) / (after - tick)[:, None]
+    rewards = None
+    if unit:
+        of_ticks = np.concatenate([part.rewards for part in parts])[:, None]  # type: ignore[arg-type]
+        rewards = (_sums(of_ticks, tick, after)[:, 0] / unit).astype(np.float32)
+    return Latents(
+        means=torch.cat([means for means, _ in encoded]),
+        logvars=torch.cat([logvars for _, logvars in encoded]),
+        actions=torch.from_numpy(actions.astype(np.float32)),
+        goes_on=tick + frame_skip < stop,
+        ends=(tick + frame_skip >= stop) & np.repeat(died, lengths),
+        starts=stops - lengths,
+        lengths=lengths,
+        frame_skip=frame_skip,
+        noise=noise,
+        rewards=rewards,
+    )
+
+
+def _sums(values: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums of `values` (N, A) over start[i] <= t < stop[i], (N, A)."""
+    running = np.cumsum(values, axis=0, dtype=np.float64)
+    running = np.concatenate([np.zeros_like(running[:1]), running])
+    return running[stop] - running[start]
+
+
+@dataclass(frozen=True)
+class Window:
+    """T steps of B lanes, all (T, B) but the latents (T, B, Z) and actions (T, B, A)."""
+
+    latents: Tensor
+    actions: Tensor
+    restart: Tensor
+    targets: Tensor  # (T, B, Z) next latents; of no meaning where goes_on is 0
+    goes_on: Tensor
+    ends: Tensor
+    rewards: Tensor | None = None  # (T, B) where M is to foretell them
+
+
+class Streams:
+    """Shuffled sequences laid end to end on B lanes; window w is a function of (seed, w) alone."""
+
+    def __init__(self, latents: Latents, lanes: int, steps: int, seed: int) -> None:
+        self.latents, self.lanes, self.steps, self.seed = latents, lanes, steps, seed
+        sequences = self._sequences()
+        self._sizes = -(-(latents.lengths[sequences[:, 0]] - sequences[:, 1]) // latents.frame_skip)
+        self.windows_an_epoch = max(1, int(self._sizes.sum()) // (lanes * steps))
+        self._epoch = -1
+        self._layout: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
+
+    def _sequences(self) -> NDArray[np.int64]:
+        """(S, 2): episode and phase of every sequence that has a step."""
+        episodes = np.arange(len(self.latents.lengths))
+        pairs = [
+            np.stack([episodes[self.latents.lengths > phase], np.full((self.latents.lengths > phase).sum(), phase)], 1)
+            for phase in range(self.latents.frame_skip)
+        ]
+        return np.concatenate(pairs)
+
+    def _lay_out(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Ticks (B, length) and restart flags of one epoch's lanes."""
+        if self._layout is None or epoch != self._epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self._sizes))
+            sequences, sizes = self._sequences()[order], self._sizes[order]
+            firsts = np.cumsum(sizes) - sizes
+            within = np.arange(int(sizes.sum())) - np.repeat(firsts, sizes)
+            first_tick = self.latents.starts[sequences[:, 0]] + sequences[:, 1]
+            ticks = np.repeat(first_tick, sizes) + within * self.latents.frame_skip
+            length = self.windows_an_epoch * self.steps
+            ticks = np.resize(ticks, self.lanes * length).reshape(self.lanes, length)
+            restart = np.resize(within == 0, self.lanes * length).reshape(self.lanes, length)
+            restart[:, 0] = True  # a lane that begins within a sequence must not carry another's state on
+            self._epoch, self._layout = epoch, (ticks, restart)
+        return self._layout
+
+    def window(self, index: int, draw: torch.Generator) -> Window:
+        """Window `index`, its latents drawn afresh from V's posterior."""
+        epoch, at = divmod(index, self.windows_an_epoch)
+        lanes, flags = self._lay_out(epoch)
+        columns = slice(at * self.steps, (at + 1) * self.steps)
+        ticks, restart = lanes[:, columns].T, flags[:, columns].T  # (T, B)
+        data = self.latents
+        # A lane's next step is its next latent too, save where an episode or the window ends.
+        following = np.where(data.goes_on[ticks], ticks + data.frame_skip, ticks)
+        last = torch.from_numpy(following[-1])
+        now = torch.from_numpy(np.ascontiguousarray(ticks))
+        drawn = data.draw(torch.cat([now.flatten(), last]), draw).unflatten(0, (self.steps + 1, self.lanes))
+        return Window(
+            latents=drawn[:-1],
+            actions=data.actions[now],
+            restart=torch.from_numpy(np.ascontiguousarray(restart)).float(),
+            targets=drawn[1:],
+            goes_on=torch.from_numpy(data.goes_on[ticks]).float(),
+            ends=torch.from_numpy(data.ends[ticks]).float(),
+            rewards=None if data.rewards is None else torch.from_numpy(data.rewards[ticks]),
+        )

@@ -1,0 +1,1 @@
+"""Policies, episodes and scores."""

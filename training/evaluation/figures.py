@@ -1,0 +1,166 @@
+"""The figures of a report, as SVG or PNG that stand in the page itself, legible on light and on dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.data.episode_store import RolloutStore
+from training.evaluation.policies import actor
+from wm_envs.errors import MissingPackage
+from wm_envs.models.world_model import WorldModel
+
+try:
+    import matplotlib
+except ImportError as error:
+    raise MissingPackage("matplotlib", "not installed", "the extra 'train'", "pip install 'wm-envs[train]'") from error
+from matplotlib.figure import Figure
+
+GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # seen on white and on black
+STYLE = {
+    "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "text.color": GREY,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25,
+    "savefig.transparent": True, "svg.hashsalt": "wm-envs", "font.size": 9, "legend.frameon": False,
+}  # fmt: skip
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue().partition("?>")[2].partition("<svg")[2].join(["<svg role='img'", ""])
+
+
+def curves(points: dict[str, NDArray[np.float64]]) -> str:
+    """One small plot for each metric's points (N, 2), step and value."""
+    names = list(points)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((9, 1.9 * -(-len(names) // 3)), layout="constrained")
+        for number, name in enumerate(names):
+            axes = figure.add_subplot(-(-len(names) // 3), 3, number + 1)
+            axes.plot(*points[name].T, color=BLUE, marker="." if len(points[name]) < 30 else "")
+            axes.set_title(name.replace("_", " "), loc="left")
+        return _svg(figure)
+
+
+def scatter(rows: list[dict[str, Any]], bred: set[str]) -> str:
+    """Fidelity: a dot a policy (orange: those `bred`), its mean in the game and in the dream, with intervals."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((5.5, 5), layout="constrained")
+        axes = figure.add_subplot()
+        for row in rows:
+            real, dream = row["real"], row["dream"]
+            axes.errorbar(
+                real["mean"], dream["mean"], dream["interval"], real["interval"], fmt="o", ms=4, lw=0.8,
+                color=ORANGE if row["policy"] in bred else BLUE,
+            )  # fmt: skip
+            axes.annotate(
+                row["policy"], (real["mean"], dream["mean"]), fontsize=6, xytext=(4, 3), textcoords="offset points"
+            )
+        ends = [f(row[side]["mean"] for row in rows for side in ("real", "dream")) for f in (min, max)]
+        axes.plot(ends, ends, color=GREY, lw=0.8, ls="--")
+        if ends[0] > 0:
+            axes.set(xscale="log", yscale="log")
+        axes.set(xlabel="in the game", ylabel="in the dream")
+        return _svg(figure)
+
+
+def intervals(rows: list[dict[str, Any]]) -> str:
+    """A table: means with their 95% intervals, in the game and, where there is one, in the dream."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((7, 0.6 + 0.35 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        for number, row in enumerate(reversed(rows)):
+            for side, colour, shift in (("real", BLUE, 0.1), ("dream", ORANGE, -0.1)):
+                if side in row:
+                    found = row[side]
+                    axes.errorbar(found["mean"], number + shift, xerr=found["interval"], fmt="o", ms=4, color=colour)
+        axes.set_yticks(range(len(rows)), [row["policy"] for row in reversed(rows)])
+        axes.set_xlabel("score (blue: the game, orange: the dream)")
+        return _svg(figure)
+
+
+def learning(rows: list[dict[str, Any]]) -> str:
+    """Learning curves: the mean in the real game by steps of dreams, for every row that has a curve."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((7, 3), layout="constrained")
+        axes = figure.add_subplot()
+        for row, colour in zip((row for row in rows if "curve" in row), (BLUE, ORANGE, GREY) * len(rows), strict=False):
+            axes.plot(*np.array(row["curve"], float).reshape(-1, 2).T, color=colour, marker=".", label=row["policy"])
+        axes.set(xlabel="steps of dreams", ylabel="mean score in the game")
+        axes.legend()
+        return _svg(figure)
+
+
+def population(scores: list[list[float]]) -> str:
+    """Scores of every candidate, generation by generation, and their mean."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((7, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        for generation, found in enumerate(scores):
+            axes.plot([generation] * len(found), found, ".", ms=2, color=GREY, alpha=0.5)
+        axes.plot([float(np.mean(found)) for found in scores], color=BLUE)
+        axes.set(xlabel="generation", ylabel="score in the dream")
+        return _svg(figure)
+
+
+# --- pictures -------------------------------------------------------------------------------------------
+
+
+def png(image: NDArray[np.uint8], scale: int = 1) -> str:
+    """An image (H, W, 3) as a data URI."""
+    picture = Image.fromarray(image)
+    buffer = io.BytesIO()
+    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames (N, 64, 64, 3) side by side."""
+    return np.concatenate(list(frames), axis=1)
+
+
+def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDArray[np.uint8], list[int]]:
+    """What the latent dimensions that V is surest of draw, from -3 to 3, all else as on a first frame.
+
+    Returns the picture and the dimensions, the surest first.
+    """
+    chosen = world.first_logvars.mean(dim=0).argsort()[:rows]
+    latents = world.first_means[:1].repeat(len(chosen) * columns, 1)
+    for row, dimension in enumerate(chosen):
+        latents[row * columns : (row + 1) * columns, dimension] = torch.linspace(-3, 3, columns)
+    frames = world.decode(latents).cpu().numpy()
+    return np.concatenate([strip(frames[at : at + columns]) for at in range(0, len(frames), columns)]), chosen.tolist()
+
+
+def dream_strip(
+    world: WorldModel, policy: Any, temperature: float, frames: int = 12, every: int = 20
+) -> NDArray[np.uint8]:
+    """One dream of a controller, a frame every `every` steps as long as it lasts."""
+    generator = torch.Generator().manual_seed(0)
+    decide, observation = actor(policy, world.task, [0], world.config.frame_skip)
+    state, seen = world.start(1, generator), []
+    for step in range(frames * every):
+        if step % every == 0:
+            seen.append(world.decode(state.latents)[0].cpu().numpy())
+        action = decide(world.observe(state, observation), torch.zeros(1, dtype=torch.long), step)
+        executed = torch.from_numpy(world.task.executed(action.numpy()))
+        state, outcome = world.step(state, executed, world.draw_noise(1, generator), torch.full((1, 1), temperature))
+        if bool(outcome.end):
+            break
+    return strip(np.stack(seen))
+
+
+def real_strip(store: RolloutStore, frames: int = 12) -> NDArray[np.uint8]:
+    """The longest episode of the last part of the store, evenly spaced."""
+    part = store.parts[-1]
+    ends = np.cumsum(part.lengths)
+    longest = int(part.lengths.argmax())
+    start = int(ends[longest] - part.lengths[longest])
+    at = np.linspace(start, ends[longest] - 1, frames).astype(int)
+    return strip(np.concatenate([part.read(int(i), int(i) + 1) for i in at]))

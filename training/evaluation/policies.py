@@ -1,0 +1,145 @@
+"""Policies to play with: bred controllers, the same when they slip, and scripts that follow a plan, blindly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wm_envs.games.base import Array, Task
+from wm_envs.models.bundle import load_controller
+from wm_envs.models.controller import ControllerConfig, act
+
+Act = Callable[[Tensor, Tensor, int], Tensor]  # features (b, F), lanes (b,), step -> actions (b, A)
+
+
+class HeldActions:
+    """Random play: discrete actions held for lengths of one scale, a scale an episode."""
+
+    def __init__(self, task: Task, rng: np.random.Generator) -> None:
+        self.task, self.rng = task, rng
+        self.low, self.high = task.hold_scales[rng.integers(len(task.hold_scales))]
+        everything = range(len(task.discrete_actions))
+        idle = task.idle_actions if rng.random() < 0.5 else ()
+        self.choices = [index for index in everything if index not in idle]
+        self.left = 0
+        self.action = np.zeros(task.action_size, np.float32)
+
+    def __call__(self) -> Array:
+        """The action for the next tick, (A,) float32."""
+        if self.left == 0:
+            choice = self.choices[self.rng.integers(len(self.choices))]
+            self.action = np.array(self.task.discrete_actions[choice], np.float32)
+            self.left = int(self.rng.integers(self.low, self.high + 1))
+        self.left -= 1
+        return self.action
+
+
+@dataclass(frozen=True)
+class Script:
+    """An open-loop policy: "constant" (at a discrete action), "alternate" or "hold"."""
+
+    name: str
+    kind: str
+    first: int = 0  # the discrete action, the ticks between changes, or the shortest hold
+    last: int = 0  # the longest hold
+
+    def plan(self, task: Task, seed: int, frame_skip: int) -> NDArray[np.float32]:
+        """Actions (steps, A) of one episode."""
+        steps = -(-task.tick_limit // frame_skip)
+        choices = np.array(task.discrete_actions, np.float32)
+        if self.kind == "constant":
+            return np.repeat(choices[self.first : self.first + 1], steps, axis=0)
+        if self.kind == "alternate":
+            moving = [index for index in range(len(choices)) if index not in task.idle_actions]
+            turn = (np.arange(steps) * frame_skip // self.first) % len(moving)
+            return choices[np.array(moving)[turn]]
+        held = HeldActions(task, np.random.default_rng(seed))
+        held.low, held.high = self.first, self.last
+        plan = np.stack([held() for _ in range(steps * frame_skip)])
+        return plan[::frame_skip]
+
+
+@dataclass(frozen=True)
+class Bred:
+    """A bred controller, as plain values that travel between processes."""
+
+    name: str
+    config: ControllerConfig
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Slipping:
+    """A bred controller that does something random instead in a `share` of its steps: one of middling skill."""
+
+    bred: Bred
+    share: float
+
+    @property
+    def name(self) -> str:
+        """As it is called in tables."""
+        return f"{self.bred.name}, {100 * self.share:g}% random"
+
+    def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """What it does when it slips (steps, A), and when that is (steps,), in one episode."""
+        steps, rng = -(-task.tick_limit // frame_skip), np.random.default_rng(seed)
+        choices = np.array(task.discrete_actions, np.float32)
+        return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.share
+
+
+Policy = Script | Bred | Slipping
+
+
+def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tuple[Act, str]:
+    """A function that acts for lanes with these seeds, and the observation it wants."""
+    if isinstance(policy, Slipping):
+        sober, observation = actor(policy.bred, task, seeds, frame_skip)
+        slips, when = (
+            torch.from_numpy(np.stack(each))
+            for each in zip(*(policy.plan(task, seed, frame_skip) for seed in seeds), strict=True)
+        )
+
+        def slipping(features: Tensor, lanes: Tensor, step: int) -> Tensor:
+            return torch.where(when[lanes, step, None], slips[lanes, step], sober(features, lanes, step))
+
+        return slipping, observation
+    if isinstance(policy, Bred):
+        parameters, config = torch.tensor(policy.parameters), policy.config
+        return (lambda features, lanes, step: act(config, parameters, features)), config.observation
+    plans = torch.from_numpy(np.stack([policy.plan(task, seed, frame_skip) for seed in seeds]))
+    return (lambda features, lanes, step: plans[lanes, step]), "z"
+
+
+def scripts(task: Task) -> list[Script]:
+    """The scripted half of the fidelity battery: constants, alternations, random holds."""
+    constants = [Script(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
+    alternating = [Script(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
+    holds = [Script(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
+    return [*constants, *alternating, *holds]
+
+
+def random_play(task: Task) -> Script:
+    """Random actions, held as long as random play holds them at the task's first scale."""
+    return Script("random", "hold", *task.hold_scales[0])
+
+
+def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:
+    """Lane l is played by candidate l // rollouts; lanes may have been dropped."""
+    parameters = torch.from_numpy(candidates.astype(np.float32))
+
+    def act_for_lanes(features: torch.Tensor, lanes: torch.Tensor, step: int) -> torch.Tensor:
+        return act(config, parameters[lanes // rollouts], features[:, None])[:, 0]
+
+    return act_for_lanes
+
+
+def bred(world: str | Path, name: str = "") -> Bred:
+    """A controller of a bundle as a policy."""
+    config, parameters = load_controller(world, name)
+    return Bred(name or "controller", config, tuple(parameters.tolist()))

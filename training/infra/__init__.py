@@ -1,0 +1,1 @@
+"""Options, run folders, checkpoints, worker processes and progress."""

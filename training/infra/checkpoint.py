@@ -1,0 +1,142 @@
+"""Checkpoints of a training stage: weights, optimizer state and step in one safetensors file.
+
+Everything a stage draws at random is a function of (seed, step), so weights, optimizer and step are
+all there is to resume from.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption
+from wm_envs.files import check_regular, write_bytes
+from wm_envs.models.bundle import load_world
+from wm_envs.models.mdn_rnn import MDNRNN
+from wm_envs.models.vae import ConvVAE
+
+LARGEST = 1 << 34  # bytes
+LARGEST_STEP = 1 << 40
+SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, carried: dict[str, Tensor] | None = None
+) -> None:
+    """Write a checkpoint, whole or not at all; refuses weights that are not finite.
+
+    `carried` are further tensors to resume with, such as the state of a recurrent network.
+    """
+    check_finite(model)
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            tensors[f"optimizer/{slot}/{names[id(parameter)]}"] = torch.as_tensor(value)
+    tensors |= {f"carried/{name}": value for name, value in (carried or {}).items()}
+    tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, tensors, {"step": str(step)})
+
+
+def check_finite(model: nn.Module) -> None:
+    """Raises `Diverged` when a weight is not finite."""
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise Diverged("weights", "not finite", "finite weights", "lower the learning rate and resume")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write a safetensors file with a checksum of its tensors, which the format itself lacks."""
+    write_bytes(path, save(tensors, header | {"crc32": _checksum(tensors, header)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of a file of `save_tensors`, or of one without a checksum; raises `BrokenStore`."""
+    try:
+        check_regular(path, LARGEST)
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _broken(path, error) from error
+    said = header.pop("crc32", None)
+    if said is not None and said != _checksum(tensors, header):
+        raise _broken(path, "its contents do not have the checksum that it says")
+    return tensors, header
+
+
+def carried_by(path: Path, carried: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+    """What a checkpoint carries under these names, of these shapes; raises `BrokenStore`."""
+    for name, shape in shapes.items():
+        if name not in carried or tuple(carried[name].shape) != shape:
+            raise _broken(path, f"it carries no {name} of shape {shape}")
+    return [carried[name] for name in shapes]
+
+
+def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
+    total = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
+
+
+def _broken(path: Path, why: object) -> BrokenStore:
+    return BrokenStore(
+        "checkpoint", f"{path} ({why})", "a checkpoint of this model", "remove it to start this stage again"
+    )
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> tuple[int, dict[str, Tensor]]:
+    """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
+    tensors, header = read_tensors(path)
+    slots: list[tuple[Tensor, str, Tensor]] = []
+    try:
+        step = int(header["step"])
+        if not 0 <= step < LARGEST_STEP:
+            raise ValueError(f"step {step}")
+        parameters = dict(model.named_parameters())
+        of_optimizer = _below("optimizer/", tensors)
+        if of_optimizer and of_optimizer.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
+            raise ValueError("an optimizer that lacks some of its state")
+        for name, value in of_optimizer.items():
+            slot, parameter = name.split("/", 1)
+            owner = parameters[parameter]
+            if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
+                raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
+            if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
+                raise ValueError(f"{name} of {float(value)}")
+            # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
+            slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value)))
+        model.load_state_dict(_below("model/", tensors))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _broken(path, error) from error
+    for owner, slot, value in slots if optimizer is not None else ():
+        optimizer.state[owner][slot] = value
+    return step, _below("carried/", tensors)
+
+
+def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
+    """Fill V or M from a checkpoint, or from a world's name or folder, to go on training it."""
+    if source.endswith(".safetensors"):
+        load_checkpoint(Path(source), model)
+        return
+    world = load_world(source)
+    part: nn.Module = world.vision if isinstance(model, ConvVAE) else world.memory
+    try:
+        model.load_state_dict(part.state_dict())
+    except RuntimeError as error:
+        raise InvalidOption("start", source, "a world whose sizes are those asked for", "give its sizes") from error
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

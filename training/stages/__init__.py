@@ -1,0 +1,1 @@
+"""One stage a file: `main(options)` returns its metrics."""

@@ -1,0 +1,188 @@
+"""Stage 1, collect: play the real game at random, or with bred controllers, into the store.
+
+The paper holds a random action for 1-10 ticks. A player that does so hardly moves, and an M that
+saw only this knows nothing of what long moves do; so every episode here is held at one of several
+scales (`Task.hold_scales`), and half of the episodes never idle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
+from training.evaluation.policies import HeldActions
+from training.infra.options import count, plain_name, stage_option
+from training.infra.pool import Workers, run_jobs
+from training.infra.progress import Progress
+from wm_envs.envs.latent_games import LatentGames
+from wm_envs.errors import InvalidOption
+from wm_envs.files import alone
+from wm_envs.games.base import Array, Game, Task, Tick
+from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import load_controller, load_world
+from wm_envs.models.controller import act
+
+SEEDS_FROM = 1_000_000  # training episodes; validation is 100,000 and up, test 200,000 and up
+SEEDS_A_PART = 1_000
+TILE = 8  # games of own play that share a batch of V
+STRAY = (0.0, 0.0, 0.02, 0.05)  # chance a step that a lane of own play sets out on a random hold
+
+
+@dataclass
+class CollectOptions:
+    """Record episodes into RUN/rollouts: random play, or with --controllers the own play of bred ones."""
+
+    run: Path = stage_option("runs/takecover", "run folder")
+    task: str = stage_option("takecover", "which game")
+    frames: int = stage_option(2_000_000, "frames to record in this round")
+    round: int = stage_option(0, "number of the round; each has parts of its own")
+    controllers: tuple[str, ...] = stage_option((), "who play in turns, NAME, or FOLDER:NAME of another world")
+    world: str = stage_option("", "the world of these controllers (default: RUN/world)")
+    part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
+    workers: int = stage_option(0, "processes (0: one a core)")
+    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
+    seed: int = stage_option(0, "names the whole collection")
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """All that one part depends on."""
+
+    folder: Path
+    task: str
+    index: int
+    frames: int
+    seed: int
+    round: int
+    players: tuple[tuple[str, str], ...] = ()  # (world, controller), who play in turns; none means random play
+
+
+def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) -> Episode:
+    """Play one episode at random, tick by tick."""
+    act = HeldActions(task, rng)
+    frames, actions, rewards = [game.reset(seed)], [], []
+    while True:
+        actions.append(task.executed(act()))
+        tick = game.advance(actions[-1], 1)
+        rewards.append(tick.reward)
+        if tick.terminated or len(actions) == task.tick_limit:
+            return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards))
+        assert tick.frame is not None
+        frames.append(tick.frame)
+
+
+def _rewards(task: Task, rewards: list[float]) -> Array | None:
+    return np.array(rewards, np.float32) if task.reward_unit else None
+
+
+def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> list[Episode]:
+    """Play a controller of the world in `folder` on a tile of seeds. Lane by lane it strays more: now and then, lanes
+    but the first two hold a random action for a while, so that M sees what comes of mistakes."""
+    world = load_world(folder)
+    config, parameters = load_controller(folder, controller)
+    rngs = [np.random.default_rng((seed, each)) for each in seeds]
+    stray = [STRAY[lane % len(STRAY)] for lane in range(len(seeds))]
+    episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
+
+    def record(lane: int, action: Array, tick: Tick) -> None:
+        episode = episodes[lane]
+        episode.actions.append(action)  # type: ignore[attr-defined]
+        episode.rewards.append(tick.reward)  # type: ignore[union-attr]
+        episode.died = tick.terminated
+        if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
+            episode.frames.append(tick.frame)  # type: ignore[attr-defined]
+
+    games = LatentGames(world, len(seeds), record)
+    detours: list[tuple[int, Array]] = [(0, np.zeros(world.task.action_size, np.float32)) for _ in seeds]
+    choices = world.task.executed(np.array(world.task.discrete_actions, np.float32))
+    try:
+        games.reset(range(len(seeds)), seeds)
+        for lane, episode in enumerate(episodes):
+            episode.frames.append(games.frames[lane].copy())  # type: ignore[attr-defined]
+        while games.running.any() and int(games.state.ticks[0]) < world.task.tick_limit:
+            features = world.observe(games.state, config.observation)
+            executed = world.task.executed(act(config, parameters, features).numpy())
+            for lane, rng in enumerate(rngs):
+                left, action = detours[lane]
+                if left == 0 and rng.random() < stray[lane]:
+                    left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
+                if left > 0:
+                    executed[lane] = action
+                detours[lane] = (max(0, left - 1), action)
+            games.step(executed)
+    finally:
+        games.close()
+    return [
+        Episode(np.stack(e.frames), np.stack(e.actions), e.died, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
+        for e in episodes
+    ]
+
+
+def record_part(job: PartJob) -> int:
+    """Play until the part is full, write it, return its frames."""
+    task = get_task(job.task)
+    episodes: list[Episode] = []
+
+    def recorded() -> int:
+        return sum(len(episode.actions) for episode in episodes)
+
+    first = SEEDS_FROM + job.index * SEEDS_A_PART
+    if job.players:
+        tile = 0
+        while recorded() < job.frames:
+            player = job.players[(job.index + tile) % len(job.players)]
+            episodes += own_episodes(*player, job.seed, [first + len(episodes) + lane for lane in range(TILE)])
+            tile += 1
+    else:
+        game = task.open()
+        try:
+            while recorded() < job.frames:
+                seed = first + len(episodes)
+                episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed))))
+        finally:
+            game.close()
+    behaviour = ",".join(name for _, name in job.players) or "random"
+    attributes = {"task": job.task, "seed": job.seed, "round": job.round, "behaviour": behaviour}
+    write_part(job.folder, job.index, episodes, attributes)
+    return recorded()
+
+
+def main(options: CollectOptions) -> dict[str, Any]:
+    """Record the parts of this round that are not there yet."""
+    count("frames", options.frames)
+    count("part_frames", options.part_frames)
+    for name in ("round", "workers", "seed"):
+        count(name, getattr(options, name), 0)
+    get_task(options.task)
+    run = Path(options.run)
+    players = []
+    for entry in options.controllers:
+        folder, _, name = entry.rpartition(":")
+        players.append((folder or options.world or str(run / "world"), plain_name("controllers", name)))
+        load_controller(*players[-1])  # says what is wrong before any work
+        plays = load_world(players[-1][0]).task.name
+        if plays != options.task:
+            raise InvalidOption("controllers", entry, f"drivers of {options.task}", f"give --task {plays}")
+    with alone(run / "rollouts" / "collect"):
+        return _record(run, tuple(players), options)
+
+
+def _record(run: Path, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
+    parts = -(-options.frames // options.part_frames)
+    size = min(options.frames, options.part_frames)
+    jobs = [
+        PartJob(run / "rollouts", options.task, index, size, options.seed, options.round, players)
+        for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
+        if not part_path(run / "rollouts", index).exists()
+    ]  # fmt: skip
+    recorded = 0
+    with Progress("collect", parts * size, run, "frames") as progress:
+        progress.skip((parts - len(jobs)) * size)
+        for _, frames in run_jobs(record_part, jobs, Workers(options.workers, options.ray)):
+            recorded += frames
+            progress.update(size)
+    return {"parts": parts, "recorded": recorded, "folder": str(run / "rollouts")}

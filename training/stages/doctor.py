@@ -1,0 +1,158 @@
+"""Stage doctor: what is installed and used here, and whether worlds are sound, honest and well driven.
+
+For each world: does it load and do its hashes hold, does V use its latent dimensions, do scripted policies fare in its
+dreams as in the game (played now, where the game is installed), and is any controller far better in dreams than in the
+game.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from training.infra.options import count, stage_option
+from training.infra.pool import Workers, available_cores
+from wm_envs.errors import Unsound, WorldModelError
+from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.models.bundle import load_controller, load_world, read_config, resolve, shipped_worlds
+from wm_envs.models.world_model import WorldModel
+
+EXTRAS = {  # extra -> the modules it brings, and what they are for
+    "doom": (("vizdoom", "cv2"), "the real Take Cover"),
+    "carracing": (("Box2D", "cv2"), "the real CarRacing"),
+    "play": (("pygame", "PIL"), "play.py"),
+    "train": (("zarr", "cma", "stable_baselines3", "matplotlib"), "all training stages"),
+    "ray": (("ray",), "several machines"),
+}
+GAMES = {"takecover": "doom", "carracing": "carracing"}
+LEAST_ACTIVE = 6  # dimensions; fewer, and V hardly tells one frame from another
+DISHONEST = {"log_ratio": 0.5, "relative_error": 0.2}  # what `distance` gives, beyond which dreams teach other things
+CHEATING = 1.6  # times better in dreams than in the game
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `mend` is empty where there is nothing to do."""
+
+    what: str
+    found: str
+    mend: str = ""
+
+
+@dataclass
+class DoctorOptions:
+    """Look at this installation and at one world, or at all that are shipped."""
+
+    world: str = stage_option("", "a shipped world's name or a folder (default: all shipped)")
+    episodes: int = stage_option(8, "real episodes of each of six policies (0: no game is played)")
+    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+
+
+def main(options: DoctorOptions) -> dict[str, Any]:
+    """Print every finding; raises `Unsound`, so that scripts notice, when something should be mended."""
+    count("episodes", options.episodes, 0)
+    count("workers", options.workers, 0)
+    findings = []
+    for finding in _all(options):
+        print(f"{'MEND' if finding.mend else 'fine':>4}  {finding.what}: {finding.found}", flush=True)
+        if finding.mend:
+            print(f"      -> {finding.mend}")
+        findings.append(finding)
+    wrong = [finding for finding in findings if finding.mend]
+    if wrong:
+        raise Unsound(
+            "doctor",
+            "; ".join(finding.what for finding in wrong),
+            "nothing to mend",
+            "see the lines above that say MEND",
+        )
+    return {"findings": len(findings), "to_mend": 0}
+
+
+def _all(options: DoctorOptions) -> Iterator[Finding]:
+    yield from installation()
+    for name in [options.world] if options.world else shipped_worlds():
+        folder = resolve(name)
+        try:
+            world = load_world(folder)
+            controllers = list(read_config(folder)["controllers"])
+            for controller in controllers:
+                load_controller(folder, controller)
+        except WorldModelError as error:
+            yield Finding(f"{name}: bundle", str(error), "install the package again, or make the world again")
+            continue
+        yield Finding(f"{name}: bundle", f"loads, its hashes hold, {len(controllers)} controllers")
+        yield vision(name, world)
+        yield from driving(name, read_config(folder)["controllers"])
+        if options.episodes and _there(GAMES[world.task.name]) and _there("train"):
+            yield honesty(name, folder, world, options)
+
+
+def installation() -> Iterator[Finding]:
+    """Versions, extras and what computes."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "numpy")]
+    yield Finding("installed", f"Python {platform.python_version()}, {', '.join(versions)}")
+    for extra, (_, purpose) in EXTRAS.items():
+        there = "there" if _there(extra) else f"not installed (pip install 'wm-envs[{extra}]')"
+        yield Finding(f"extra {extra}, for {purpose}", there)
+    device = best_device()
+    kind = str(compute_dtype(device)).removeprefix("torch.")
+    yield Finding("computes on", f"{device.type}, {kind}, {torch.get_num_threads()} threads, {available_cores()} cores")
+
+
+def _there(extra: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in EXTRAS[extra][0])
+
+
+def vision(name: str, world: WorldModel) -> Finding:
+    """Whether V has collapsed: how many dimensions it is sure of, where the noise of one that tells nothing is 1."""
+    noise = world.first_logvars.exp().mean(dim=0)
+    active = int((noise < 0.5).sum())
+    mend = "" if active >= LEAST_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
+    return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions tell something", mend)
+
+
+def driving(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
+    """Whether a controller lives off what M gets wrong."""
+    for controller, entry in controllers.items():
+        card = entry["card"]
+        if "dream" in card and "validation" in card:
+            dream, real = card["dream"]["mean"], card["validation"]["mean"]
+            cheats = dream > CHEATING * max(real, 1.0)
+            mend = (
+                "it exploits its dream: let it learn in a warmer one, or after a round of its own play"
+                if cheats
+                else ""
+            )
+            yield Finding(f"{name}: {controller}", f"{dream:.0f} in dreams, {real:.0f} in the game", mend)
+
+
+def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
+    """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
+    from training.evaluation.policies import Policy, actor, bred, scripts
+    from training.evaluation.rollout import dream_episodes, real_returns  # the extra 'train', whose lack is a finding
+    from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
+
+    there = scripts(world.task)
+    battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
+    # With rewards, all scripts end alike: without a policy that plays well, there is no spread to compare with.
+    battery += [bred(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
+    seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
+    real = real_returns(folder, battery, seeds, Workers(options.workers))
+    means = []
+    for policy in battery:
+        act, observation = actor(policy, world.task, list(range(128)), world.config.frame_skip)
+        dreams = dream_episodes(world, act, observation, 1, 128, world.config.temperature, UNSEEN_DREAMS)
+        means.append([real[policy.name].mean(), dreams.returns.mean()])
+    ((kind, value),) = distance(world.task, np.array(means)).items()
+    shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
+    found = f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
+    mend = "M needs more, or other, rollouts; another temperature may do: see fidelity"
+    return Finding(f"{name}: dreams", found, "" if value < DISHONEST[kind] else mend)

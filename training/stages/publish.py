@@ -1,0 +1,109 @@
+"""Make a bundle to ship: a world with chosen controllers, its scores and a model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.infra.options import positive, stage_option
+from wm_envs.errors import BrokenStore
+from wm_envs.files import write_text
+from wm_envs.models.bundle import (
+    CONTROLLERS,
+    load_controller,
+    load_world,
+    read_config,
+    resolve,
+    save_controller,
+    save_world,
+)
+
+
+@dataclass
+class PublishOptions:
+    """Copy a world into a new bundle, with the controllers named and the results of its evaluation."""
+
+    world: str = stage_option("", "folder of the world")
+    to: str = stage_option("wm_envs/pretrained/takecover", "folder of the bundle to make")
+    controllers: str = stage_option(
+        "controller", "which controllers to take along, the default one first; A=B renames A to B"
+    )
+    temperature: float = stage_option(1.0, "what gym.make uses unless told otherwise")
+    scores: str = stage_option("", "result file of `evaluate --scores`")
+    fidelity: str = stage_option("", "file with the JSON line of `fidelity --json`")
+    made: str = stage_option("", "how it was made, for the card: commands, hours, machine")
+
+
+def main(options: PublishOptions) -> dict[str, Any]:
+    """Write config.json, the weights, the controllers and README.md."""
+    positive("temperature", options.temperature)
+    source, target = resolve(options.world), Path(options.to)
+    bundle = read_config(source)
+    card = bundle["card"] | {"made": options.made}
+    if options.scores:
+        card["evaluate"] = {k: v for k, v in _read(options.scores).items() if k not in ("scores", "world")}
+    if options.fidelity:
+        card["fidelity"] = _read(options.fidelity)
+    shutil.rmtree(target, ignore_errors=True)
+    save_world(target, load_world(source, overrides={"temperature": options.temperature}), card)
+    for pair in options.controllers.split(","):
+        name, _, renamed = pair.partition("=")
+        entry = bundle["controllers"].get(name, {})
+        save_controller(target, renamed or name, *load_controller(source, name), entry.get("card"))
+    write_text(target / "README.md", model_card(target))
+    size = sum(path.stat().st_size for path in target.iterdir())
+    return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The JSON object on the last line of a file, or the file as one; raises `BrokenStore`."""
+    try:
+        text = Path(path).read_text().strip()
+        value = json.loads(text if text.startswith("{\n") else text.splitlines()[-1])
+        return dict(value)
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise BrokenStore("results", f"{path} ({error})", "a JSON object", "make it with --json or --scores") from error
+
+
+def model_card(folder: Path) -> str:
+    """The card of a bundle, from what its config.json says."""
+    bundle = read_config(folder)
+    world, card = bundle["world"], bundle["card"]
+    lines = [
+        f"# World `{world['task']}`",
+        "",
+        "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
+        "that learnt in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
+        "",
+        f"- One step is {world['frame_skip']} ticks of the game; death is {world['death']}; "
+        f"default temperature {world['temperature']}.",
+        f"- V: {json.dumps(world['vision'])}",
+        f"- M: {json.dumps(world['memory'])}; posterior noise {world['posterior_noise']}",
+        f"- How it was made: {card.get('made') or 'not said'}",
+        f"- M on held-out episodes: {_figures(card.get('memory'))}",
+        f"- Controllers: {', '.join(bundle['controllers'])} (`{CONTROLLERS}`)",
+    ]
+    if "evaluate" in card:
+        lines.append(f"- Real game, test seeds: {_figures(card['evaluate'])}")
+    if "fidelity" in card:
+        found = card["fidelity"]
+        lines += [
+            f"- Fidelity at temperature {found['temperature']}: Spearman {found['spearman']:.3f}, "
+            f"{_figures({k: found[k] for k in ('log_ratio', 'relative_error') if k in found})}",
+            "",
+            "| policy | real | dream |",
+            "|---|---|---|",
+        ]
+        for row in found["policies"]:
+            cells = (f"{row[side]['mean']:.0f} +- {row[side]['interval']:.0f}" for side in ("real", "dream"))
+            lines.append(f"| {row['policy']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _figures(values: object) -> str:
+    if not isinstance(values, dict):
+        return "not measured"
+    return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())

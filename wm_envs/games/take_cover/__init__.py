@@ -1,0 +1,1 @@
+"""ViZDoom's Take Cover."""

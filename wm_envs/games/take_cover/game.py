@@ -1,0 +1,163 @@
+"""The real game: ViZDoom's Take Cover, as the paper played it, and nothing of it left behind.
+
+Skill 4, RGB24, HUD off, a 4:3 screen whose lower sixth is cropped, resized to 64x64. The player can
+only move sideways; imps at the far wall throw fireballs; the first hit is death. Reward 1 a tic.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wm_envs.errors import MissingPackage
+from wm_envs.games.base import FRAME_SHAPE, Array, Frame, Tick
+from wm_envs.games.take_cover.engine_cleanup import (
+    INSTANCE_FILE,
+    SCRATCH_PREFIX,
+    clear,
+    engines_of,
+    instance_id,
+    start_time,
+    sweep,
+)
+
+try:
+    import cv2
+    import vizdoom
+except ImportError as error:
+    raise MissingPackage(
+        "vizdoom", f"no package {error.name!r}", "the extra 'doom'", "pip install 'wm-envs[doom]'"
+    ) from error
+
+cv2.setNumThreads(1)  # many games run side by side: threads inside one resize only get in the way
+
+CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
+_live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
+
+
+class TakeCoverGame:
+    """One ViZDoom process playing Take Cover; satisfies `wm_envs.games.base.Game`.
+
+    The engine runs in a scratch folder of its own, whose name tells this process. What a
+    killed owner left behind (engine process, shared memory, folder) is swept away when the next
+    game is opened; games whose owner lives are never touched.
+    """
+
+    finished = False  # there is no goal but to live
+
+    def __init__(self) -> None:
+        sweep()
+        _install_cleanup()
+        self._game: Any = None
+        self._seeded = False
+        owner = f"{os.getpid()}-{start_time(os.getpid()) or 0}-"
+        self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX + owner))
+        _live.add(self)  # from here on whoever ends this process ends the engine
+        game = vizdoom.DoomGame()
+        game.load_config(os.path.join(vizdoom.scenarios_path, "take_cover.cfg"))
+        game.set_doom_config_path(str(self.scratch / "_vizdoom.ini"))
+        game.set_doom_skill(4)
+        game.set_render_hud(False)
+        game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+        game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+        game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
+        game.set_window_visible(False)
+        game.set_sound_enabled(False)
+        game.set_episode_timeout(0)  # the limit belongs to the environment, not to the game
+        before = engines_of(os.getpid())
+        try:
+            with _working_in(self.scratch):
+                game.init()
+        except BaseException:
+            self.close()
+            raise
+        engines = engines_of(os.getpid()) - before
+        self._game = game
+        if len(engines) == 1:
+            (self.scratch / INSTANCE_FILE).write_text(instance_id(engines.pop()) or "")
+
+    def reset(self, seed: int) -> Frame:
+        """Start the episode named by `seed`; the same seed gives the same episode."""
+        self._game.set_seed(int(seed) % 2**32)
+        self._game.new_episode()
+        return self._frame()
+
+    def advance(self, action: Array, ticks: int) -> Tick:
+        """Hold `action` ((1,), below -1/3 left, above 1/3 right) for `ticks` tics."""
+        sideways = float(action[0])
+        start = self._game.get_episode_time()
+        reward = self._game.make_action([sideways < -1 / 3, sideways > 1 / 3], ticks)
+        terminated = bool(self._game.is_episode_finished())
+        played = int(self._game.get_episode_time() - start)
+        # The screen of the dead player is all zeros: it is no frame of the game.
+        return Tick(None if terminated else self._frame(), float(reward), terminated, played)
+
+    def close(self) -> None:
+        """End the engine and remove its scratch folder. May be called twice."""
+        game, self._game = self._game, None
+        if game is not None:
+            game.close()
+        clear(self.scratch)  # an engine that was just being started, too
+        _live.discard(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_game", None) is not None:
+            self.close()
+
+    def _frame(self) -> Frame:
+        screen = self._game.get_state().screen_buffer[:CROP_ROWS]
+        return np.asarray(cv2.resize(screen, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# --- nothing stays behind -------------------------------------------------------------------------
+
+
+def close_all() -> None:
+    """Close every game of this process (at exit, and on SIGTERM)."""
+    for game in list(_live):
+        with contextlib.suppress(Exception):
+            game.close()
+
+
+_cleanup_of: int | None = None
+
+
+def _install_cleanup() -> None:
+    """Close the games at exit and on SIGTERM (if nobody else handles it), once a process."""
+    global _cleanup_of
+    if _cleanup_of == os.getpid():
+        return
+    _cleanup_of = os.getpid()
+    atexit.register(close_all)
+    with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_terminate)
+
+
+def _on_terminate(number: int, _: object) -> None:
+    close_all()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Run the engine's start in `folder`: ViZDoom drops files into the working directory."""
+    before, runtime = Path.cwd(), os.environ.get("XDG_RUNTIME_DIR")
+    os.chdir(folder)
+    os.environ["XDG_RUNTIME_DIR"] = runtime or str(folder)  # else SDL complains where there is no desktop
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        if runtime is None:
+            del os.environ["XDG_RUNTIME_DIR"]

@@ -1,0 +1,1 @@
+"""V, M, C, and the bundle that holds them."""
