@@ -154,7 +154,7 @@ def main() -> None:
     """Print a table, or with --json one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", default="takecover", help="a shipped world's name or a folder")
-    parser.add_argument("--lanes", type=int, default=1024, help="dreams in the batch")
+    parser.add_argument("--num-envs", type=int, default=1024, help="dreams in the batch")
     parser.add_argument("--games", type=int, default=6, help="real games a process")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each rate in each round")

@@ -17,7 +17,7 @@ class Editor:
 
     def __init__(self, world: WorldModel, latents: torch.Tensor) -> None:
         self.world, self.latents = world, latents.clone()
-        self.order: list[int] = world.first_logvars.mean(dim=0).argsort().tolist()
+        self.order: list[int] = world.initial_logvars.mean(dim=0).argsort().tolist()
         self.at = 0  # position in `order`
 
     @property

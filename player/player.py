@@ -141,13 +141,13 @@ class Player:
         self.played += 1
 
     def _step(self) -> None:
-        action, opening = self._choose(), self.world.config.opening
+        action, burn_in = self._choose(), self.world.config.burn_in
         for side in self.sides:
             side.step(action)
         self.phase = 0
         if self.lead.ending:
             self.scores.append(self.lead.total)
-        if opening <= int(self.lead.state.ticks[0]) < opening + self.skip:
+        if burn_in <= int(self.lead.state.ticks[0]) < burn_in + self.skip:
             self.resynchronise()  # before that no dream could know what comes into view
 
     def _choose(self) -> NDArray[np.float32]:
@@ -161,7 +161,7 @@ class Player:
             return self._choose_at_random()
         steps = np.array([(0, 0), *(DIRECTIONS[key] for key in pressed)])
         right, up = (int(axis[np.flatnonzero(axis)[-1]]) if axis.any() else 0 for axis in steps.T)
-        return np.array(self.task.by_keys(right, up), np.float32)
+        return np.array(self.task.keyboard_action(right, up), np.float32)
 
     def _choose_at_random(self) -> NDArray[np.float32]:
         # An action redrawn at every step would cancel itself out: hold it as long as the task's random play does.
@@ -226,7 +226,7 @@ class Player:
         try:
             self.look(view)
         except WorldModelError as error:
-            self.tell(error.mend)
+            self.tell(error.fix)
 
     def _step_alone(self) -> None:
         """One whole step, paused before and after."""
@@ -269,7 +269,7 @@ class Player:
         upper = [f"score {scores}", f"time {seconds:.1f} s", f"best {best}"]
         lower = [self.driver]
         if self.view != "game":
-            lower = [f"temp {self.temperature:.2f}", f"end {self.dream.end_probability:.1%}", *lower]
+            lower = [f"temp {self.temperature:.2f}", f"end {self.dream.termination_probability:.1%}", *lower]
         if self.task.reward_unit:
             lower.append(f"reward {self.lead.reward:+.1f}")
         if self.game is not None and self.view != "dream":

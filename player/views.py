@@ -68,7 +68,7 @@ class Dream(Side):
         """Begin an episode, or go on from options["state"]."""
         super().begin(seed, options)
         self.before = self.after = self.state.latents
-        self.end_probability = 0.0
+        self.termination_probability = 0.0
         self.drawn: tuple[torch.Tensor, int, NDArray[np.uint8]] | None = None  # what was seen last, and when
 
     def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Dream(Side):
         self.before = self.after
         info = super().step(action)
         self.after = self.state.latents
-        self.end_probability = info.get("end_probability", self.end_probability)
+        self.termination_probability = info.get("termination_probability", self.termination_probability)
         return info
 
     def put(self, latents: torch.Tensor) -> None:
@@ -101,8 +101,8 @@ class Game(Side):
 
     def __init__(self, world: str) -> None:
         self.frames: list[NDArray[np.uint8]] = []
-        fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).drawings), None)
-        super().__init__(RealEnv(world, render_mode="rgb_array", drawing=fastest, on_tick=self._on_tick))
+        fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).renderers), None)
+        super().__init__(RealEnv(world, render_mode="rgb_array", renderer=fastest, on_tick=self._on_tick))
 
     def _on_tick(self, lane: int, action: Array, tick: Tick) -> None:
         if tick.frame is not None:
@@ -119,8 +119,8 @@ class Game(Side):
         before, self.frames = self.state, self.frames[-1:]
         info = super().step(action)
         if not self.ending:
-            executed = torch.from_numpy(self.world.task.executed(action[None])).to(self.world.device)
-            prediction, *_ = self.world.predict(before, executed)
+            game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
+            prediction, *_ = self.world.predict(before, game_action)
             nll = mixture_nll(prediction, self.state.latents).sum() / self.world.config.memory.latent
             self.surprise = float(nll)  # nats a dimension
         return info

@@ -20,8 +20,8 @@ import torch
 from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.models.bundle import save_controller, save_world
 from wm_envs.models.controller import ControllerConfig
-from wm_envs.models.mdn_rnn import MDNRNN, MemoryConfig
-from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows of render_mode="hum
 if os.environ.get("OMP_NUM_THREADS") == "1":
     torch.set_num_threads(1)
 
-TINY = WorldConfig(vision=VisionConfig(4, (4, 4, 8, 8)), memory=MemoryConfig(latent=4, action=1, hidden=8, mixtures=3))
+TINY = WorldConfig(vision=ConvVAEConfig(4, (4, 4, 8, 8)), memory=MDNRNNConfig(latent=4, action=1, hidden=8, mixtures=3))
 TINY_DRIVE = dataclasses.replace(
     TINY, task="carracing", memory=dataclasses.replace(TINY.memory, action=3, reward=True), frame_skip=8
 )
@@ -97,7 +97,7 @@ def fresh_process(code: str, timeout: float = 120, **environment: str) -> str:
     return result.stdout
 
 
-def synthetic_episodes(lengths: list[int], seed: int = 0, died: list[bool] | None = None) -> list:
+def synthetic_episodes(lengths: list[int], seed: int = 0, terminated: list[bool] | None = None) -> list:
     """Episodes of a bright square that moves over a dim ground as the action says."""
     from training.data.episode_store import Episode
 
@@ -110,7 +110,7 @@ def synthetic_episodes(lengths: list[int], seed: int = 0, died: list[bool] | Non
         at = (np.cumsum(actions[:, 0]).astype(int) * 2 + 28 + number) % 56
         for tick in range(length):
             frames[tick, 20:32, at[tick] : at[tick] + 8] = 220
-        episodes.append(Episode(frames, actions, died[number] if died else number % 3 != 2))
+        episodes.append(Episode(frames, actions, terminated[number] if terminated else number % 3 != 2))
     return episodes
 
 
@@ -136,7 +136,7 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
 
     for module in (training.stages.vision, training.stages.memory):
-        monkeypatch.setattr(module, "VisionConfig", lambda latent: VisionConfig(latent, TINY.vision.channels))
+        monkeypatch.setattr(module, "ConvVAEConfig", lambda latent: ConvVAEConfig(latent, TINY.vision.channels))
 
 
 def with_memory(**changes: object) -> WorldConfig:
@@ -148,7 +148,7 @@ def vision_options(run: Path, **changes: Any) -> Any:
     """A few batches of V with `tiny_vision`."""
     from training.stages.vision import VisionOptions
 
-    return VisionOptions(run=run, latent=4, batches=6, batch=16, checkpoint_every=3, **changes)
+    return VisionOptions(run=run, latent=4, batches=6, batch_size=16, checkpoint_every=3, **changes)
 
 
 def memory_options(run: Path, **changes: Any) -> Any:
@@ -158,8 +158,8 @@ def memory_options(run: Path, **changes: Any) -> Any:
     sizes = {
         "hidden": 8,
         "mixtures": 3,
-        "lanes": 4,
-        "window": 8,
+        "batch_size": 4,
+        "sequence_length": 8,
         "steps": 6 * 4 * 8,
         "checkpoint_every": 3,
         "workers": 1,
@@ -191,12 +191,12 @@ LATENT, HIDDEN = 4, 8  # of `make_world`
 def make_world(folder: Path, end_bias: float = -50.0, controller: bool = True) -> str:
     """A random world whose dreams never end, or (end_bias=50) end at once; its controller always goes right."""
     torch.manual_seed(0)
-    vision, memory = VisionConfig(LATENT, (4, 4, 8, 8)), MemoryConfig(latent=LATENT, hidden=HIDDEN)
+    vision, memory = ConvVAEConfig(LATENT, (4, 4, 8, 8)), MDNRNNConfig(latent=LATENT, hidden=HIDDEN)
     config = WorldConfig(vision=vision, memory=memory)
     rnn = MDNRNN(memory)
     with torch.no_grad():
         bias = rnn.head.bias
-        end = int(rnn.split(torch.arange(len(bias)).float()).end)  # which output is the logit of the end
+        end = int(rnn.split(torch.arange(len(bias)).float()).termination)  # which output is the logit of the end
         rnn.head.weight[end] = 0
         bias[end] = end_bias
     first = torch.randn(5, LATENT)

@@ -61,7 +61,7 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.Adam]:
 def read_part(path: Path) -> dict[str, Any]:
     """All that a part holds."""
     part = rollouts.read_part(path)
-    names = ("actions", "lengths", "died", *(["rewards"] if part.rewards is not None else []))
+    names = ("actions", "lengths", "terminated", *(["rewards"] if part.rewards is not None else []))
     arrays = {name: getattr(part, name) for name in names}
     attributes = [part.attributes.get(name) for name in ("task", "seed")]
     return arrays | {"frames": part.read(0, part.size), "attributes": as_bytes(attributes)}
@@ -72,7 +72,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     world, config = load_world(folder), read_config(folder)
     tensors = world.vision.state_dict() | {f"m/{k}": v for k, v in world.memory.state_dict().items()}
     found = {name: value.numpy() for name, value in tensors.items()}
-    found |= {"means": world.first_means.numpy(), "logvars": world.first_logvars.numpy()}
+    found |= {"means": world.initial_means.numpy(), "logvars": world.initial_logvars.numpy()}
     found |= {"config": as_bytes(dataclasses.asdict(world.config)), "card": as_bytes(config["card"])}
     for name in config["controllers"]:
         kind, parameters = load_controller(folder, name)
@@ -85,9 +85,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Model, optimizer, step and what is carried."""
     model = torch.nn.Linear(5, 3)
     optimizer = torch.optim.Adam(model.parameters())
-    step, carried = load_checkpoint(path, model, optimizer)
+    step, extra_state = load_checkpoint(path, model, optimizer)
     slots = [value for parameter in model.parameters() for _, value in sorted(optimizer.state[parameter].items())]
-    values = [*model.state_dict().values(), *slots, carried["returns"], torch.tensor(step)]
+    values = [*model.state_dict().values(), *slots, extra_state["returns"], torch.tensor(step)]
     return {str(number): value.numpy() for number, value in enumerate(values)}
 
 

@@ -32,9 +32,9 @@ import zarr
 from safetensors.torch import load, save
 
 from training.data.latent_cache import cached_latents
-from training.infra.checkpoint import carried_by, check_finite, load_checkpoint, read_tensors, save_tensors
+from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, read_tensors, save_tensors
 from training.infra.optim import clip_gradients, total_loss
-from training.infra.options import remember
+from training.infra.options import record_options
 from training.stages.evolve import Search, _replay
 from training.stages.ppo import PpoOptions
 from wm_envs.envs.dream import DreamVectorEnv
@@ -238,8 +238,8 @@ def checkpoint(path: Path) -> None:
     """Training goes on from it for a step, unless it diverges."""
     model = torch.nn.Linear(5, 3)
     optimizer = torch.optim.Adam(model.parameters())
-    _, carried = load_checkpoint(path, model, optimizer)
-    carried_by(path, carried, {"returns": (3,)})
+    _, extra_state = load_checkpoint(path, model, optimizer)
+    read_extra_state(path, extra_state, {"returns": (3,)})
     total_loss(model(torch.ones(5)).sum()).backward()
     clip_gradients(model, 1.0)
     optimizer.step()
@@ -260,7 +260,7 @@ def history(path: Path) -> None:
 
 def options(path: Path) -> None:
     """A run goes on with its options, or is told that they differ."""
-    remember(path, PpoOptions())
+    record_options(path, PpoOptions())
 
 
 KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Path], Any], str]] = {
@@ -280,7 +280,7 @@ KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Pa
 def make_run(run: Path) -> None:
     """Something of each kind."""
     flips.make_run(run)
-    remember(run / "options.json", PpoOptions())
+    record_options(run / "options.json", PpoOptions())
     latents = {name: torch.randn(LATENTS).half() for name in ("means", "logvars")}
     save_tensors(run / "latents.safetensors", latents, {"vision": "V"})
     write_json(run / "history.json", {"name": "x", "generations": [
@@ -308,7 +308,7 @@ def outcome(run: Path, seed: int, number: int) -> str:
     try:
         use(target)
     except WorldModelError as error:
-        return f"{kind} refused" if "To mend it" in str(error) else f"{kind}: says no way out: {error}"
+        return f"{kind} refused" if "Fix" in str(error) else f"{kind}: says no way out: {error}"
     except BaseException:
         return f"{kind}: {traceback.format_exc()}"
     return f"{kind} harmless"

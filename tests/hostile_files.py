@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from training.data import episode_store as rollouts
 from training.data.latent_cache import read_vision
 from training.infra.checkpoint import load_checkpoint, read_tensors, save_tensors
-from training.infra.options import read_record, remember
+from training.infra.options import read_record, record_options
 from training.stages.ppo import PpoOptions
 from wm_envs.files import seal, unseal, write_json
 from wm_envs.models.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world
@@ -273,7 +273,7 @@ def read_json_record(folder: Path) -> None:
 
 
 def read_options(folder: Path) -> None:
-    remember(folder / "best.json", PpoOptions())
+    record_options(folder / "best.json", PpoOptions())
 
 
 CORPUS: dict[str, Item] = {

@@ -45,7 +45,7 @@ from training.stages import check, collect, evaluate, evolve, memory, ppo, visio
 from wm_envs.errors import WorldModelError
 from wm_envs.games.registry import TASKS
 from wm_envs.models.bundle import save_world
-from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 
 SAID = 3  # exit status of a stage that ended with the error that it should
 ERRORS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
@@ -57,13 +57,13 @@ IGNORED = ("logs", "pictures", "report.html")  # curves and pictures are not pro
 
 def run_vision(run: Path) -> None:
     """Six batches, a checkpoint every two."""
-    vision.main(vision.VisionOptions(run=run, latent=4, batches=6, batch=16, checkpoint_every=2))
+    vision.main(vision.VisionOptions(run=run, latent=4, batches=6, batch_size=16, checkpoint_every=2))
 
 
 def run_memory(run: Path) -> None:
     """Encodes the store, six batches, a checkpoint every two, and the bundle."""
     memory.main(memory.MemoryOptions(
-        run=run, hidden=8, mixtures=3, lanes=4, window=8, steps=6 * 4 * 8, checkpoint_every=2, workers=1
+        run=run, hidden=8, mixtures=3, batch_size=4, sequence_length=8, steps=6 * 4 * 8, checkpoint_every=2, workers=1
     ))  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def run_evolve(run: Path) -> None:
 def run_ppo(run: Path) -> None:
     """Four updates in dreams, judged at every second one."""
     ppo.main(ppo.PpoOptions(
-        run=run, steps=512, lanes=8, horizon=16, minibatch=64, epochs=2, units=(5,), validate_every=2,
+        run=run, total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,), validate_every=2,
         validate_episodes=0,
     ))  # fmt: skip
 
@@ -90,7 +90,8 @@ def run_ppo(run: Path) -> None:
 def run_evaluate(run: Path) -> None:
     """One episode of the real game, its score written to a file."""
     evaluate.main(evaluate.EvaluateOptions(
-        world=str(run / "world"), controller="random", episodes=1, workers=1, drawing="fast", scores=str(run / "s.json")
+        world=str(run / "world"), controller="random", episodes=1, workers=1, renderer="fast",
+        scores=str(run / "s.json"),
     ))  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def run_run(run: Path) -> None:
     everything.main(everything.RunOptions(
         run=run, task="carracing", rounds=1, frames=200, own_frames=100, vision_batches=3, memory_steps=1,
         learner="evolve", generations=2, population=4, rollouts=2, validate_episodes=0, episodes=1, workers=1,
-        drawing="fast",
+        renderer="fast",
     ))  # fmt: skip
 
 
@@ -138,10 +139,10 @@ def make_small() -> None:
     blocks = rollouts.FrameBlocks
     training.stages.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
     for module in (training.stages.vision, training.stages.memory):
-        module.VisionConfig = lambda latent: VisionConfig(latent, TINY.vision.channels)  # type: ignore
+        module.ConvVAEConfig = lambda latent: ConvVAEConfig(latent, TINY.vision.channels)  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
-    battery = training.stages.fidelity.scripts
-    training.stages.fidelity.scripts = lambda task: battery(task)[::6]  # type: ignore
+    battery = training.stages.fidelity.open_loop_policies
+    training.stages.fidelity.open_loop_policies = lambda task: battery(task)[::6]  # type: ignore
 
 
 # --- one process, killed or not -----------------------------------------------------------------------

@@ -104,14 +104,14 @@ def torture(times: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="orphans-") as folder:
         ours, strange = Path(folder) / "ours", Path(folder) / "stranger"
         scripts = {}
-        for name, text in (("alone", ALONE), ("pool", POOL), ("next", NEXT)):
+        for name, text in (("file_lock", ALONE), ("pool", POOL), ("next", NEXT)):
             scripts[name] = Path(folder) / f"{name}.py"
             scripts[name].write_text(text)
         others, strange_memory = segments(), set()
         for home in (ours, strange):
             home.mkdir()
         try:
-            stranger = begun(scripts["alone"], strange)
+            stranger = begun(scripts["file_lock"], strange)
             assert stranger.stdout is not None and stranger.stdout.readline() == "plays\n"
             strange_memory = segments() - others
             engines = processes(strange)
@@ -130,7 +130,7 @@ def end_each(scripts: dict[str, Path], home: Path, times: int, rng: np.random.Ge
     ends: dict[str, int] = {}
     before = segments()
     for number in range(times):
-        kind, end = ("alone", "pool")[number % 2], list(ENDS)[number // 2 % 3]
+        kind, end = ("file_lock", "pool")[number % 2], list(ENDS)[number // 2 % 3]
         process = begun(scripts[kind], home)
         time.sleep(rng.uniform(0, LATEST))
         process.send_signal(ENDS[end])

@@ -85,7 +85,7 @@ def soak(minutes: float) -> dict[str, Any]:
                 for name in ("WMDream-v0", "WMDreamCarRacing-v0"):
                     dreams(name)
                 games("WMTakeCover-v0")
-                games("WMCarRacing-v0", drawing="fast")
+                games("WMCarRacing-v0", renderer="fast")
                 stages(Path(folder))
             turns.append(((time.monotonic() - start) / 3600, *taken()))
             print(f"turn {len(turns)}: {turns[-1][1]:.0f} MiB, {turns[-1][2:]}", file=sys.stderr, flush=True)

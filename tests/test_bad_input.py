@@ -47,7 +47,7 @@ MAKING = [
     *[("actions", value) for value in ("box", "fine", None, 1)],
     *[("render_mode", value) for value in ("ansi", "")],
     *[("device", value) for value in ("tpu9", "cuda:99", 1.5, "", None, [])],
-    *[("death", value) for value in ("never", 1, True)],
+    *[("termination", value) for value in ("never", 1, True)],
 ]
 VECTOR_MAKING = [
     *[("num_envs", value) for value in (0, -1, True, 1.5, "3", None)],
@@ -63,7 +63,7 @@ def test_making(tiny_world: Path, option: str, value: Any) -> None:
     for make in (one, many, DreamEnv):
         with pytest.raises(InvalidOption, match=option) as raised:
             make(**{"world": str(tiny_world), option: value})
-        assert raised.value.field == option and "To mend it" in str(raised.value)
+        assert raised.value.field == option and "Fix" in str(raised.value)
 
 
 @pytest.mark.parametrize(("option", "value"), VECTOR_MAKING, ids=shown)
@@ -225,7 +225,7 @@ def test_errors_are_those_of_python_too() -> None:
     for error, builtin in builtins.items():
         made = error("field", "given", "something else", "do otherwise")
         assert isinstance(made, builtin) and isinstance(made, WorldModelError)
-        assert str(made) == "field: got given, expected something else. To mend it: do otherwise."
+        assert str(made) == "field: got given, expected something else. Fix: do otherwise."
     assert len(str(InvalidOption("options", list(range(10**6)), "less", "take less"))) < 300
 
 
@@ -237,7 +237,7 @@ NOT_POSITIVE = (0.0, -1.0, math.nan, math.inf, "1", None)
 
 SMALL = {
     collect: {"frames": 1, "workers": 1},
-    vision: {"batches": 1, "batch": 2, "latent": 2},
+    vision: {"batches": 1, "batch_size": 2, "latent": 2},
     memory: {"steps": 1},
     evolve: {"generations": 1, "validate_episodes": 0},
 }
@@ -249,12 +249,12 @@ STAGES = [
     *[(collect, name, value) for name in ("frames", "part_frames") for value in NOT_COUNTS],
     *[(collect, name, value) for name in ("round", "workers", "seed") for value in (-1, 1.5)],
     *[(vision, "latent", value) for value in NOT_COUNTS if value != 0],
-    *[(vision, name, value) for name in ("batches", "batch", "checkpoint_every") for value in NOT_COUNTS],
+    *[(vision, name, value) for name in ("batches", "batch_size", "checkpoint_every") for value in NOT_COUNTS],
     *[(vision, "learning_rate", value) for value in NOT_POSITIVE],
     *[(vision, "motion", value) for value in (-1.0, math.nan, math.inf)],
     *[(memory, "hidden", value) for value in NOT_COUNTS if value != 0],
     *[(memory, name, value) for name in ("frame_skip", "mixtures", "steps") for value in NOT_COUNTS],
-    *[(memory, name, value) for name in ("lanes", "window", "checkpoint_every") for value in NOT_COUNTS],
+    *[(memory, name, value) for name in ("batch_size", "sequence_length", "checkpoint_every") for value in NOT_COUNTS],
     *[(memory, "learning_rate", value) for value in NOT_POSITIVE],
     *[(evolve, name, value) for name in ("generations", "population", "rollouts") for value in NOT_COUNTS],
     *[(evolve, "validate_every", value) for value in NOT_COUNTS],
@@ -310,9 +310,9 @@ def test_other_options_for_a_run(own_world: Path, tiny_vision: None) -> None:
     evolve.main(evolve.EvolveOptions(run, **small))
     with pytest.raises(OptionsDiffer, match=r"sigma 0\.1 -> 0\.3"):
         evolve.main(evolve.EvolveOptions(run, sigma=0.3, **small))
-    vision.main(vision.VisionOptions(run, latent=4, batches=1, batch=2))
+    vision.main(vision.VisionOptions(run, latent=4, batches=1, batch_size=2))
     with pytest.raises(OptionsDiffer, match="latent 4 -> 8"):
-        vision.main(vision.VisionOptions(run, latent=8, batches=1, batch=2))
+        vision.main(vision.VisionOptions(run, latent=8, batches=1, batch_size=2))
 
 
 def test_a_controller_of_another_size() -> None:

@@ -23,7 +23,7 @@ def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
     found = calibrate(memory, latents)
     assert found["calibration"] == pytest.approx(1, abs=0.01) and abs(found["shift"]) > 0.01
     moved = memory.head.bias - before
-    assert float(moved[memory.end_output]) == pytest.approx(found["shift"], abs=1e-5)
+    assert float(moved[memory.termination_output]) == pytest.approx(found["shift"], abs=1e-5)
     assert int((moved != 0).sum()) == 1
     assert calibrate(memory, latents)["shift"] == pytest.approx(0, abs=0.1)
 

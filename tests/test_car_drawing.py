@@ -11,7 +11,7 @@ import pytest
 from conftest import held, load_benchmark
 
 from wm_envs.games.car_racing.dependencies import CarRacing
-from wm_envs.games.car_racing.fast_car_racing import DRAWINGS, FastCarRacing
+from wm_envs.games.car_racing.fast_car_racing import RENDERERS, FastCarRacing
 from wm_envs.games.car_racing.scene import crop
 
 bench = load_benchmark()
@@ -163,9 +163,9 @@ def test_the_picture_off_the_road_and_in_other_colours() -> None:
     assert np.mean([np.abs(x.astype(int) - y).mean() for x, y in frames]) < 0.7
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS)
-def test_the_same_seed_twice(drawing: str) -> None:
-    env = FastCarRacing(drawing)
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_the_same_seed_twice(renderer: str) -> None:
+    env = FastCarRacing(renderer)
 
     def play(seed: int) -> list[bytes]:
         frames = [env.reset(seed=seed)[0]] + [env.step(action)[0] for action in held(seed, 60)]
@@ -175,5 +175,5 @@ def test_the_same_seed_twice(drawing: str) -> None:
 
     first = play(7)
     assert play(8) != first and play(7) == first
-    env = FastCarRacing(drawing)
+    env = FastCarRacing(renderer)
     assert play(7) == first

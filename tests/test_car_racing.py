@@ -23,7 +23,7 @@ from wm_envs.games.car_racing.game import CarRacingGame
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"drawing": "exact"}, {"drawing": "fast"}, {"drawing": "fast", "continuous": False}]
+    "kwargs", [{"renderer": "exact"}, {"renderer": "fast"}, {"renderer": "fast", "continuous": False}]
 )
 def test_gymnasiums_checker_is_content(kwargs: dict[str, Any]) -> None:
     env = gym.make("wm_envs:FastCarRacing-v0", **kwargs)
@@ -37,7 +37,7 @@ def test_gymnasiums_checker_is_content(kwargs: dict[str, Any]) -> None:
 
 
 def test_spaces() -> None:
-    stock, exact, fast = CarRacing(), gym.make("FastCarRacing-v0"), gym.make("FastCarRacing-v0", drawing="fast")
+    stock, exact, fast = CarRacing(), gym.make("FastCarRacing-v0"), gym.make("FastCarRacing-v0", renderer="fast")
     assert exact.observation_space == stock.observation_space and fast.observation_space.shape == FRAME_SHAPE
     assert exact.action_space == fast.action_space == stock.action_space
 
@@ -73,7 +73,7 @@ def test_bad_actions_change_nothing(action: Any) -> None:
     env.reset(seed=0)
     game.reset(0)
     for refuse in (env.step, env.tick, lambda a: game.advance(a, 2)):
-        with pytest.raises(InvalidAction, match=r"action: got .*expected one of Box.*To mend it: take one from"):
+        with pytest.raises(InvalidAction, match=r"action: got .*expected one of Box.*Fix: take one from"):
             refuse(action)
     good = np.array([0.1, 0.5, 0.0], np.float32)
     undisturbed = FastCarRacing("fast")
@@ -99,13 +99,13 @@ def test_a_step_without_an_action_is_refused() -> None:
         env.step(None)
 
 
-@pytest.mark.parametrize("drawing", ["", "stock", "Exact", None, 1, ["fast"]])
-def test_unknown_drawings(drawing: Any) -> None:
+@pytest.mark.parametrize("renderer", ["", "stock", "Exact", None, 1, ["fast"]])
+def test_unknown_drawings(renderer: Any) -> None:
     with pytest.raises(InvalidOption, match=r"drawing: got .*expected one of \['exact', 'fast'\]"):
-        FastCarRacing(drawing)
-    if drawing != "stock":
-        with pytest.raises(InvalidOption, match="drawing"):
-            CarRacingGame(drawing)
+        FastCarRacing(renderer)
+    if renderer != "stock":
+        with pytest.raises(InvalidOption, match="renderer"):
+            CarRacingGame(renderer)
 
 
 def test_a_step_before_the_first_reset() -> None:

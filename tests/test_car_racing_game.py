@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from conftest import fresh_process, held, load_benchmark
 
-from wm_envs.envs.spaces import action_space, executed_actions, how_to_open
+from wm_envs.envs.spaces import action_space, game_actions, game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import FRAME_SHAPE
-from wm_envs.games.car_racing.fast_car_racing import DRAWINGS, FastCarRacing
-from wm_envs.games.car_racing.game import GAME_DRAWINGS, CarRacingGame
+from wm_envs.games.car_racing.fast_car_racing import RENDERERS, FastCarRacing
+from wm_envs.games.car_racing.game import GAME_RENDERERS, CarRacingGame
 from wm_envs.games.car_racing.scene import crop  # before Gymnasium's own: it loads Box2D without its warnings
 from wm_envs.games.car_racing.task import CAR_RACING
 from wm_envs.games.registry import TASKS
@@ -22,9 +22,9 @@ from wm_envs.games.registry import TASKS
 bench = load_benchmark()
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS)
-def test_ticks_nobody_looks_at_make_no_difference(drawing: str) -> None:
-    leaping, walking = CarRacingGame(drawing), CarRacingGame(drawing)
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_ticks_nobody_looks_at_make_no_difference(renderer: str) -> None:
+    leaping, walking = CarRacingGame(renderer), CarRacingGame(renderer)
     np.testing.assert_array_equal(leaping.reset(9), walking.reset(9))
     for action in held(9, 12):
         leap = leaping.advance(action, 4)
@@ -35,7 +35,7 @@ def test_ticks_nobody_looks_at_make_no_difference(drawing: str) -> None:
 
 
 def test_all_drawings_play_the_same_game() -> None:
-    games = [CarRacingGame(drawing) for drawing in GAME_DRAWINGS]
+    games = [CarRacingGame(renderer) for renderer in GAME_RENDERERS]
     reference = gym.make("CarRacing-v3")
     frames = [game.reset(10) for game in games]
     np.testing.assert_array_equal(frames[0], crop(reference.reset(seed=10)[0]))
@@ -96,39 +96,39 @@ def test_a_tick_off_the_road_costs_what_it_is_set_to() -> None:
 def test_the_task() -> None:
     assert TASKS["carracing"] is CAR_RACING and CAR_RACING.action_size == 3
     given = np.array([[-1, -1, -1], [0.25, 0, 0.5], [1, 1, 1]], np.float32)
-    executed = CAR_RACING.executed(given)
-    assert executed.dtype == np.float32
-    np.testing.assert_array_equal(executed, np.array([[-1, 0, 0], [0.25, 0.5, 0.5], [1, 1, 1]], np.float32))
-    np.testing.assert_array_equal(CAR_RACING.executed(given[1]), executed[1])
-    choices = CAR_RACING.executed(np.array(CAR_RACING.discrete_actions, np.float32))
+    game_action = CAR_RACING.game_action(given)
+    assert game_action.dtype == np.float32
+    np.testing.assert_array_equal(game_action, np.array([[-1, 0, 0], [0.25, 0.5, 0.5], [1, 1, 1]], np.float32))
+    np.testing.assert_array_equal(CAR_RACING.game_action(given[1]), game_action[1])
+    choices = CAR_RACING.game_action(np.array(CAR_RACING.discrete_actions, np.float32))
     stock = [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]]
     np.testing.assert_allclose(choices[:5], stock, atol=1e-7)
     assert [index for index, choice in enumerate(choices) if choice[1] == 0] == list(CAR_RACING.idle_actions)
     space, game = action_space(CAR_RACING, "continuous"), CAR_RACING.open()
     game.reset(0)
     for action in [*given, *(space.sample() for _ in range(20))]:
-        assert game.advance(executed_actions(CAR_RACING, "continuous", action[None], 1)[0], 1).ticks == 1
+        assert game.advance(game_actions(CAR_RACING, "continuous", action[None], 1)[0], 1).ticks == 1
     for choice in range(len(choices)):
-        assert game.advance(executed_actions(CAR_RACING, "discrete", [choice], 1)[0], 1).ticks == 1
+        assert game.advance(game_actions(CAR_RACING, "discrete", [choice], 1)[0], 1).ticks == 1
     assert game.reset(0).shape == FRAME_SHAPE
     assert isinstance(CAR_RACING.open("stock"), CarRacingGame)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize(("drawing", "settings", "named"), [
-    ("oils", {}, "drawing"), (None, {"laps": 2}, "setting"), (None, {"lap_complete_percent": 1.5}, "lap_complete"),
+@pytest.mark.parametrize(("renderer", "settings", "named"), [
+    ("oils", {}, "renderer"), (None, {"laps": 2}, "setting"), (None, {"lap_complete_percent": 1.5}, "lap_complete"),
     (None, {"lap_complete_percent": "all"}, "lap_complete_percent"), (None, {"lap_complete_percent": math.nan}, "lap"),
 ])  # fmt: skip
-def test_ways_to_open_it_that_are_refused(drawing: Any, settings: Any, named: str) -> None:
+def test_ways_to_open_it_that_are_refused(renderer: Any, settings: Any, named: str) -> None:
     with pytest.raises(InvalidOption, match=named):
-        how_to_open(CAR_RACING, drawing, settings)
+        game_kwargs(CAR_RACING, renderer, settings)
 
 
-@pytest.mark.parametrize("drawing", [None, "fast"])
-def test_the_latent_game_takes_its_settings(tiny_drive: Any, drawing: str | None) -> None:
-    kwargs = {"world": str(tiny_drive), "drawing": drawing, "lap_complete_percent": 1.0}
+@pytest.mark.parametrize("renderer", [None, "fast"])
+def test_the_latent_game_takes_its_settings(tiny_drive: Any, renderer: str | None) -> None:
+    kwargs = {"world": str(tiny_drive), "renderer": renderer, "lap_complete_percent": 1.0}
     env: Any = gym.make("WMTakeCover-v0", **kwargs)
     (game,) = env.unwrapped._lane._games.games
-    assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing) == (drawing == "fast")
+    assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing) == (renderer == "fast")
     env.close()
 
 

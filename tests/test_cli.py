@@ -12,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from training.__main__ import STAGES, main
-from training.evaluation.policies import scripts
+from training.evaluation.policies import open_loop_policies
 from training.pipelines.tables import as_markdown
 from training.pipelines.transfer import TransferOptions
 from training.pipelines.transfer import main as transfer
@@ -61,7 +61,7 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--ppo-steps", "0"], "ppo_steps"),  # not after hours of V and M
         (["run", "--temperature-high", "nan"], "temperature_high"),
         (["run", "--task", "chess"], "chess"),
-        (["run", "--drawing", "oils"], "drawing"),
+        (["run", "--renderer", "oils"], "renderer"),
         (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
         (["run", "--real-steps", "-1"], "real_steps"),
         (["run", "--explore-steps", "9", "--rounds", "0"], "explore_steps"),  # nobody would see it play
@@ -73,16 +73,16 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["ppo", "--temperature", "2"], "temperature_high"),
         (["evolve", "--temperature", "2", "--temperature-high", "1"], "temperature_high"),
         (["compare", "--temperature", "2"], "temperature_high"),
-        (["compare", "--units"], "units"),
-        (["ablate", "--units"], "units"),
+        (["compare", "--hidden-sizes"], "hidden_sizes"),
+        (["ablate", "--hidden-sizes"], "hidden_sizes"),
         (["compare", "--steps", "-1"], "steps"),
         (["compare", "--points", "0"], "points"),
         (["transfer", "--ppo-steps", "0"], "ppo_steps"),
         (["transfer", "--learner", "luck"], "learner"),
         (["evolve", "--env", "real", "--steps", "9"], "steps"),
         (["check"], "run"),
-        (["ppo", "--discount", "2"], "discount"),
-        (["evaluate", "--drawing", "oils"], "drawing"),
+        (["ppo", "--gamma", "2"], "gamma"),
+        (["evaluate", "--renderer", "oils"], "renderer"),
         (["evaluate", "--settings", "lap"], "settings"),
         (["evaluate", "--settings", "lap_complete_percent=1"], "lap_complete_percent"),  # Take Cover has no laps
     ],
@@ -93,7 +93,7 @@ def test_mistakes_are_said_in_one_line(
     run = [] if words[0] in ("evaluate", "fidelity", "publish") else ["--run", str(tmp_path / "run")]
     assert main([*words, *run]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ") and said in error and "To mend it" in error
+    assert error.startswith("error: ") and said in error and "Fix" in error
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
 
 
@@ -150,16 +150,16 @@ def test_a_whole_run_of_another_game(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CarRacing: rewards are foretold by M, actions have three parts, a lap may be finished, and C explores first."""
-    few = {"env": "real", "lanes": 2, "horizon": 16, "minibatch": 32, "epochs": 1}
+    few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
-    monkeypatch.setattr(fidelity, "scripts", lambda task: scripts(task)[::5])
+    monkeypatch.setattr(fidelity, "open_loop_policies", lambda task: open_loop_policies(task)[::5])
     run = tmp_path / "run"
     tiny = TINY | {
         "frames": 3000,
         "episodes": 1,
         "explore-steps": 64,
         "real-steps": 64,
-        "drawing": "fast",
+        "renderer": "fast",
         "vision-rounds": 0,
         "real-settings": "off_road_cost=2",
     }
@@ -177,10 +177,10 @@ def test_a_whole_run_of_another_game(
         and "<svg" in (run / "report.html").read_text()
         and found["missing"] == ["Transfer", "What C needs", "Learners", "The population"]
     )
-    assert memory["explained"] < 1 and "relative_error" in faithful and found["evaluate"]["finished"] in (0, 1)
+    assert memory["r2"] < 1 and "relative_error" in faithful and found["evaluate"]["finished"] in (0, 1)
     world = load_world(found["world"])
     assert (world.config.memory.latent, world.config.memory.hidden, world.config.memory.reward) == (32, 256, True)
     for env_id in ("WMDream-v0", "WMTakeCover-v0"):  # any id takes any world
-        env = gym.make(env_id, world=found["world"], **({"drawing": "fast"} if "Dream" not in env_id else {}))
+        env = gym.make(env_id, world=found["world"], **({"renderer": "fast"} if "Dream" not in env_id else {}))
         check_env(env.unwrapped, skip_render_check=True)
         env.close()

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.evaluation.policies import Script
+from training.evaluation.policies import OpenLoopPolicy
 from training.evaluation.rollout import real_episodes
 from training.infra.pool import Workers
 from wm_envs.envs.dream import DreamVectorEnv
@@ -49,9 +49,9 @@ def test_shipped_dreams_are_the_same_with_any_number_of_threads() -> None:
 @pytest.mark.parametrize("game", ["Box2D", "vizdoom"])
 def test_real_games_are_the_same_with_any_number_of_workers(game: str, tiny_world: Path, tiny_drive: Path) -> None:
     pytest.importorskip(game)
-    world, drawing = (tiny_world, {}) if game == "vizdoom" else (tiny_drive, {"drawing": "fast"})
-    policy = Script("random", "hold", 30, 60)
-    found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), drawing) for count in (1, 2, 4)]
+    world, renderer = (tiny_world, {}) if game == "vizdoom" else (tiny_drive, {"renderer": "fast"})
+    policy = OpenLoopPolicy("random", "hold", 30, 60)
+    found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), renderer) for count in (1, 2, 4)]
     assert found[0] == found[1] == found[2]
 
 

@@ -210,17 +210,17 @@ def test_an_end_is_the_models_and_drawn_with_its_probability(tiny_world: Path) -
     env = DreamVectorEnv(64, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
     foretold, came, steps = 0.0, 0, 150
     for _, _, rewards, done, infos in steps_of(env, steps):
-        foretold, came = foretold + float(infos["end_probability"].sum()), came + int(done.sum())
+        foretold, came = foretold + float(infos["termination_probability"].sum()), came + int(done.sum())
         assert set(rewards[done]) <= {2.5} and set(rewards[~done]) <= {4.0}
-        assert ((infos["end_probability"] >= 0) & (infos["end_probability"] <= 1)).all()
+        assert ((infos["termination_probability"] >= 0) & (infos["termination_probability"] <= 1)).all()
     assert came == pytest.approx(foretold, abs=5 * foretold**0.5)
 
 
 def test_the_papers_death_is_a_threshold(tiny_world: Path) -> None:
-    env = DreamVectorEnv(32, world=str(tiny_world), death="paper", autoreset_mode=AutoresetMode.SAME_STEP)
+    env = DreamVectorEnv(32, world=str(tiny_world), termination="threshold", autoreset_mode=AutoresetMode.SAME_STEP)
     ends = 0
     for _, _, _, done, infos in steps_of(env, 40):
-        assert np.array_equal(done, infos["end_probability"] > 1 / 11)  # logit 0 of ends that weigh 10
+        assert np.array_equal(done, infos["termination_probability"] > 1 / 11)  # logit 0 of ends that weigh 10
         ends += int(done.sum())
     assert ends
 

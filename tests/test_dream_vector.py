@@ -70,7 +70,7 @@ def test_next_step_mode_says_nothing_of_a_resetting_lane(tiny_world: Path) -> No
     """As in Gymnasium, whose lane then has the infos of its reset: none."""
     env, over = DreamVectorEnv(6, world=str(tiny_world)), np.zeros(6, bool)
     for _, _, _, done, infos in steps_of(env, 40):
-        assert not infos["_ticks"][over].any() and not infos["_end_probability"][over].any()
+        assert not infos["_ticks"][over].any() and not infos["_termination_probability"][over].any()
         assert infos["_ticks"][~over].all()
         over = done
 

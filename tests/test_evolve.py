@@ -58,10 +58,10 @@ def test_the_best_of_before_is_not_forgotten(bred_runs: list[Path], monkeypatch:
     run = bred_runs[0]
     judged = iter([100.0, 50.0])
 
-    def judge(*given: Any) -> dict[str, Any]:
+    def evaluate_policy(*given: Any) -> dict[str, Any]:
         return {"dream": {"mean": next(judged)}}
 
-    monkeypatch.setattr(evolve, "judge", judge)
+    monkeypatch.setattr(evolve, "evaluate_policy", evaluate_policy)
     evolve.main(evolve_options(run, generations=stop))
     first = history(run)[1]["parameters"]
     assert evolve.main(evolve_options(run))["dream"]["mean"] == 100
@@ -130,8 +130,8 @@ def test_population_actor_is_act() -> None:
     candidates, features = np.random.default_rng(0).normal(size=(3, 13)), torch.randn(4, 12)
     actions = population_actor(TINY_CONTROLLER, candidates, 2)(features, torch.tensor([0, 3, 4, 5]), 0)
     for row, who in enumerate((0, 1, 2, 2)):
-        alone = act(TINY_CONTROLLER, torch.tensor(candidates[who], dtype=torch.float32), features[row : row + 1])
-        torch.testing.assert_close(actions[row : row + 1], alone)
+        single = act(TINY_CONTROLLER, torch.tensor(candidates[who], dtype=torch.float32), features[row : row + 1])
+        torch.testing.assert_close(actions[row : row + 1], single)
 
 
 def test_search_climbs_and_is_its_seed() -> None:

@@ -12,7 +12,7 @@ import torch
 from conftest import TINY_CONTROLLER
 
 from wm_envs.errors import FolderBusy
-from wm_envs.files import alone, sweep, temporary_name, write_text
+from wm_envs.files import file_lock, sweep, temporary_name, write_text
 from wm_envs.models import bundle as worlds
 from wm_envs.models.bundle import load_controller, read_config, save_controller
 
@@ -25,8 +25,8 @@ def dead_process() -> int:
 
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from wm_envs.files import alone\n"
-    "with alone(Path(sys.argv[1]), wait='wait' in sys.argv): print('held', flush=True); time.sleep(600)"
+    "import sys, time; from pathlib import Path; from wm_envs.files import file_lock\n"
+    "with file_lock(Path(sys.argv[1]), wait='wait' in sys.argv): print('held', flush=True); time.sleep(600)"
 )
 
 
@@ -37,16 +37,16 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_gone(tmp_path: P
         before = sorted(tmp_path.iterdir())
         with (
             pytest.raises(FolderBusy, match=f"vision, in which process {holder.pid} works"),
-            alone(tmp_path / "vision"),
+            file_lock(tmp_path / "vision"),
         ):
             raise AssertionError("not alone")
-        with alone(tmp_path / "memory"):  # another stage may work beside it
+        with file_lock(tmp_path / "memory"):  # another stage may work beside it
             pass
         assert set(before) <= set(tmp_path.iterdir())
     finally:
         holder.kill()  # no chance to clean up: the system lets go of the lock
         holder.wait()
-    with alone(tmp_path / "vision"):
+    with file_lock(tmp_path / "vision"):
         pass
 
 

@@ -102,7 +102,7 @@ def test_what_is_hostile_is_refused(
     make(folder)
     said = reading(read, folder)
     assert said.startswith("error "), said
-    assert "To mend it" in said and len(said) < 3000
+    assert "Fix" in said and len(said) < 3000
     assert not (folder / "ran").exists(), "code ran"
     assert not list(folder.parent.glob("bomb*"))
 

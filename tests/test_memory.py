@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 from wm_envs.models.mdn_rnn import (
     LATENT_LIMIT,
     MDNRNN,
-    MemoryConfig,
+    MDNRNNConfig,
     Prediction,
     memory_loss,
     mixture_nll,
@@ -21,7 +21,7 @@ from wm_envs.models.mdn_rnn import (
 )
 
 
-def parameters(config: MemoryConfig) -> int:
+def parameters(config: MDNRNNConfig) -> int:
     """Parameters of M, the two biases of PyTorch's LSTM, which are only ever added, counted as the one they are."""
     with torch.device("meta"):
         memory = MDNRNN(config)
@@ -29,9 +29,9 @@ def parameters(config: MemoryConfig) -> int:
 
 
 def test_parameters_are_the_papers() -> None:
-    assert parameters(MemoryConfig()) == 1_678_785
-    assert parameters(MemoryConfig(32, 3, 256, 5, restart=False)) == 422_368 + 257  # with our head for the end
-    assert parameters(MemoryConfig(32, 3, 256, 5, restart=False, reward=True)) == 422_368 + 2 * 257
+    assert parameters(MDNRNNConfig()) == 1_678_785
+    assert parameters(MDNRNNConfig(32, 3, 256, 5, restart=False)) == 422_368 + 257  # with our head for the end
+    assert parameters(MDNRNNConfig(32, 3, 256, 5, restart=False, reward=True)) == 422_368 + 2 * 257
 
 
 def prediction(batch: tuple[int, ...], mixtures: int = 3, latent: int = 4) -> Prediction:
@@ -50,14 +50,14 @@ def test_nll_and_its_gradients_are_torchs() -> None:
             components = Normal(means.transpose(-1, -2), log_stds.exp().transpose(-1, -2))
             nll = -MixtureSameFamily(Categorical(logits=logits.transpose(-1, -2)), components).log_prob(latents)
         else:
-            nll = mixture_nll(Prediction(logits, means, log_stds, said.end, None), latents)
+            nll = mixture_nll(Prediction(logits, means, log_stds, said.termination, None), latents)
         results.append([nll.detach(), *torch.autograd.grad((nll * weight).sum(), [logits, means, log_stds])])
     for ours, torchs in zip(*results, strict=True):
         torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-4)
 
 
 def test_joint_nll_and_its_gradients_are_torchs() -> None:
-    memory = MDNRNN(MemoryConfig(latent=6, hidden=8, mixtures=4, joint=True))
+    memory = MDNRNN(MDNRNNConfig(latent=6, hidden=8, mixtures=4, joint=True))
     outputs = torch.randn(3, 5, memory.head.out_features, dtype=torch.float64, requires_grad=True)
     latents = torch.randn(3, 5, 6, dtype=torch.float64)
     said = memory.split(outputs)
@@ -81,15 +81,15 @@ def test_a_joint_component_is_chosen_for_all_dimensions() -> None:
 
 
 def test_loss_counts_only_what_is_there() -> None:
-    config, said, latents = MemoryConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
-    ends, goes_on, valid = torch.zeros(3, 5, 2)
-    goes_on[:3], valid[:4], ends[3] = 1, 1, 1
-    losses = memory_loss(config, said, latents, ends, goes_on, valid)
+    config, said, latents = MDNRNNConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
+    terminated, has_next, valid = torch.zeros(3, 5, 2)
+    has_next[:3], valid[:4], terminated[3] = 1, 1, 1
+    losses = memory_loss(config, said, latents, terminated, has_next, valid)
     nll = mixture_nll(said, latents)[:3].mean()
-    weighted = -torch.cat([logsigmoid(-said.end[:3]), 10 * logsigmoid(said.end[3:4])])
+    weighted = -torch.cat([logsigmoid(-said.termination[:3]), 10 * logsigmoid(said.termination[3:4])])
     torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
-    latents[3:], ends[4] = 100.0, 1.0
-    assert torch.equal(memory_loss(config, said, latents, ends, goes_on, valid)[2], losses[2])
+    latents[3:], terminated[4] = 100.0, 1.0
+    assert torch.equal(memory_loss(config, said, latents, terminated, has_next, valid)[2], losses[2])
 
 
 @torch.no_grad()
@@ -129,10 +129,10 @@ MEANS = torch.tensor([[-10.0, 0.0], [0.0, 10.0], [10.0, 20.0]])
 LOG_STDS = torch.tensor([[-2.0, -0.7], [-0.3, -2.5], [-0.5, -1.0]])
 
 
-def draw(temperature: float, lanes: int = 60_000, seed: int = 0) -> torch.Tensor:
+def draw(temperature: float, batch_size: int = 60_000, seed: int = 0) -> torch.Tensor:
     random = torch.Generator().manual_seed(seed)
-    said = Prediction(*(v.expand(lanes, 3, 2) for v in (LOGITS, MEANS, LOG_STDS)), torch.zeros(lanes), None)
-    uniform, normal = torch.rand(lanes, 2, generator=random), torch.randn(lanes, 2, generator=random)
+    said = Prediction(*(v.expand(batch_size, 3, 2) for v in (LOGITS, MEANS, LOG_STDS)), torch.zeros(batch_size), None)
+    uniform, normal = torch.rand(batch_size, 2, generator=random), torch.randn(batch_size, 2, generator=random)
     return sample_latents(said, torch.full((1, 1), temperature), uniform, normal)
 
 
@@ -180,19 +180,19 @@ def test_every_lane_has_its_own_temperature() -> None:
     both = sample_latents(said, torch.tensor([[0.2], [2.0]]), noise, noise)
     for lane, temperature in enumerate((0.2, 2.0)):
         one = Prediction(*(v[lane : lane + 1] for v in said[:4]), None)
-        alone = sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1])
-        torch.testing.assert_close(both[lane : lane + 1], alone)
+        single = sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1])
+        torch.testing.assert_close(both[lane : lane + 1], single)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 5.0])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e30])
 def test_sampling_is_finite_whatever_m_says(temperature: float, scale: float) -> None:
-    config = MemoryConfig(4, 1, 8, 3)
+    config = MDNRNNConfig(4, 1, 8, 3)
     outputs = scale * torch.randn(50, 37, generator=torch.Generator().manual_seed(0))
     said = MDNRNN(config).split(outputs)
-    warmth, normal = torch.full((50, 1), temperature), 6 * torch.randn(50, 4)
+    temperatures, normal = torch.full((50, 1), temperature), 6 * torch.randn(50, 4)
     for uniform in (0.0, 0.5, 1 - 2**-24):
-        drawn = sample_latents(said, warmth, torch.full((50, 4), uniform), normal)
+        drawn = sample_latents(said, temperatures, torch.full((50, 4), uniform), normal)
         assert torch.isfinite(drawn).all() and drawn.abs().max() <= LATENT_LIMIT
 
 
@@ -208,9 +208,9 @@ def test_a_component_without_weight_is_never_drawn() -> None:
 
 @pytest.mark.parametrize("weight", [1.0, 10.0, 50.0])
 def test_end_probability_undoes_the_weight(weight: float) -> None:
-    """The weighted loss is least at logit(p) + log(weight), of which `end_probability` makes p again."""
-    memory = MDNRNN(MemoryConfig(4, 1, 8, 3, end_weight=weight))
+    """The weighted loss is least at logit(p) + log(weight), of which `termination_probability` makes p again."""
+    memory = MDNRNN(MDNRNNConfig(4, 1, 8, 3, termination_weight=weight))
     share = 0.03
     logits = torch.linspace(-12, 12, 24_001)
     loss = -weight * share * logsigmoid(logits) - (1 - share) * logsigmoid(-logits)
-    assert float(memory.end_probability(logits[loss.argmin()])) == pytest.approx(share, rel=0.01)
+    assert float(memory.termination_probability(logits[loss.argmin()])) == pytest.approx(share, rel=0.01)

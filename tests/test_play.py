@@ -78,7 +78,7 @@ def test_a_car_steers_and_brakes_at_once(
     monkeypatch.setattr(
         player.dream.env,
         "step",
-        lambda action: actions.append(action.tolist()) or (0, 0.0, False, False, {"end_probability": 0.0}),
+        lambda action: actions.append(action.tolist()) or (0, 0.0, False, False, {"termination_probability": 0.0}),
     )
     for key in ("K_UP", "K_LEFT", "K_s"):  # gas, gas and left, brake and left
         send(window, player, getattr(pygame, key))
@@ -180,9 +180,9 @@ def test_m_hands_over_to_the_controller_to_chance_and_back(
     send(window, player, pygame.K_m)
     tick(player, 4)
     assert actions == [pytest.approx(np.tanh(3.0)), 0]
-    alone = make_player(world, controller=False)
-    send(window, alone, pygame.K_m)
-    assert alone.driver == "random"
+    single = make_player(world, controller=False)
+    send(window, single, pygame.K_m)
+    assert single.driver == "random"
 
 
 def test_other_keys_mean_nothing(world: str, window: play.Screen) -> None:

@@ -40,7 +40,7 @@ def first_time(folder: str, what: str) -> bool:
 
 def die_once(job: tuple[str, int]) -> int:
     """Job 2 kills its worker the first time."""
-    if job[1] == 2 and first_time(job[0], "died"):
+    if job[1] == 2 and first_time(job[0], "terminated"):
         os.kill(os.getpid(), signal.SIGKILL)
     return job[1]
 
@@ -82,7 +82,7 @@ def test_what_a_job_raises_is_raised_here(workers: Workers) -> None:
 def test_jobs_of_a_worker_that_dies_are_done_again(tmp_path: Path) -> None:
     jobs = [(str(tmp_path), number) for number in range(5)]
     assert dict(run_jobs(die_once, jobs, TWO)) == {job: job[1] for job in jobs}
-    assert (tmp_path / "died").exists() and not multiprocessing.active_children()
+    assert (tmp_path / "terminated").exists() and not multiprocessing.active_children()
 
 
 def test_jobs_of_a_worker_that_hangs_are_done_again(tmp_path: Path) -> None:

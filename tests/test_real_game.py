@@ -126,8 +126,8 @@ def test_lanes_are_episodes_of_their_seeds(tiny_world: Path) -> None:
     observations = [vector.reset(seed=21)[0]]
     observations += [vector.step(np.ones((2, 1), np.float32))[0] for _ in range(5)]
     for lane in range(2):
-        alone = [single.reset(seed=21 + lane)[0]] + [single.step(np.ones(1, np.float32))[0] for _ in range(5)]
-        np.testing.assert_allclose([o[lane] for o in observations], alone, atol=1e-3)
+        single = [single.reset(seed=21 + lane)[0]] + [single.step(np.ones(1, np.float32))[0] for _ in range(5)]
+        np.testing.assert_allclose([o[lane] for o in observations], single, atol=1e-3)
     vector.close()
     single.close()
 
@@ -266,11 +266,11 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for part in store.parts:
         frames = part.read(0, part.size)
         assert frames.mean() > 5 and set(np.unique(part.actions)) <= {-1.0, 0.0, 1.0}
-        assert (part.lengths <= TAKE_COVER.tick_limit).all() and len(part.died) == len(part.lengths)
+        assert (part.lengths <= TAKE_COVER.tick_limit).all() and len(part.terminated) == len(part.lengths)
 
-    seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch=16))
+    seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch_size=16))
     assert seen["error"] > 0
-    learnt = memory.main(memory.MemoryOptions(run, hidden=8, mixtures=2, lanes=8, window=12, steps=6 * 96))
+    learnt = memory.main(memory.MemoryOptions(run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96))
     assert np.isfinite(learnt["nll"])
     bred = evolve.main(evolve.EvolveOptions(
         run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,

@@ -91,7 +91,7 @@ def look(world: Path, **options: Any) -> dict[str, Any]:
 
 
 def test_a_sound_world_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(DoctorOptions(episodes=0))["to_mend"] == 0
+    assert doctor.main(DoctorOptions(episodes=0))["to_fix"] == 0
     said = capsys.readouterr().out
     assert "takecover: bundle" in said and "carracing: V" in said and "MEND" not in said
 
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_named(own_world: Path, capsys: pytest.CaptureFixture[s
         look(own_world)
     assert "collapsed" in capsys.readouterr().out
     model = tiny_model()
-    model.first_logvars.zero_()
+    model.initial_logvars.zero_()
     save_world(own_world, model)
     card = {"dream": {"mean": 900.0}, "validation": {"mean": 300.0}}
     config, parameters = _controller()

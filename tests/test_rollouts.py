@@ -34,17 +34,17 @@ def test_a_part_comes_back(part: Path) -> None:
     assert np.array_equal(found.read(0, 100), np.concatenate([e.frames for e in episodes]))
     assert np.array_equal(found.read(30, 40), np.concatenate([e.frames for e in episodes])[30:40])
     assert np.array_equal(found.actions, np.concatenate([e.actions for e in episodes]))
-    assert found.lengths.tolist() == LENGTHS and found.died.tolist() == [True, True, False]
-    assert found.actions.dtype == np.float32 and found.died.dtype == np.bool_
+    assert found.lengths.tolist() == LENGTHS and found.terminated.tolist() == [True, True, False]
+    assert found.actions.dtype == np.float32 and found.terminated.dtype == np.bool_
 
 
 def test_black_frames_and_idle_players_come_back(tmp_path: Path) -> None:
     """All zeros, which zarr may leave out, are as good a chunk as any."""
-    episodes = synthetic_episodes([70], died=[False])
+    episodes = synthetic_episodes([70], terminated=[False])
     episodes[0].frames[:] = 0
     episodes[0].actions[:] = 0
     found = read_part(write_part(tmp_path, 0, episodes, {"task": "takecover"}))
-    assert not found.read(0, 70).any() and not found.actions.any() and not found.died.any()
+    assert not found.read(0, 70).any() and not found.actions.any() and not found.terminated.any()
 
 
 def test_parts_with_shards_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,17 +110,17 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "no header": lambda part: (part / "zarr.json").unlink(),
     "header cut": lambda part: (part / "zarr.json").write_text("{"),
     "no frames": lambda part: shutil.rmtree(part / "frames"),
-    "no died": lambda part: shutil.rmtree(part / "died"),
+    "no died": lambda part: shutil.rmtree(part / "terminated"),
     "frames' header cut": lambda part: (part / "frames" / "zarr.json").write_text("{"),
     "actions flipped": lambda part: flip(chunks(part, "actions")[0], 0.5),
     "lengths flipped": lambda part: flip(chunks(part, "lengths")[0], 0.5),
     "actions cut": lambda part: os.truncate(chunks(part, "actions")[0], 10),
     "actions gone": lambda part: chunks(part, "actions")[0].unlink(),
-    "died gone": lambda part: chunks(part, "died")[0].unlink(),
+    "died gone": lambda part: chunks(part, "terminated")[0].unlink(),
     "lengths of another sum": replaced("lengths", np.array([37, 50, 14], np.int32)),
     "a length of 0": replaced("lengths", np.array([50, 50, 0], np.int32)),
     "a negative length": replaced("lengths", np.array([60, 50, -10], np.int32)),
-    "fewer deaths": replaced("died", np.array([True, False])),
+    "fewer deaths": replaced("terminated", np.array([True, False])),
     "fewer actions": replaced("actions", np.zeros((99, 1), np.float32)),
     "actions not finite": replaced("actions", np.full((100, 1), np.nan, np.float32)),
     "actions of doubles": replaced("actions", np.zeros((100, 1))),

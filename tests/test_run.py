@@ -41,13 +41,13 @@ def test_the_last_plays_and_the_best(
     assert [name.removeprefix(f"{tmp_path}/") for name in found] == players
 
 
-@pytest.mark.parametrize(("explore_steps", "number", "steps", "rate", "goes_on"), [
+@pytest.mark.parametrize(("explore_steps", "number", "steps", "rate", "has_next"), [
     (0, 0, 900, 1, False), (0, 1, 600, 1 / 2, True), (0, 2, 600, 1 / 2, True),
     (5, 0, 300, 1, False), (5, 1, 900, 1, False), (5, 2, 600, 2 / 3, True),
 ])  # fmt: skip
 def test_with_an_explorer_m_begins_anew_once_there_are_roads(
-    tmp_path: Path, explore_steps: int, number: int, steps: int, rate: float, goes_on: bool
+    tmp_path: Path, explore_steps: int, number: int, steps: int, rate: float, has_next: bool
 ) -> None:
     lesson = _lesson(RunOptions(run=tmp_path, explore_steps=explore_steps, memory_steps=900), number, tmp_path)
-    assert lesson["steps"] == steps and ("start" in lesson) == goes_on
+    assert lesson["steps"] == steps and ("start" in lesson) == has_next
     assert lesson["learning_rate"] == pytest.approx(MemoryOptions.learning_rate * rate)

@@ -106,8 +106,8 @@ def test_an_env_that_resets_itself_is_refused(tiny_world: Path) -> None:
 
 
 def options(run: Path, **changes: Any) -> PpoOptions:
-    small = {"steps": 512, "lanes": 8, "horizon": 16, "minibatch": 64, "epochs": 2, "validate_episodes": 0,
-             "validate_every": 2, "units": (5,)}  # fmt: skip
+    small = {"total_timesteps": 512, "num_envs": 8, "n_steps": 16, "batch_size": 64, "n_epochs": 2,
+             "validate_episodes": 0, "validate_every": 2, "hidden_sizes": (5,)}  # fmt: skip
     return PpoOptions(run=run, **(small | changes))
 
 
@@ -115,26 +115,26 @@ def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "world")
     result = ppo.main(options(tmp_path))
     config, parameters = load_controller(tmp_path / "world", "ppo")
-    assert config.units == (5,) and config.choices == (0.0, 1.0, -1.0) and result["dream"]["episodes"] == 256
-    assert load_controller(tmp_path / "world")[0].units == ()  # the one that was there
+    assert config.hidden_sizes == (5,) and config.choices == (0.0, 1.0, -1.0) and result["dream"]["episodes"] == 256
+    assert load_controller(tmp_path / "world")[0].hidden_sizes == ()  # the one that was there
     assert len((tmp_path / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
     assert ppo.main(options(tmp_path)) == result  # done already
-    with pytest.raises(OptionsDiffer, match="discount"):
-        ppo.main(options(tmp_path, discount=0.5))
+    with pytest.raises(OptionsDiffer, match="gamma"):
+        ppo.main(options(tmp_path, gamma=0.5))
     card = json.loads((tmp_path / "world" / "config.json").read_text())["controllers"]["ppo"]["card"]
     assert result == card | {"curve": []}, "of validations in the game, of which there are none"
     assert torch.isfinite(parameters).all()
 
 
 def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, judged = tmp_path / "run", ppo._judge
+    run, judged = tmp_path / "run", ppo._evaluate
     make_tiny_world(run / "world")
     shutil.copytree(run, tmp_path / "start")
     ppo.main(options(run))
     run.rename(tmp_path / "whole")
     shutil.copytree(tmp_path / "start", run)
     monkeypatch.setattr(
-        ppo, "_judge", lambda *given: judged(*given) if not (run / "ppo/ppo/best.json").exists() else 1 / 0
+        ppo, "_evaluate", lambda *given: judged(*given) if not (run / "ppo/ppo/best.json").exists() else 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         ppo.main(options(run))
@@ -174,14 +174,16 @@ def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pyt
     assert len(seen) == 1 and [path.read_bytes() for path in kept] == seen[0]
 
 
-@pytest.mark.parametrize("units", [(), (5,), (6, 4)])
-def test_the_controller_is_the_policy(tmp_path: Path, units: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("hidden_sizes", [(), (5,), (6, 4)])
+def test_the_controller_is_the_policy(tmp_path: Path, hidden_sizes: tuple[int, ...]) -> None:
     world = load_world(make_tiny_world(tmp_path / "world"))
     env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "world"), actions="discrete")
-    learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": list(units), "vf": [3]}}, seed=1, device="cpu")
+    learner = PPO(
+        "MlpPolicy", env, policy_kwargs={"net_arch": {"pi": list(hidden_sizes), "vf": [3]}}, seed=1, device="cpu"
+    )
     with torch.no_grad():
         learner.policy.action_net.weight.mul_(100)
-    config, parameters = ppo.as_controller(learner, world, options(tmp_path, units=units))
+    config, parameters = ppo.as_controller(learner, world, options(tmp_path, hidden_sizes=hidden_sizes))
     features = env.reset()
     wanted, _ = learner.predict(features, deterministic=True)
     done = act(config, parameters, torch.from_numpy(features))
@@ -189,23 +191,23 @@ def test_the_controller_is_the_policy(tmp_path: Path, units: tuple[int, ...]) ->
     assert len(set(wanted.tolist())) > 1
 
 
-@pytest.mark.parametrize("units", [(), (5,), (6, 4)])
-def test_a_committee_scores_as_its_members_on_average(units: tuple[int, ...]) -> None:
-    config = ControllerConfig(4, 8, 1, "zh", True, units)
-    members = [(config, 0.1 * torch.randn(config.parameters)) for _ in range(3)]  # far from tanh's ends
-    merged, parameters = ppo.committee(members)
+@pytest.mark.parametrize("hidden_sizes", [(), (5,), (6, 4)])
+def test_a_committee_scores_as_its_members_on_average(hidden_sizes: tuple[int, ...]) -> None:
+    config = ControllerConfig(4, 8, 1, "zh", True, hidden_sizes)
+    ensemble_size = [(config, 0.1 * torch.randn(config.parameters)) for _ in range(3)]  # far from tanh's ends
+    merged, parameters = ppo.ensemble(ensemble_size)
     features = torch.randn(50, 12)
-    mean = torch.stack([torch.atanh(act(config, one, features)) for _, one in members]).mean(0)
+    mean = torch.stack([torch.atanh(act(config, one, features)) for _, one in ensemble_size]).mean(0)
     torch.testing.assert_close(torch.atanh(act(merged, parameters, features)), mean, atol=1e-4, rtol=1e-3)
 
 
 def test_members_learn_and_decide_together(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "world")
-    result = ppo.main(options(tmp_path, steps=128, members=2))
+    result = ppo.main(options(tmp_path, total_timesteps=128, ensemble_size=2))
     config, parameters = load_controller(tmp_path / "world", "ppo")
-    alone = [load_controller(tmp_path / "world", name) for name in ("ppo-1", "ppo-2")]
-    assert config.units == (10,) and not torch.equal(alone[0][1], alone[1][1])
-    assert torch.equal(ppo.committee(alone)[1], parameters) and result["dream"]["episodes"] == 256
+    single = [load_controller(tmp_path / "world", name) for name in ("ppo-1", "ppo-2")]
+    assert config.hidden_sizes == (10,) and not torch.equal(single[0][1], single[1][1])
+    assert torch.equal(ppo.ensemble(single)[1], parameters) and result["dream"]["episodes"] == 256
 
 
 def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
@@ -218,16 +220,16 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
     assert torch.equal(ppo.as_controller(learner, world, options(tmp_path))[1], known[1])
     ppo.main(options(tmp_path, name="second", start="ppo"))
     with pytest.raises(InvalidOption, match="start"):
-        ppo.main(options(tmp_path, name="third", start="ppo", units=(6,)))
+        ppo.main(options(tmp_path, name="third", start="ppo", hidden_sizes=(6,)))
 
 
 def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
     """Each fine action begins as the nearest of those that the controller chose from."""
-    small = options(own_drive.parent, steps=128)
+    small = options(own_drive.parent, total_timesteps=128)
     ppo.main(small)
     ppo.main(dataclasses.replace(small, name="fine", actions="fine", start="ppo", learning_rate=1e-9))
     (coarse, before), (fine, after) = (load_controller(own_drive, name) for name in ("ppo", "fine"))
-    assert len(fine.choices) == 3 * 28 and fine.units == coarse.units
+    assert len(fine.choices) == 3 * 28 and fine.hidden_sizes == coarse.hidden_sizes
     features = torch.randn(50, fine.features)
     there, chosen = torch.tensor(coarse.choices).view(-1, 3), act(fine, after, features)
     expected = act(coarse, before, features)
@@ -236,37 +238,37 @@ def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
 
 def test_rewards_are_capped_and_nothing_else(tiny_world: Path) -> None:
     plain, capped, uncapped = (make_vec_env("WMDream-v0", 4, seed=7, world=str(tiny_world)) for _ in range(3))
-    envs = [plain, ppo.Capped(capped, 3.0), ppo.Capped(uncapped, 0.0)]
+    envs = [plain, ppo.ClipReward(capped, 3.0), ppo.ClipReward(uncapped, 0.0)]
     first = [env.reset() for env in envs]
     assert np.array_equal(first[0], first[1])
     for _ in range(30):
-        steps = [env.step(np.zeros((4, 1), np.float32)) for env in envs]
-        np.testing.assert_array_equal(steps[1][1], np.minimum(steps[0][1], 3.0))
-        np.testing.assert_array_equal(steps[2][1], steps[0][1])
+        total_timesteps = [env.step(np.zeros((4, 1), np.float32)) for env in envs]
+        np.testing.assert_array_equal(total_timesteps[1][1], np.minimum(total_timesteps[0][1], 3.0))
+        np.testing.assert_array_equal(total_timesteps[2][1], total_timesteps[0][1])
         for part in (0, 2):
-            np.testing.assert_array_equal(steps[1][part], steps[0][part])
+            np.testing.assert_array_equal(total_timesteps[1][part], total_timesteps[0][part])
 
 
 def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "world")
-    result = ppo.main(options(tmp_path, env="real", lanes=2, horizon=8, minibatch=16, steps=32))
+    result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
     assert load_controller(tmp_path / "world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
 
 
 def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "world")
-    ppo.main(options(tmp_path, steps=256))
+    ppo.main(options(tmp_path, total_timesteps=256))
     checkpoint = tmp_path / "ppo" / "ppo" / "policy.safetensors"
     before = checkpoint.read_bytes()
     (tmp_path / "ppo" / "ppo" / "options.json").unlink()  # ask for more steps than before
-    ppo.main(options(tmp_path, steps=512))
+    ppo.main(options(tmp_path, total_timesteps=512))
     assert checkpoint.read_bytes() != before
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("steps", 0), ("lanes", -1), ("discount", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
-    ("units", (0,)), ("discount", 1.5), ("epochs", 1.5), ("env", "other"), ("name", "../x"),
+    ("total_timesteps", 0), ("num_envs", -1), ("gamma", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
+    ("hidden_sizes", (0,)), ("gamma", 1.5), ("n_epochs", 1.5), ("env", "other"), ("name", "../x"),
     ("settings", ("lap",)), ("settings", ("off_road_cost=1",)),
 ])  # fmt: skip
 def test_bad_options_are_named_before_any_work(tmp_path: Path, field: str, value: Any) -> None:

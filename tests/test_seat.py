@@ -81,8 +81,8 @@ def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: P
 
 
 def test_after_the_opening_the_dream_is_told_where_the_game_is(beside: Player) -> None:
-    opening = 3 * beside.skip
-    beside.world.config = dataclasses.replace(beside.world.config, opening=opening)
+    burn_in = 3 * beside.skip
+    beside.world.config = dataclasses.replace(beside.world.config, burn_in=burn_in)
     for steps in range(1, 6):
         tick(beside, beside.skip)
         assert same(beside.dream.state, beside.game.state) == (steps == 3)
@@ -102,8 +102,8 @@ def test_surprise_is_what_m_thinks_of_what_came(beside: Player) -> None:
     tick(beside, beside.skip)
     before, chosen = beside.game.state, np.array([0.3, 1.0, 0.0], np.float32)
     beside.game.step(chosen)
-    executed = torch.from_numpy(beside.task.executed(chosen[None]))
-    prediction, *_ = beside.world.predict(before, executed)
+    game_action = torch.from_numpy(beside.task.game_action(chosen[None]))
+    prediction, *_ = beside.world.predict(before, game_action)
     assert beside.game.surprise == pytest.approx(float(mixture_nll(prediction, beside.game.state.latents).mean()))
     assert any(word.startswith("surprise") for word in beside.hud()[1])
 
@@ -233,7 +233,7 @@ def test_the_surest_dimensions_come_first(tiny_world: Path) -> None:
 
     player = dreamer(tiny_world)
     editor = Editor(player.world, player.dream.state.latents)
-    noise = player.world.first_logvars.mean(dim=0)[editor.order]
+    noise = player.world.initial_logvars.mean(dim=0)[editor.order]
     assert (noise.diff() >= 0).all() and sorted(editor.order) == list(range(4))
     editor.move(-5)
     assert editor.at == 0

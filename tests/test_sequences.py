@@ -16,23 +16,23 @@ from training.data.sequences import Latents, Streams, join
 from training.infra.checkpoint import save_checkpoint
 from training.infra.optim import generator
 from training.infra.pool import Workers
-from training.stages.memory import first_states
-from wm_envs.models.mdn_rnn import MDNRNN, MemoryConfig
+from training.stages.memory import initial_states
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.state import State
-from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 LENGTHS, DIED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
 
 
-def store(lengths: list[list[int]] = LENGTHS, died: list[list[bool]] = DIED) -> tuple[list[Part], list]:
+def store(lengths: list[list[int]] = LENGTHS, terminated: list[list[bool]] = DIED) -> tuple[list[Part], list]:
     """Parts whose latent at tick t of the whole store is exactly t, in both dimensions."""
     rng, parts, encoded, first = np.random.default_rng(0), [], [], 0
-    for index, (sizes, ends) in enumerate(zip(lengths, died, strict=True)):
+    for index, (sizes, ended) in enumerate(zip(lengths, terminated, strict=True)):
         total = sum(sizes)
         actions = rng.uniform(-1, 1, (total, 1)).astype(np.float32)
         rewards = rng.normal(size=total).astype(np.float32)
-        parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ends), {}, rewards))
+        parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ended), {}, rewards))
         means = torch.arange(first, first + total).half()[:, None].repeat(1, 2)
         encoded.append((means, torch.full_like(means, -200.0)))  # a posterior of no width
         first += total
@@ -41,9 +41,13 @@ def store(lengths: list[list[int]] = LENGTHS, died: list[list[bool]] = DIED) -> 
 
 def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
     """(first tick, tick after the last, died) of every episode."""
-    lengths, died = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "died"))
+    lengths, terminated = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "terminated")
+    )
     stops = np.cumsum(lengths)
-    return [(int(stop - length), int(stop), bool(d)) for stop, length, d in zip(stops, lengths, died, strict=True)]
+    return [
+        (int(stop - length), int(stop), bool(d)) for stop, length, d in zip(stops, lengths, terminated, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("skip", [1, 3, 4])
@@ -53,26 +57,28 @@ def test_join_works_out_every_step(skip: int) -> None:
     rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
     assert join(parts, encoded, skip).rewards is None and joined.rewards is not None
     assert len(joined.means) == 192 and joined.frame_skip == skip
-    for start, stop, died in episodes(parts):
+    for start, stop, terminated in episodes(parts):
         for tick in range(start, stop):
             within = actions[tick : min(tick + skip, stop)]
             assert float(joined.actions[tick]) == pytest.approx(within.mean(), abs=1e-5)
             assert joined.rewards[tick] == pytest.approx(rewards[tick : min(tick + skip, stop)].sum() / 2, abs=1e-5)
-            assert joined.goes_on[tick] == (tick + skip < stop)
-            assert joined.ends[tick] == (died and tick + skip >= stop)
+            assert joined.has_next[tick] == (tick + skip < stop)
+            assert joined.terminated[tick] == (terminated and tick + skip >= stop)
     assert joined.starts.tolist() == [start for start, _, _ in episodes(parts)]
 
 
-@pytest.mark.parametrize(("skip", "lanes", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
-def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, lanes: int, steps: int) -> None:
+@pytest.mark.parametrize(("skip", "batch_size", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
+def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, batch_size: int, steps: int) -> None:
     parts, encoded = store()
-    streams = Streams(join(parts, encoded, skip, unit=2.0), lanes, steps, seed=2)
-    assert streams.windows_an_epoch == 192 // (lanes * steps)
-    bounds = {tick: (start, stop, died) for start, stop, died in episodes(parts) for tick in range(start, stop)}
+    streams = Streams(join(parts, encoded, skip, unit=2.0), batch_size, steps, seed=2)
+    assert streams.batches_per_epoch == 192 // (batch_size * steps)
+    bounds = {
+        tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
+    }
     orders = []
     for epoch in range(2):
-        at = range(epoch * streams.windows_an_epoch, (epoch + 1) * streams.windows_an_epoch)
-        windows = [streams.window(index, generator(0, index)) for index in at]
+        at = range(epoch * streams.batches_per_epoch, (epoch + 1) * streams.batches_per_epoch)
+        windows = [streams.batch(index, generator(0, index)) for index in at]
         whole = {name: torch.cat([getattr(w, name) for w in windows]) for name in vars(windows[0])}  # (T, B, ...)
         # Lanes are laid end to end: read one after the other they are whole sequences.
         seen = whole["latents"][..., 0].T.flatten().round().int().tolist()
@@ -81,7 +87,9 @@ def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, lanes: int, 
         for place, tick in enumerate(seen):
             start = bounds[tick][0]
             first = tick - start < skip
-            assert restart[place] == (first or place % (192 // lanes) == 0), "the first step of a phase, or of a lane"
+            assert restart[place] == (first or place % (192 // batch_size) == 0), (
+                "the first step of a phase, or of a lane"
+            )
             if not first:
                 assert seen[place - 1] == tick - skip
             elif place:
@@ -98,32 +106,34 @@ def test_windows_hold_what_belongs_together(skip: int) -> None:
     parts, encoded = store()
     joined = join(parts, encoded, skip)
     streams = Streams(joined, 4, 8, seed=0)
-    bounds = {tick: (start, stop, died) for start, stop, died in episodes(parts) for tick in range(start, stop)}
-    for index in range(streams.windows_an_epoch):
-        window = streams.window(index, generator(0, index))
-        assert window.latents.shape == window.targets.shape == (8, 4, 2) and window.actions.shape == (8, 4, 1)
-        ticks = window.latents[..., 0].round().int()
+    bounds = {
+        tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
+    }
+    for index in range(streams.batches_per_epoch):
+        batch = streams.batch(index, generator(0, index))
+        assert batch.latents.shape == batch.targets.shape == (8, 4, 2) and batch.actions.shape == (8, 4, 1)
+        ticks = batch.latents[..., 0].round().int()
         for step, lane in np.ndindex(8, 4):
             tick = int(ticks[step, lane])
-            _, stop, died = bounds[tick]
-            assert bool(window.goes_on[step, lane]) == (tick + skip < stop)
-            assert bool(window.ends[step, lane]) == (died and tick + skip >= stop)
-            assert torch.equal(window.actions[step, lane], joined.actions[tick])
-            if window.goes_on[step, lane]:
-                assert window.targets[step, lane].tolist() == pytest.approx([tick + skip] * 2)
+            _, stop, terminated = bounds[tick]
+            assert bool(batch.has_next[step, lane]) == (tick + skip < stop)
+            assert bool(batch.terminated[step, lane]) == (terminated and tick + skip >= stop)
+            assert torch.equal(batch.actions[step, lane], joined.actions[tick])
+            if batch.has_next[step, lane]:
+                assert batch.targets[step, lane].tolist() == pytest.approx([tick + skip] * 2)
 
 
 def test_windows_are_a_function_of_seed_and_number() -> None:
     joined = join(*store(), 4, unit=1.0)
     joined.logvars[:] = 0
     streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
-    late = others.window(9, generator(0, 9))  # asked for first, as by a resumed run
+    late = others.batch(9, generator(0, 9))  # asked for first, as by a resumed run
     for index in range(9):
-        streams.window(index, generator(0, index))
-    again = streams.window(9, generator(0, 9))
+        streams.batch(index, generator(0, index))
+    again = streams.batch(9, generator(0, 9))
     assert all(torch.equal(a, b) for a, b in zip(vars(late).values(), vars(again).values(), strict=True))
-    assert not torch.equal(again.actions, Streams(joined, 4, 8, seed=2).window(9, generator(0, 9)).actions)
-    fresh = streams.window(9, generator(0, 10))
+    assert not torch.equal(again.actions, Streams(joined, 4, 8, seed=2).batch(9, generator(0, 9)).actions)
+    fresh = streams.batch(9, generator(0, 10))
     assert torch.equal(fresh.actions, again.actions)
     assert not torch.equal(fresh.latents, again.latents), "the posterior is drawn afresh"
 
@@ -132,15 +142,15 @@ def test_latents_are_drawn_from_the_posterior() -> None:
     joined = join(*store(), 4, unit=1.0)
     joined.means[:], joined.logvars[:] = 3.0, float(np.log(0.25))
     streams = Streams(joined, 4, 8, seed=1)
-    drawn = torch.cat([streams.window(i, generator(0, i)).latents.flatten() for i in range(200)])
+    drawn = torch.cat([streams.batch(i, generator(0, i)).latents.flatten() for i in range(200)])
     assert float(drawn.mean()) == pytest.approx(3, abs=0.02) and float(drawn.std()) == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_store_smaller_than_a_window_is_repeated() -> None:
     joined = join(*store([[5, 2]], [[True, False]]), 4)
     streams = Streams(joined, 4, 8, seed=0)
-    assert streams.windows_an_epoch == 1
-    seen = streams.window(0, generator(0, 0)).latents[..., 0].round().int()
+    assert streams.batches_per_epoch == 1
+    seen = streams.batch(0, generator(0, 0)).latents[..., 0].round().int()
     assert set(seen.flatten().tolist()) == set(range(7))
 
 
@@ -177,9 +187,9 @@ def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatc
 def test_latents_do_not_depend_on_the_processes(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
     vision = ConvVAE(TINY.vision).eval()
-    alone = encode(vision, parts, tmp_path)
+    single = encode(vision, parts, tmp_path)
     shutil.rmtree(tmp_path / "latents")
-    for one, other in zip(alone, encode(vision, parts, tmp_path, workers=2), strict=True):
+    for one, other in zip(single, encode(vision, parts, tmp_path, workers=2), strict=True):
         torch.testing.assert_close(one, other, atol=0.02, rtol=0.05)
 
 
@@ -203,11 +213,11 @@ def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
     scaled = [(means / 100, logvars) for means, logvars in encoded]
     latents = join(parts, scaled, skip)
     torch.manual_seed(0)
-    memory = MDNRNN(MemoryConfig(latent=2, action=1, hidden=8, mixtures=3))
-    means, _, hidden, cell = first_states(memory, latents, 12)
+    memory = MDNRNN(MDNRNNConfig(latent=2, action=1, hidden=8, mixtures=3))
+    means, _, hidden, cell = initial_states(memory, latents, 12)
     starts = [start for start, stop, _ in episodes(parts) if stop - start > 12]
     assert len(starts) == 5 and torch.equal(means, latents.means[[start + 12 for start in starts]].float())
-    config = WorldConfig(vision=VisionConfig(2, (4, 4, 8, 8)), memory=memory.config, frame_skip=skip, opening=12)
+    config = WorldConfig(vision=ConvVAEConfig(2, (4, 4, 8, 8)), memory=memory.config, frame_skip=skip, burn_in=12)
     world = WorldModel(config, ConvVAE(config.vision), memory, means, torch.zeros_like(means), hidden, cell)
     state = world.begin(latents.means[starts].float())
     for at in range(0, 12, skip):
@@ -217,4 +227,4 @@ def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
     torch.testing.assert_close(state.cell, cell, atol=1e-5, rtol=1e-5)
     dream = world.start(3, torch.Generator().manual_seed(0))
     assert dream.ticks.tolist() == [12] * 3 and all((row == hidden).all(1).any() for row in dream.hidden)
-    assert len(first_states(memory, latents, 0)) == 2  # nothing is left out: M knows nothing yet
+    assert len(initial_states(memory, latents, 0)) == 2  # nothing is left out: M knows nothing yet

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training.evaluation.policies import actor, bred, scripts
+from training.evaluation.policies import actor, load_policy, open_loop_policies
 from training.evaluation.rollout import dream_episodes
 from training.evaluation.scoring import UNSEEN_DREAMS
 from wm_envs.models.bundle import load_world, read_config, resolve, shipped_worlds
@@ -49,7 +49,9 @@ def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
     """Returns in fresh dreams of a policy of the recorded battery, and what was recorded."""
     world, recorded = load_world(name), read_config(resolve(name))["card"]["fidelity"]
     row = next(row for row in recorded["policies"] if row["policy"] == policy_name)
-    policy = next((s for s in scripts(world.task) if s.name == policy_name), None) or bred(name, policy_name)
+    policy = next((s for s in open_loop_policies(world.task) if s.name == policy_name), None) or load_policy(
+        name, policy_name
+    )
     act, observation = actor(policy, world.task, list(range(DREAMS)), world.config.frame_skip)
     seed = UNSEEN_DREAMS + 77
     dreams = dream_episodes(world, act, observation, 1, DREAMS, recorded["temperature"], seed)
@@ -83,11 +85,11 @@ def test_a_dream_without_an_end_stays_finite_at_every_temperature(world: str, ea
     sound = torch.ones(len(temperature), dtype=torch.bool)
     for _ in range(steps):
         agent = 2 * torch.rand(len(temperature), model.task.action_size, generator=generator) - 1
-        action = torch.from_numpy(model.task.executed(agent.numpy()))
+        action = torch.from_numpy(model.task.game_action(agent.numpy()))
         state, outcome = model.step(state, action, model.draw_noise(len(temperature), generator), temperature)
         sound &= (state.latents.abs() <= LATENT_LIMIT).all(1) & (state.hidden.abs() <= 1).all(1)
         sound &= state.cell.isfinite().all(1) & outcome.reward.isfinite()
-        sound &= (outcome.end_probability >= 0) & (outcome.end_probability <= 1)
+        sound &= (outcome.termination_probability >= 0) & (outcome.termination_probability <= 1)
     assert sound.all() and int(state.ticks[0]) >= steps * model.config.frame_skip
 
 

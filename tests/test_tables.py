@@ -15,7 +15,7 @@ import torch
 from conftest import TINY_DRIVE, tiny_model
 
 from training.__main__ import main
-from training.evaluation.policies import Bred, Slipping, actor
+from training.evaluation.policies import ControllerPolicy, EpsilonRandomPolicy, actor
 from training.pipelines import ablate, compare, tables, transfer
 from training.pipelines.ablate import AblateOptions
 from training.pipelines.compare import CompareOptions
@@ -28,7 +28,7 @@ from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config, save_world
 from wm_envs.models.controller import ControllerConfig
 
-SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "drawing": "fast", "workers": 1, "units": (4,)}
+SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "renderer": "fast", "workers": 1, "hidden_sizes": (4,)}
 SEARCH: dict[str, Any] = {"population": 4, "rollouts": 1, "validate_every": 1}
 MAKERS: dict[str, Callable[[Path], Any]] = {
     "transfer": lambda run: transfer.main(
@@ -47,7 +47,7 @@ ROWS = {
 @pytest.fixture
 def run(own_drive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder with a small random world of CarRacing, whose learners are given next to nothing."""
-    few = {"env": "real", "lanes": 2, "horizon": 16, "minibatch": 32, "epochs": 1}
+    few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
     monkeypatch.setattr(transfer, "OPEN_LOOPS", (40, 80))
     monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in ROWS["ablations"][:-1]})
@@ -142,32 +142,36 @@ def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
     config = ControllerConfig(
         4, 8, 3, bias=True, choices=tuple(v for action in task.choices("discrete") for v in action)
     )
-    sober = Bred(
+    sober = ControllerPolicy(
         "sober", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
     )
-    features, lanes = torch.zeros(6, 12), torch.arange(6)
-    usual = actor(sober, task, [], 4)[0](features, lanes, 0)
+    features, num_envs = torch.zeros(6, 12), torch.arange(6)
+    usual = actor(sober, task, [], 4)[0](features, num_envs, 0)
 
-    def slips(share: float, seeds: list[int]) -> torch.Tensor:
-        act, observation = actor(Slipping(sober, share), task, seeds, 4)
+    def actions_of(epsilon: float, seeds: list[int]) -> torch.Tensor:
+        act, observation = actor(EpsilonRandomPolicy(sober, epsilon), task, seeds, 4)
         assert observation == "zh"
-        return torch.stack([act(features, lanes, step) for step in range(250)])
+        return torch.stack([act(features, num_envs, step) for step in range(250)])
 
-    some = slips(0.3, list(range(6)))
+    some = actions_of(0.3, list(range(6)))
     others = (some != usual).any(-1)
     assert 0.3 * 6 / 8 < others.float().mean() < 0.3  # one of eight slips is what it would have done
-    assert torch.equal(some, slips(0.3, list(range(6)))) and not torch.equal(some, slips(0.3, list(range(1, 7))))
-    assert torch.equal(some[:, 2], slips(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "a lane is its own seed's"
-    assert len(np.unique(slips(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.discrete_actions)
+    assert torch.equal(some, actions_of(0.3, list(range(6)))) and not torch.equal(
+        some, actions_of(0.3, list(range(1, 7)))
+    )
+    assert torch.equal(some[:, 2], actions_of(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "a lane is its own seed's"
+    assert len(np.unique(actions_of(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.discrete_actions)
 
 
 def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
-    options = FidelityOptions(str(own_world), slips=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"))
+    options = FidelityOptions(
+        str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c")
+    )
     names = [row["policy"] for row in fidelity.main(options)["policies"]]
     assert names[-2:] == ["controller", "controller, 50% random"]
     cached = [key.split("/")[0] for key in json.loads((own_world / "c").read_text()) if "/" in key]
     assert sorted(cached) == sorted(names[:-2]), "of scripts only"
-    for share in ("0", "1.5", "nan"):
-        assert main(["fidelity", "--world", str(own_world), "--slips", share]) == 2
-        assert "slips" in capsys.readouterr().err
+    for epsilon in ("0", "1.5", "nan"):
+        assert main(["fidelity", "--world", str(own_world), "--epsilons", epsilon]) == 2
+        assert "epsilons" in capsys.readouterr().err

@@ -97,8 +97,8 @@ def test_an_odd_channels_last_weight_resumes(tmp_path: Path) -> None:
                 save_checkpoint(tmp_path / "c", model, optimizer, step, {"h": torch.ones(2)})
                 model = torch.nn.Conv2d(3, 5, 4).to(memory_format=torch.channels_last)
                 optimizer = torch.optim.Adam(model.parameters(), 0.01, fused=True)
-                found, carried = load_checkpoint(tmp_path / "c", model, optimizer)
-                assert found == 3 and torch.equal(carried["h"], torch.ones(2))
+                found, extra_state = load_checkpoint(tmp_path / "c", model, optimizer)
+                assert found == 3 and torch.equal(extra_state["h"], torch.ones(2))
             optimizer.zero_grad()
             model(images).square().sum().backward()
             optimizer.step()
@@ -134,7 +134,7 @@ def test_memory_writes_a_world_that_can_be_dreamt(encoded_runs: list[Path]) -> N
     world = load_world(run / "world")
     assert world.config.frame_skip == 3 and world.config.memory.hidden == 8
     assert read_config(run / "world")["card"]["memory"] == metrics
-    assert len(world.first_means) == 3, "the first frames of the training episodes"
+    assert len(world.initial_means) == 3, "the first frames of the training episodes"
 
 
 def test_memory_keeps_to_the_v_it_learnt_with(encoded_runs: list[Path]) -> None:

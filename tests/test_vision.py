@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wm_envs.models.vae import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
 
 
 @pytest.mark.parametrize(("latent", "parameters"), [(64, 4_446_915), (32, 4_348_547)])
 def test_parameters_are_the_papers(latent: int, parameters: int) -> None:
     with torch.device("meta"):
-        vision = ConvVAE(VisionConfig(latent))
+        vision = ConvVAE(ConvVAEConfig(latent))
     assert sum(p.numel() for p in vision.parameters()) == parameters
 
 
@@ -19,7 +19,7 @@ def test_parameters_are_the_papers(latent: int, parameters: int) -> None:
 @torch.no_grad()
 def test_decode_is_the_plain_decoder(channels: tuple[int, int, int, int]) -> None:
     torch.manual_seed(0)
-    vision = ConvVAE(VisionConfig(8, channels))
+    vision = ConvVAE(ConvVAEConfig(8, channels))
     latents = torch.randn(3, 8)
     plain = vision.decoder(vision.expand(latents)[:, :, None, None])
     decoded = vision.decode(latents)
@@ -29,7 +29,7 @@ def test_decode_is_the_plain_decoder(channels: tuple[int, int, int, int]) -> Non
 
 def test_decode_has_the_plain_decoders_gradients() -> None:
     torch.manual_seed(0)
-    vision, latents = ConvVAE(VisionConfig(4, (4, 4, 8, 8))), torch.randn(2, 4)
+    vision, latents = ConvVAE(ConvVAEConfig(4, (4, 4, 8, 8))), torch.randn(2, 4)
     gradients = []
     for images in (vision.decode(latents), vision.decoder(vision.expand(latents)[:, :, None, None])):
         vision.zero_grad()
@@ -41,7 +41,7 @@ def test_decode_has_the_plain_decoders_gradients() -> None:
 
 @torch.no_grad()
 def test_encode_and_forward() -> None:
-    vision = ConvVAE(VisionConfig(4, (4, 4, 8, 8)))
+    vision = ConvVAE(ConvVAEConfig(4, (4, 4, 8, 8)))
     images = torch.rand(2, 3, 64, 64)
     mean, logvar = vision.encode(images)
     assert mean.shape == logvar.shape == (2, 4)

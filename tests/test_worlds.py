@@ -29,7 +29,7 @@ WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
 
 def test_a_world_comes_back(tmp_path: Path) -> None:
-    config = dataclasses.replace(TINY, frame_skip=3, death="paper", temperature=1.25)
+    config = dataclasses.replace(TINY, frame_skip=3, termination="threshold", temperature=1.25)
     made = tiny_model(config=config)
     save_world(tmp_path / "w", made, {"note": 1})
     found = load_world(tmp_path / "w")
@@ -38,13 +38,13 @@ def test_a_world_comes_back(tmp_path: Path) -> None:
     for model, again in ((made.vision, found.vision), (made.memory, found.memory)):
         for name, value in model.state_dict().items():
             assert torch.equal(value.half().float(), again.state_dict()[name]), name
-    assert torch.equal(made.first_means.half().float(), found.first_means)
-    assert torch.equal(made.first_logvars.half().float(), found.first_logvars)
+    assert torch.equal(made.initial_means.half().float(), found.initial_means)
+    assert torch.equal(made.initial_logvars.half().float(), found.initial_logvars)
     assert not any(p.requires_grad for p in (*found.vision.parameters(), *found.memory.parameters()))
 
 
 def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path) -> None:
-    made = tiny_model(config=dataclasses.replace(TINY, opening=8))
+    made = tiny_model(config=dataclasses.replace(TINY, burn_in=8))
     made.first_hidden, made.first_cell = torch.rand(20, 8), torch.rand(20, 8)
     save_world(tmp_path / "w", made)
     found = load_world(tmp_path / "w")
@@ -62,7 +62,7 @@ def test_saving_again_is_the_same_to_the_byte(tiny_world: Path, tmp_path: Path) 
 
 
 def test_overrides_touch_no_weights(tiny_world: Path) -> None:
-    assert load_world(tiny_world, overrides={"death": "paper"}).config.death == "paper"
+    assert load_world(tiny_world, overrides={"termination": "threshold"}).config.termination == "threshold"
 
 
 def test_controllers_come_back(own_world: Path) -> None:
@@ -100,11 +100,11 @@ def test_a_population_acts_as_each_of_its_members() -> None:
         torch.testing.assert_close(torch.tanh(seen @ member[:12, None] + member[12]), done)
 
 
-@pytest.mark.parametrize("units", [(), (7,), (5, 6)])
+@pytest.mark.parametrize("hidden_sizes", [(), (7,), (5, 6)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_hidden_layers_are_those_of_torch(own_world: Path, units: tuple[int, ...], bias: bool) -> None:
-    config = ControllerConfig(4, 8, 2, "zh", bias, units)
-    widths = [12, *units, 2]
+def test_hidden_layers_are_those_of_torch(own_world: Path, hidden_sizes: tuple[int, ...], bias: bool) -> None:
+    config = ControllerConfig(4, 8, 2, "zh", bias, hidden_sizes)
+    widths = [12, *hidden_sizes, 2]
     layers: list[torch.nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [torch.nn.Linear(inputs, outputs, bias=bias), torch.nn.Tanh()]
@@ -244,7 +244,7 @@ BROKEN_WORLDS: dict[str, Damage] = {
         (folder / "config.json").read_text().replace('"frame_skip": 4', '"frame_skip": 5')
     ),
     "format": setting("format", "something-else"),
-    "version": setting("version", 2),
+    "version": setting("version", 3),
     "no version": edit(lambda bundle: bundle.pop("version")),
     "no world": edit(lambda bundle: bundle.pop("world")),
     "world a list": setting("world", []),
@@ -278,11 +278,11 @@ BROKEN_WORLDS: dict[str, Damage] = {
     "huge channels": setting("world.vision.channels", [10**9] * 4),
     "huge latent": edit(lambda bundle: [bundle["world"][part].update(latent=10**12) for part in ("vision", "memory")]),
     "huge skip": setting("world.frame_skip", 10**9),
-    "death": setting("world.death", "never"),
+    "termination": setting("world.termination", "never"),
     "temperature 0": setting("world.temperature", 0.0),
     "temperature nan": setting("world.temperature", float("nan")),
-    "end weight 0": setting("world.memory.end_weight", 0),
-    "end weight inf": setting("world.memory.end_weight", float("inf")),
+    "end weight 0": setting("world.memory.termination_weight", 0),
+    "end weight inf": setting("world.memory.termination_weight", float("inf")),
     "nan": tensors(poison("memory/head.bias", float("nan"))),
     "inf": tensors(poison("vision/mean.weight", float("inf"))),
     "nan in firsts": tensors(poison("first/means", float("nan"))),
@@ -320,9 +320,9 @@ BROKEN_CONTROLLERS: dict[str, Damage] = {
     "text": setting("controllers.controller.config.hidden", "8"),
     "huge": setting("controllers.controller.config.hidden", 10**30),
     "observation": setting("controllers.controller.config.observation", "pixels"),
-    "units": setting("controllers.controller.config.units", [0]),
-    "many units": setting("controllers.controller.config.units", [10**9]),
-    "units of text": setting("controllers.controller.config.units", ["7"]),
+    "hidden_sizes": setting("controllers.controller.config.hidden_sizes", [0]),
+    "many units": setting("controllers.controller.config.hidden_sizes", [10**9]),
+    "units of text": setting("controllers.controller.config.hidden_sizes", ["7"]),
     "choices": setting("controllers.controller.config.choices", [2.0]),
     "infinite choices": setting("controllers.controller.config.choices", [float("inf")]),
     "unknown field": setting("controllers.controller.config.layers", 3),

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except ImportError as error:
-            print(f"error: {error}; to mend it: pip install 'wm-envs[train]'", file=sys.stderr)
+            print(f"error: {error}; fix: pip install 'wm-envs[train]'", file=sys.stderr)
             return 2
         options = getattr(module, STAGES[chosen])
         stage = stages.add_parser(

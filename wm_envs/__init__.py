@@ -29,5 +29,5 @@ if "FastCarRacing-v0" not in registry:
         entry_point="wm_envs.games.car_racing.fast_car_racing:FastCarRacing",
         max_episode_steps=1000,
         reward_threshold=900,
-        kwargs={"drawing": "exact"},
+        kwargs={"renderer": "exact"},
     )

@@ -6,12 +6,12 @@ import reprlib
 
 
 class WorldModelError(Exception):
-    """Base of all errors of this package: `field`, the value `given`, what was `expected`, the `mend`."""
+    """Base of all errors of this package: `field`, the value `given`, what was `expected`, the `fix`."""
 
-    def __init__(self, field: str, given: object, expected: str, mend: str) -> None:
-        self.field, self.given, self.expected, self.mend = field, given, expected, mend
+    def __init__(self, field: str, given: object, expected: str, fix: str) -> None:
+        self.field, self.given, self.expected, self.fix = field, given, expected, fix
         shown = given if isinstance(given, str) else reprlib.repr(given)
-        super().__init__(f"{field}: got {shown!s}, expected {expected}. To mend it: {mend}.")
+        super().__init__(f"{field}: got {shown!s}, expected {expected}. Fix: {fix}.")
 
 
 class UnknownName(WorldModelError, KeyError):

@@ -30,7 +30,7 @@ def temporary_name(path: Path, ending: str = "tmp") -> Path:
 
 
 @contextlib.contextmanager
-def alone(path: Path, wait: bool = False) -> Iterator[None]:
+def file_lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from working on `path`, a file or folder, until the block is left, however that happens.
 
     Raises `FolderBusy` when another one does, unless it is to `wait`. What killed processes left half written beside

@@ -24,8 +24,8 @@ def _content_size(frame: bytes) -> int:
     """What the header of a zstd frame says (RFC 8878, 3.1.1.1), -1 when it does not."""
     if len(frame) < 6 or frame[:4] != b"\x28\xb5\x2f\xfd":
         return -1
-    kind, alone, dictionary = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3
-    at, width = 5 + (1 - alone) + (0, 1, 2, 4)[dictionary], (alone, 2, 4, 8)[kind]
+    kind, single, dictionary = frame[4] >> 6, frame[4] >> 5 & 1, frame[4] & 3
+    at, width = 5 + (1 - single) + (0, 1, 2, 4)[dictionary], (single, 2, 4, 8)[kind]
     said = int.from_bytes(frame[at : at + width], "little") + (256 if kind == 1 else 0)
     return said if width else -1
 

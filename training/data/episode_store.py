@@ -36,7 +36,7 @@ from wm_envs.games.base import FRAME_SHAPE
 from wm_envs.games.registry import TASKS
 
 FORMAT = "wm-envs-rollouts"
-VERSION = 1
+VERSION = 2
 CHUNK = 32  # frames that are compressed together
 SHARD = 4096  # frames in one file
 LARGEST_SHARD = 1 << 16  # frames
@@ -56,7 +56,7 @@ class Episode:
 
     frames: NDArray[np.uint8]  # (T, 64, 64, 3)
     actions: NDArray[np.float32]  # (T, A)
-    died: bool
+    terminated: bool
     rewards: NDArray[np.float32] | None = None  # (T,); None: 1 a tick
 
 
@@ -68,7 +68,7 @@ class Part:
     path: Path
     actions: NDArray[np.float32]  # (N, A)
     lengths: NDArray[np.int32]  # (E,)
-    died: NDArray[np.bool_]  # (E,)
+    terminated: NDArray[np.bool_]  # (E,)
     attributes: dict[str, Any]
     rewards: NDArray[np.float32] | None = None  # (N,); None: 1 a tick
 
@@ -119,7 +119,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         _create(group, "frames", frames)
         _create(group, "actions", np.concatenate([episode.actions for episode in episodes]))
         _create(group, "lengths", np.array([len(e.actions) for e in episodes], np.int32))
-        _create(group, "died", np.array([e.died for e in episodes], np.bool_))
+        _create(group, "terminated", np.array([e.terminated for e in episodes], np.bool_))
         if all(episode.rewards is not None for episode in episodes):
             _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))  # type: ignore[arg-type]
         _sync(temporary)
@@ -197,7 +197,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
             said = [attributes.get(name) for name in ("format", "version", "task")]
             raise ValueError(f"format, version and task are {said}")
-        names = ("frames", "actions", "lengths", "died", *(["rewards"] if known.reward_unit else []))
+        names = ("frames", "actions", "lengths", "terminated", *(["rewards"] if known.reward_unit else []))
         arrays: dict[str, Any] = {name: group[name] for name in names}
         _check_layout(arrays, known.action_size)
         if not all(_whole_on_disk(array) for array in arrays.values()):
@@ -240,7 +240,7 @@ def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
         "frames": ((total, *FRAME_SHAPE), np.uint8),
         "actions": ((total, action_size), np.float32),
         "lengths": ((episodes,), np.int32),
-        "died": ((episodes,), np.bool_),
+        "terminated": ((episodes,), np.bool_),
         "rewards": ((total,), np.float32),
     }
     if not 0 < episodes <= total <= LARGEST_PART:

@@ -18,7 +18,7 @@ from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.errors import BrokenStore
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.vae import ConvVAE, VisionConfig, to_images
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_images
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class EncodeJob:
     """One part to encode; a job is all that its result depends on."""
 
     weights: Path  # a checkpoint of V
-    config: VisionConfig
+    config: ConvVAEConfig
     part: Path
     to: Path
     identity: str  # of the weights
 
 
-def read_vision(weights: Path, config: VisionConfig) -> ConvVAE:
+def read_vision(weights: Path, config: ConvVAEConfig) -> ConvVAE:
     """V from a checkpoint, ready to encode."""
     vision = ConvVAE(config).to(best_device(), memory_format=torch.channels_last)
     load_checkpoint(weights, vision)
@@ -40,7 +40,7 @@ def read_vision(weights: Path, config: VisionConfig) -> ConvVAE:
 
 
 @functools.lru_cache(maxsize=1)
-def _vision(weights: Path, config: VisionConfig, identity: str) -> ConvVAE:
+def _vision(weights: Path, config: ConvVAEConfig, identity: str) -> ConvVAE:
     return read_vision(weights, config)  # kept by what it is, not by where it is
 
 

@@ -24,8 +24,8 @@ class Latents:
     means: Tensor  # (N, Z) float16
     logvars: Tensor  # (N, Z) float16
     actions: Tensor  # (N, A) float32, mean over the step that starts at t
-    goes_on: NDArray[np.bool_]  # (N,) the step's next latent exists, at t + frame_skip
-    ends: NDArray[np.bool_]  # (N,) the game ended within the step
+    has_next: NDArray[np.bool_]  # (N,) the step's next latent exists, at t + frame_skip
+    terminated: NDArray[np.bool_]  # (N,) the game ended within the step
     starts: NDArray[np.int64]  # (E,) first tick of each episode
     lengths: NDArray[np.int64]  # (E,)
     frame_skip: int
@@ -46,7 +46,7 @@ def join(
     Rewards are wanted in `unit`, or not at all (0).
     """
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
-    died = np.concatenate([part.died for part in parts])
+    terminated = np.concatenate([part.terminated for part in parts])
     stops = np.cumsum(lengths)
     total = int(stops[-1])
     tick = np.arange(total)
@@ -61,8 +61,8 @@ def join(
         means=torch.cat([means for means, _ in encoded]),
         logvars=torch.cat([logvars for _, logvars in encoded]),
         actions=torch.from_numpy(actions.astype(np.float32)),
-        goes_on=tick + frame_skip < stop,
-        ends=(tick + frame_skip >= stop) & np.repeat(died, lengths),
+        has_next=tick + frame_skip < stop,
+        terminated=(tick + frame_skip >= stop) & np.repeat(terminated, lengths),
         starts=stops - lengths,
         lengths=lengths,
         frame_skip=frame_skip,
@@ -79,26 +79,26 @@ def _sums(values: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[n
 
 
 @dataclass(frozen=True)
-class Window:
+class SequenceBatch:
     """T steps of B lanes, all (T, B) but the latents (T, B, Z) and actions (T, B, A)."""
 
     latents: Tensor
     actions: Tensor
     restart: Tensor
     targets: Tensor  # (T, B, Z) next latents; of no meaning where goes_on is 0
-    goes_on: Tensor
-    ends: Tensor
+    has_next: Tensor
+    terminated: Tensor
     rewards: Tensor | None = None  # (T, B) where M is to foretell them
 
 
 class Streams:
     """Shuffled sequences laid end to end on B lanes; window w is a function of (seed, w) alone."""
 
-    def __init__(self, latents: Latents, lanes: int, steps: int, seed: int) -> None:
-        self.latents, self.lanes, self.steps, self.seed = latents, lanes, steps, seed
+    def __init__(self, latents: Latents, batch_size: int, steps: int, seed: int) -> None:
+        self.latents, self.batch_size, self.steps, self.seed = latents, batch_size, steps, seed
         sequences = self._sequences()
         self._sizes = -(-(latents.lengths[sequences[:, 0]] - sequences[:, 1]) // latents.frame_skip)
-        self.windows_an_epoch = max(1, int(self._sizes.sum()) // (lanes * steps))
+        self.batches_per_epoch = max(1, int(self._sizes.sum()) // (batch_size * steps))
         self._epoch = -1
         self._layout: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
 
@@ -120,31 +120,31 @@ class Streams:
             within = np.arange(int(sizes.sum())) - np.repeat(firsts, sizes)
             first_tick = self.latents.starts[sequences[:, 0]] + sequences[:, 1]
             ticks = np.repeat(first_tick, sizes) + within * self.latents.frame_skip
-            length = self.windows_an_epoch * self.steps
-            ticks = np.resize(ticks, self.lanes * length).reshape(self.lanes, length)
-            restart = np.resize(within == 0, self.lanes * length).reshape(self.lanes, length)
+            length = self.batches_per_epoch * self.steps
+            ticks = np.resize(ticks, self.batch_size * length).reshape(self.batch_size, length)
+            restart = np.resize(within == 0, self.batch_size * length).reshape(self.batch_size, length)
             restart[:, 0] = True  # a lane that begins within a sequence must not carry another's state on
             self._epoch, self._layout = epoch, (ticks, restart)
         return self._layout
 
-    def window(self, index: int, draw: torch.Generator) -> Window:
+    def batch(self, index: int, draw: torch.Generator) -> SequenceBatch:
         """Window `index`, its latents drawn afresh from V's posterior."""
-        epoch, at = divmod(index, self.windows_an_epoch)
-        lanes, flags = self._lay_out(epoch)
+        epoch, at = divmod(index, self.batches_per_epoch)
+        rows, flags = self._lay_out(epoch)
         columns = slice(at * self.steps, (at + 1) * self.steps)
-        ticks, restart = lanes[:, columns].T, flags[:, columns].T  # (T, B)
+        ticks, restart = rows[:, columns].T, flags[:, columns].T  # (T, B)
         data = self.latents
         # A lane's next step is its next latent too, save where an episode or the window ends.
-        following = np.where(data.goes_on[ticks], ticks + data.frame_skip, ticks)
+        following = np.where(data.has_next[ticks], ticks + data.frame_skip, ticks)
         last = torch.from_numpy(following[-1])
         now = torch.from_numpy(np.ascontiguousarray(ticks))
-        drawn = data.draw(torch.cat([now.flatten(), last]), draw).unflatten(0, (self.steps + 1, self.lanes))
-        return Window(
+        drawn = data.draw(torch.cat([now.flatten(), last]), draw).unflatten(0, (self.steps + 1, self.batch_size))
+        return SequenceBatch(
             latents=drawn[:-1],
             actions=data.actions[now],
             restart=torch.from_numpy(np.ascontiguousarray(restart)).float(),
             targets=drawn[1:],
-            goes_on=torch.from_numpy(data.goes_on[ticks]).float(),
-            ends=torch.from_numpy(data.ends[ticks]).float(),
+            has_next=torch.from_numpy(data.has_next[ticks]).float(),
+            terminated=torch.from_numpy(data.terminated[ticks]).float(),
             rewards=None if data.rewards is None else torch.from_numpy(data.rewards[ticks]),
         )

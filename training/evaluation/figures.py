@@ -130,8 +130,8 @@ def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDAr
 
     Returns the picture and the dimensions, the surest first.
     """
-    chosen = world.first_logvars.mean(dim=0).argsort()[:rows]
-    latents = world.first_means[:1].repeat(len(chosen) * columns, 1)
+    chosen = world.initial_logvars.mean(dim=0).argsort()[:rows]
+    latents = world.initial_means[:1].repeat(len(chosen) * columns, 1)
     for row, dimension in enumerate(chosen):
         latents[row * columns : (row + 1) * columns, dimension] = torch.linspace(-3, 3, columns)
     frames = world.decode(latents).cpu().numpy()
@@ -149,9 +149,9 @@ def dream_strip(
         if step % every == 0:
             seen.append(world.decode(state.latents)[0].cpu().numpy())
         action = decide(world.observe(state, observation), torch.zeros(1, dtype=torch.long), step)
-        executed = torch.from_numpy(world.task.executed(action.numpy()))
-        state, outcome = world.step(state, executed, world.draw_noise(1, generator), torch.full((1, 1), temperature))
-        if bool(outcome.end):
+        game_action = torch.from_numpy(world.task.game_action(action.numpy()))
+        state, outcome = world.step(state, game_action, world.draw_noise(1, generator), torch.full((1, 1), temperature))
+        if bool(outcome.terminated):
             break
     return strip(np.stack(seen))
 

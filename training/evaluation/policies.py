@@ -41,7 +41,7 @@ class HeldActions:
 
 
 @dataclass(frozen=True)
-class Script:
+class OpenLoopPolicy:
     """An open-loop policy: "constant" (at a discrete action), "alternate" or "hold"."""
 
     name: str
@@ -66,7 +66,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Bred:
+class ControllerPolicy:
     """A bred controller, as plain values that travel between processes."""
 
     name: str
@@ -75,58 +75,58 @@ class Bred:
 
 
 @dataclass(frozen=True)
-class Slipping:
-    """A bred controller that does something random instead in a `share` of its steps: one of middling skill."""
+class EpsilonRandomPolicy:
+    """A bred controller that does something random instead in a `epsilon` of its steps: one of middling skill."""
 
-    bred: Bred
-    share: float
+    policy: ControllerPolicy
+    epsilon: float
 
     @property
     def name(self) -> str:
         """As it is called in tables."""
-        return f"{self.bred.name}, {100 * self.share:g}% random"
+        return f"{self.policy.name}, {100 * self.epsilon:g}% random"
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """What it does when it slips (steps, A), and when that is (steps,), in one episode."""
         steps, rng = -(-task.tick_limit // frame_skip), np.random.default_rng(seed)
         choices = np.array(task.discrete_actions, np.float32)
-        return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.share
+        return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.epsilon
 
 
-Policy = Script | Bred | Slipping
+Policy = OpenLoopPolicy | ControllerPolicy | EpsilonRandomPolicy
 
 
 def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tuple[Act, str]:
     """A function that acts for lanes with these seeds, and the observation it wants."""
-    if isinstance(policy, Slipping):
-        sober, observation = actor(policy.bred, task, seeds, frame_skip)
-        slips, when = (
+    if isinstance(policy, EpsilonRandomPolicy):
+        sober, observation = actor(policy.policy, task, seeds, frame_skip)
+        random_actions, when = (
             torch.from_numpy(np.stack(each))
             for each in zip(*(policy.plan(task, seed, frame_skip) for seed in seeds), strict=True)
         )
 
-        def slipping(features: Tensor, lanes: Tensor, step: int) -> Tensor:
-            return torch.where(when[lanes, step, None], slips[lanes, step], sober(features, lanes, step))
+        def epsilon_random(features: Tensor, lanes: Tensor, step: int) -> Tensor:
+            return torch.where(when[lanes, step, None], random_actions[lanes, step], sober(features, lanes, step))
 
-        return slipping, observation
-    if isinstance(policy, Bred):
+        return epsilon_random, observation
+    if isinstance(policy, ControllerPolicy):
         parameters, config = torch.tensor(policy.parameters), policy.config
         return (lambda features, lanes, step: act(config, parameters, features)), config.observation
     plans = torch.from_numpy(np.stack([policy.plan(task, seed, frame_skip) for seed in seeds]))
     return (lambda features, lanes, step: plans[lanes, step]), "z"
 
 
-def scripts(task: Task) -> list[Script]:
+def open_loop_policies(task: Task) -> list[OpenLoopPolicy]:
     """The scripted half of the fidelity battery: constants, alternations, random holds."""
-    constants = [Script(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
-    alternating = [Script(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
-    holds = [Script(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
+    constants = [OpenLoopPolicy(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
+    alternating = [OpenLoopPolicy(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
+    holds = [OpenLoopPolicy(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
     return [*constants, *alternating, *holds]
 
 
-def random_play(task: Task) -> Script:
+def random_policy(task: Task) -> OpenLoopPolicy:
     """Random actions, held as long as random play holds them at the task's first scale."""
-    return Script("random", "hold", *task.hold_scales[0])
+    return OpenLoopPolicy("random", "hold", *task.hold_scales[0])
 
 
 def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:
@@ -139,7 +139,7 @@ def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], 
     return act_for_lanes
 
 
-def bred(world: str | Path, name: str = "") -> Bred:
+def load_policy(world: str | Path, name: str = "") -> ControllerPolicy:
     """A controller of a bundle as a policy."""
     config, parameters = load_controller(world, name)
-    return Bred(name or "controller", config, tuple(parameters.tolist()))
+    return ControllerPolicy(name or "controller", config, tuple(parameters.tolist()))

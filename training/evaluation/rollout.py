@@ -50,23 +50,23 @@ def dream_episodes(
     lanes = torch.arange(groups * rollouts)
     state = world.start(rollouts, generator).select(lanes % rollouts)
     returns = torch.zeros(groups * rollouts)
-    warmth = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
+    temperatures = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
     alive, steps = torch.ones(len(lanes), dtype=torch.bool), 0
     seen = state if observer is None else observer.begin(state.latents)._replace(ticks=state.ticks)
-    for step in range(-(-(world.task.tick_limit - world.config.opening) // world.config.frame_skip)):
+    for step in range(-(-(world.task.tick_limit - world.config.burn_in) // world.config.frame_skip)):
         which = lanes % rollouts
         actions = act(world.observe(seen, observation), lanes, step)
-        executed = torch.from_numpy(world.task.executed(actions.numpy()))
+        game_action = torch.from_numpy(world.task.game_action(actions.numpy()))
         noise = Noise(*(value[which] for value in world.draw_noise(rollouts, generator)))
-        state, outcome = world.step(state, executed, noise, warmth[which])
+        state, outcome = world.step(state, game_action, noise, temperatures[which])
         if observer is not None:
-            _, hidden, cell = observer.predict(seen, executed)
+            _, hidden, cell = observer.predict(seen, game_action)
             seen = state._replace(hidden=hidden, cell=cell)
         else:
             seen = state
         returns[lanes] += outcome.reward * alive
         steps += int(alive.sum())
-        alive &= ~outcome.end
+        alive &= ~outcome.terminated
         going = int(alive.sum())
         if going == 0:
             break
@@ -108,7 +108,7 @@ def play_real(job: RealJob) -> list[Played]:
         games.reset(range(len(job.seeds)), job.seeds)
         for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
             actions = act(world.observe(games.state, observation), lanes, step)
-            rewards, _ = games.step(world.task.executed(actions.numpy()))
+            rewards, _ = games.step(world.task.game_action(actions.numpy()))
             returns += rewards
             if not games.running.any():
                 break

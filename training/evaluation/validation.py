@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.evaluation.policies import Bred, Policy, population_actor
+from training.evaluation.policies import ControllerPolicy, Policy, population_actor
 from training.evaluation.rollout import dream_episodes, real_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
 from training.infra.pool import Workers
@@ -30,38 +30,38 @@ def score(
     return found, scores
 
 
-def temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
+def spread_temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
     """The temperature of each rollout, (R, 1), spread evenly from `low` to `high` (0: all `low`)."""
     return torch.linspace(low, high or low, rollouts)[:, None]
 
 
-def judge(
-    world: WorldModel, policy: Bred, warmth: torch.Tensor, seen_through: str | Path, episodes: int, workers: Workers,
-    observer: WorldModel | None = None,
+def evaluate_policy(
+    world: WorldModel, policy: ControllerPolicy, temperatures: torch.Tensor, features_of: str | Path, episodes: int,
+    workers: Workers, observer: WorldModel | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """A controller on unseen dreams, one for each temperature of `warmth` (N, 1), and in the real game on the
-    validation seeds, seen through the bundle `seen_through` (0 episodes: dreams only)."""
-    act_for_lanes = population_actor(policy.config, np.array([policy.parameters]), len(warmth))
+    """A controller on unseen dreams, one for each temperature of `temperatures` (N, 1), and in the real game on the
+    validation seeds, seen through the bundle `features_of` (0 episodes: dreams only)."""
+    act_for_lanes = population_actor(policy.config, np.array([policy.parameters]), len(temperatures))
     dreams = dream_episodes(
-        world, act_for_lanes, policy.config.observation, 1, len(warmth), warmth, UNSEEN_DREAMS, observer
+        world, act_for_lanes, policy.config.observation, 1, len(temperatures), temperatures, UNSEEN_DREAMS, observer
     )
     card = {"dream": summary(dreams.returns[0])}
     if episodes:
-        card["validation"] = validation(seen_through, policy, episodes, workers)
+        card["validation"] = validation(features_of, policy, episodes, workers)
     return card
 
 
-def merit(card: dict[str, Any]) -> float:
+def selection_score(card: dict[str, Any]) -> float:
     """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
     return float(card.get("validation", card.get("dream"))["mean"])
 
 
-def worth(card: dict[str, Any]) -> tuple[bool, float]:
+def selection_key(card: dict[str, Any]) -> tuple[bool, float]:
     """What those of one search are chosen by: who was validated in the game is worth more than who was not."""
-    return "validation" in card, merit(card)
+    return "validation" in card, selection_score(card)
 
 
-def validation(world: str | Path, policy: Bred, episodes: int, workers: Workers) -> dict[str, float]:
+def validation(world: str | Path, policy: ControllerPolicy, episodes: int, workers: Workers) -> dict[str, float]:
     """A policy in the real game, on the seeds kept for choosing."""
     seeds = [VALIDATION_SEEDS + i for i in range(episodes)]
     return summary(real_returns(world, [policy], seeds, workers)[policy.name])

@@ -27,11 +27,15 @@ SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, carried: dict[str, Tensor] | None = None
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    extra_state: dict[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint, whole or not at all; refuses weights that are not finite.
 
-    `carried` are further tensors to resume with, such as the state of a recurrent network.
+    `extra_state` are further tensors to resume with, such as the state of a recurrent network.
     """
     check_finite(model)
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
@@ -39,7 +43,7 @@ def save_checkpoint(
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             tensors[f"optimizer/{slot}/{names[id(parameter)]}"] = torch.as_tensor(value)
-    tensors |= {f"carried/{name}": value for name, value in (carried or {}).items()}
+    tensors |= {f"carried/{name}": value for name, value in (extra_state or {}).items()}
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, tensors, {"step": str(step)})
@@ -71,12 +75,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
-def carried_by(path: Path, carried: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
     """What a checkpoint carries under these names, of these shapes; raises `BrokenStore`."""
     for name, shape in shapes.items():
-        if name not in carried or tuple(carried[name].shape) != shape:
+        if name not in extra_state or tuple(extra_state[name].shape) != shape:
             raise _broken(path, f"it carries no {name} of shape {shape}")
-    return [carried[name] for name in shapes]
+    return [extra_state[name] for name in shapes]
 
 
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:

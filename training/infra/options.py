@@ -70,7 +70,7 @@ def not_negative(name: str, value: object) -> float:
     return 0.0 if type(value) in (int, float) and value == 0 else positive(name, value)
 
 
-def warmth(lowest: object, highest: object) -> None:
+def check_temperatures(lowest: object, highest: object) -> None:
     """Raises `InvalidOption` unless dreams can have such temperatures, from the lowest to the highest (0: only one)."""
     positive("temperature", lowest)
     if 0 < not_negative("temperature_high", highest) < lowest:  # type: ignore[operator]
@@ -106,7 +106,7 @@ def as_json(options: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(options), default=str))
 
 
-def remember(path: Path, options: Any) -> None:
+def record_options(path: Path, options: Any) -> None:
     """Keep the options of a stage at `path`; raises `OptionsDiffer` when it was begun with others.
 
     Only the fields marked `identity` count: where the result goes and how many workers make it
@@ -141,11 +141,11 @@ def _seen_from(folder: Path, place: str) -> str:
 
 
 @contextlib.contextmanager
-def remembered(path: Path, options: Any, begun: Path | None = None) -> Iterator[None]:
-    """`remember`, and forget again when they turn out to be no options for this run, unless the file `begun` says that
-    something was begun with them."""
+def check_run_options(path: Path, options: Any, begun: Path | None = None) -> Iterator[None]:
+    """`record_options`, and forget again when they turn out to be no options for this run, unless the file `begun` says
+    that something was begun with them."""
     fresh = not path.exists()
-    remember(path, options)
+    record_options(path, options)
     try:
         yield
     except (InvalidOption, UnknownName, OptionsDiffer):

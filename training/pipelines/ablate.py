@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.policies import bred, random_play
+from training.evaluation.policies import load_policy, random_policy
 from training.infra.options import count, stage_option
 from training.pipelines.tables import Learnt, Table, TableOptions, untrained_memory
 from training.stages import ppo
@@ -50,7 +50,7 @@ def main(options: AblateOptions) -> dict[str, Any]:
         for row, (observation, hidden, trained) in SEEN.items():
             where = run if trained else run / "untrained"
             table.row(row, functools.partial(_learn, options, where, observation, hidden))
-        table.row("random", lambda: Learnt(run / "world", random_play(table.world.task)))
+        table.row("random", lambda: Learnt(run / "world", random_policy(table.world.task)))
         return table.finish()
 
 
@@ -58,8 +58,8 @@ def _learn(options: AblateOptions, where: Path, observation: str, hidden: bool) 
     """A driver that learns in the real game on what it observes."""
     name = f"ablation-{observation}-{'hidden' if hidden else 'linear'}"
     ppo.main(ppo.PpoOptions(
-        run=where, name=name, steps=options.steps, observation=observation,
-        units=tuple(options.units) if hidden else (), validate_every=options.validate_every,
+        run=where, name=name, total_timesteps=options.steps, observation=observation,
+        hidden_sizes=tuple(options.hidden_sizes) if hidden else (), validate_every=options.validate_every,
         **ppo.IN_THE_GAME, **options.shared(),
     ))  # fmt: skip
-    return Learnt(where / "world", bred(where / "world", name))
+    return Learnt(where / "world", load_policy(where / "world", name))

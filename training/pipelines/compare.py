@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.policies import bred, random_play
-from training.infra.options import count, stage_option, warmth
+from training.evaluation.policies import load_policy, random_policy
+from training.infra.options import check_temperatures, count, stage_option
 from training.pipelines.tables import Learnt, Table, TableOptions
 from training.stages import evolve, ppo
 
@@ -38,20 +38,23 @@ def main(options: CompareOptions) -> dict[str, Any]:
     for name in ("steps", "points", "population", "rollouts", "validate_every", "validate_episodes"):
         count(name, getattr(options, name), 2 if name == "population" else 1)
     options.needs_units()
-    warmth(options.temperature, options.temperature_high)
+    check_temperatures(options.temperature, options.temperature_high)
     with Table("learners", options) as table:
-        table.row("PPO, hidden layer", lambda: _by_ppo(options, tuple(options.units)))
+        table.row("PPO, hidden layer", lambda: _by_ppo(options, tuple(options.hidden_sizes)))
         table.row("PPO, linear", lambda: _by_ppo(options, ()))
         table.row("CMA-ES, linear", lambda: _by_evolution(options))
-        table.row("random", lambda: Learnt(Path(options.run) / "world", random_play(table.world.task)))
+        table.row("random", lambda: Learnt(Path(options.run) / "world", random_policy(table.world.task)))
         return table.finish()
 
 
-def _by_ppo(options: CompareOptions, units: tuple[int, ...]) -> Learnt:
+def _by_ppo(options: CompareOptions, hidden_sizes: tuple[int, ...]) -> Learnt:
     given = ppo.PpoOptions(
-        name=f"compared-{'hidden' if units else 'linear'}", steps=options.steps, units=units, **_in_dreams(options)
+        name=f"compared-{'hidden' if hidden_sizes else 'linear'}",
+        total_timesteps=options.steps,
+        hidden_sizes=hidden_sizes,
+        **_in_dreams(options),
     )
-    updates = options.steps // (given.lanes * given.horizon)
+    updates = options.steps // (given.num_envs * given.n_steps)
     given.validate_every = max(1, -(-updates // options.points))
     return _learnt(given.name, options, ppo.main(given)["curve"])
 
@@ -66,10 +69,10 @@ def _by_evolution(options: CompareOptions) -> Learnt:
 
 def _in_dreams(options: CompareOptions) -> dict[str, Any]:
     """What all learn from."""
-    warmth = {"temperature": options.temperature, "temperature_high": options.temperature_high}
-    return {"run": options.run} | warmth | options.shared()
+    temperatures = {"temperature": options.temperature, "temperature_high": options.temperature_high}
+    return {"run": options.run} | temperatures | options.shared()
 
 
 def _learnt(name: str, options: CompareOptions, curve: list[list[float]]) -> Learnt:
     world = Path(options.run) / "world"
-    return Learnt(world, bred(world, name), {"curve": curve})
+    return Learnt(world, load_policy(world, name), {"curve": curve})

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.validation import merit
-from training.infra.options import count, game_settings, not_negative, remembered, stage_option, warmth
+from training.evaluation.validation import selection_score
+from training.infra.options import (
+    check_run_options,
+    check_temperatures,
+    count,
+    game_settings,
+    not_negative,
+    stage_option,
+)
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from wm_envs.envs.spaces import how_to_open, one_of
+from wm_envs.envs.spaces import game_kwargs, one_of
 from wm_envs.errors import InvalidOption
-from wm_envs.files import alone, write_json
+from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config
 
@@ -45,20 +52,20 @@ class RunOptions:
     explore_steps: int = stage_option(0, "steps of PPO in the real game in round 0, to play for round 1", True)
     learner: str = stage_option("ppo", "how C learns in the dream: ppo, or evolve (CMA-ES, as in the paper)", True)
     ppo_steps: int = stage_option(8_000_000, "steps of dreams for PPO a round", True)
-    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)", True)
+    hidden_sizes: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)", True)
     generations: int = stage_option(60, "generations of CMA-ES a round", True)
     population: int = stage_option(64, "candidates a generation", True)
     rollouts: int = stage_option(16, "dreams each", True)
     temperature: float = stage_option(1.1, "of the dreams to learn in, or the lowest of them", True)
     temperature_high: float = stage_option(1.6, "the highest, spread over the rollouts (0: all the same)", True)
-    blind: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
+    latent_dropout: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
     real_steps: int = stage_option(0, "steps of PPO in the real game at the end, from what the best dream taught", True)
     real_settings: tuple[str, ...] = stage_option((), "of the game meanwhile (CarRacing: off_road_cost=2)", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
     workers: int = stage_option(0, "processes (0: one a core)")
     ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    drawing: str = stage_option("", "how the game draws itself at last (default: as scores are measured)")
+    renderer: str = stage_option("", "how the game draws itself at last (default: as scores are measured)")
     seed: int = stage_option(0, "of everything", True)
 
 
@@ -68,19 +75,21 @@ def main(options: RunOptions) -> dict[str, Any]:
         count(name, getattr(options, name), 2 if name == "population" else 1)
     for name in ("rounds", "vision_rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
-    warmth(options.temperature, options.temperature_high)
-    if not_negative("blind", options.blind) >= 1:
-        raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
-    for width in options.units:
-        count("units", width)
+    check_temperatures(options.temperature, options.temperature_high)
+    if not_negative("latent_dropout", options.latent_dropout) >= 1:
+        raise InvalidOption(
+            "latent_dropout", options.latent_dropout, "a share from 0 to below 1", "give --latent-dropout 0.2, say"
+        )
+    for width in options.hidden_sizes:
+        count("hidden_sizes", width)
     if options.explore_steps and not options.rounds:
         raise InvalidOption("explore_steps", options.explore_steps, "0 without a round 1", "give --rounds 1, or more")
     if options.explore_steps:
         count("validate_episodes", options.validate_episodes)  # the dreams of round 0 can judge nobody
-    how_to_open(get_task(options.task), options.drawing or None, game_settings(options.real_settings))
+    game_kwargs(get_task(options.task), options.renderer or None, game_settings(options.real_settings))
     one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
     run = Path(options.run)
-    with alone(run / "run.json"), remembered(run / "run.json", options):
+    with file_lock(run / "run.json"), check_run_options(run / "run.json", options):
         return _stages(run, options)
 
 
@@ -98,8 +107,8 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
     final = round_folder(run, best) / "world"
     if options.real_steps:
         results["tuned"] = {"ppo": _learn_in_the_game(
-            options, round_folder(run, best), "tuned", start="controller", steps=options.real_steps,
-            settings=tuple(options.real_settings), learning_rate=3e-4, discount=0.99,
+            options, round_folder(run, best), "tuned", start="controller", total_timesteps=options.real_steps,
+            settings=tuple(options.real_settings), learning_rate=3e-4, gamma=0.99,
         )}  # fmt: skip
     scores = evaluate.main(
         evaluate.EvaluateOptions(
@@ -108,7 +117,7 @@ def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
             episodes=options.episodes,
             workers=options.workers,
             ray=options.ray,
-            drawing=options.drawing,
+            renderer=options.renderer,
             scores=str(run / "scores.json"),
         )
     )
@@ -129,7 +138,7 @@ def _latest_vision(run: Path, number: int) -> Path:
 
 
 def _validated(folder: Path, name: str = "controller") -> float:
-    return merit(read_config(folder / "world")["controllers"][name]["card"])
+    return selection_score(read_config(folder / "world")["controllers"][name]["card"])
 
 
 def _players(options: RunOptions, number: int) -> tuple[str, ...]:
@@ -160,9 +169,10 @@ def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict
             start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
     done["memory"] = memory.main(memory.MemoryOptions(
         run=folder, store=store, rounds=number + 1, vision=str(_latest_vision(Path(options.run), number)),
-        blind=options.blind, frame_skip=options.frame_skip, **_lesson(options, number, before), **shared))  # fmt: skip
+        latent_dropout=options.latent_dropout, frame_skip=options.frame_skip,
+        **_lesson(options, number, before), **shared))  # fmt: skip
     if number == 0 and options.explore_steps:
-        return done | {"ppo": _learn_in_the_game(options, folder, "explorer", steps=options.explore_steps)}
+        return done | {"ppo": _learn_in_the_game(options, folder, "explorer", total_timesteps=options.explore_steps)}
     done[options.learner] = _learn(options, folder, where)
     done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
         world=str(folder / "world"), controllers="controller", episodes=max(2, options.validate_episodes), **where,
@@ -192,7 +202,9 @@ def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str
         "temperature_high": options.temperature_high, "validate_episodes": options.validate_episodes, **where,
     }  # fmt: skip
     if options.learner == "ppo":
-        return ppo.main(ppo.PpoOptions(steps=options.ppo_steps, units=tuple(options.units), **shared))
+        return ppo.main(
+            ppo.PpoOptions(total_timesteps=options.ppo_steps, hidden_sizes=tuple(options.hidden_sizes), **shared)
+        )
     sizes = {name: getattr(options, name) for name in ("generations", "population", "rollouts")}
     return evolve.main(evolve.EvolveOptions(**sizes, **shared))
 
@@ -202,5 +214,5 @@ def _learn_in_the_game(options: RunOptions, folder: Path, name: str, **how: Any)
     shared: dict[str, Any] = {key: getattr(options, key) for key in (
         "validate_episodes", "workers", "ray", "seed", "temperature", "temperature_high",
     )}  # fmt: skip
-    given = {"units": tuple(options.units), "validate_every": 48} | ppo.IN_THE_GAME | shared | how
+    given = {"hidden_sizes": tuple(options.hidden_sizes), "validate_every": 48} | ppo.IN_THE_GAME | shared | how
     return ppo.main(ppo.PpoOptions(run=folder, name=name, **given))

@@ -18,11 +18,11 @@ import torch
 from training.evaluation.policies import Policy
 from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
-from training.infra.options import count, game_settings, read_record, remembered, stage_option
+from training.infra.options import check_run_options, count, game_settings, read_record, stage_option
 from training.infra.pool import Workers
-from wm_envs.envs.spaces import how_to_open
+from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
-from wm_envs.files import alone, write_json, write_text
+from wm_envs.files import file_lock, write_json, write_text
 from wm_envs.models.bundle import load_world, read_config
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
@@ -33,10 +33,10 @@ class TableOptions:
     """What all tables ask for."""
 
     run: Path = stage_option("runs/takecover", "run folder with a world")
-    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers, where PPO makes some", True)
+    hidden_sizes: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers, where PPO makes some", True)
     validate_episodes: int = stage_option(48, "real episodes in a validation", True)
     episodes: int = stage_option(100, "episodes of every row, on test seeds", True)
-    drawing: str = stage_option("", "how the game draws itself at last (default: as scores are measured)", True)
+    renderer: str = stage_option("", "how the game draws itself at last (default: as scores are measured)", True)
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
     ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
     seed: int = stage_option(0, "of the weights and of the episodes to learn from", True)
@@ -46,13 +46,15 @@ class TableOptions:
         count("episodes", self.episodes)
         for name in ("validate_episodes", "workers", "seed"):
             count(name, getattr(self, name), 0)
-        for width in self.units:
-            count("units", width)
+        for width in self.hidden_sizes:
+            count("hidden_sizes", width)
 
     def needs_units(self) -> None:
         """Raises `InvalidOption` where a row is called one with a hidden layer and there is none."""
-        if not self.units:
-            raise InvalidOption("units", self.units, "the width of a hidden layer", "give --units 64, say")
+        if not self.hidden_sizes:
+            raise InvalidOption(
+                "hidden_sizes", self.hidden_sizes, "the width of a hidden layer", "give --hidden-sizes 64, say"
+            )
 
     def shared(self) -> dict[str, Any]:
         """What every learner of the table is given."""
@@ -73,15 +75,15 @@ class Table:
     def __init__(self, name: str, options: TableOptions) -> None:
         self.name, self.options, self.folder = name, options, Path(options.run) / name
         self.world = load_world(Path(options.run) / "world")
-        self.how = how_to_open(self.world.task, options.drawing or None, game_settings(()))
+        self.how = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
         self.path = self.folder / "rows.json"
         self.rows: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
     def __enter__(self) -> Table:
         with ExitStack() as held:
-            held.enter_context(alone(self.path))
-            held.enter_context(remembered(self.folder / "options.json", self.options, begun=self.path))
+            held.enter_context(file_lock(self.path))
+            held.enter_context(check_run_options(self.folder / "options.json", self.options, begun=self.path))
             if self.path.exists():
                 self.rows = self._read()
             self._held = held.pop_all()
@@ -139,8 +141,8 @@ def _is_row(row: object) -> bool:
 def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
     """The same V with an M that never learnt."""
     torch.manual_seed(seed)
-    config = dataclasses.replace(world.config, opening=0)  # M's states after it are another M's
-    return WorldModel(config, world.vision, MDNRNN(config.memory), world.first_means, world.first_logvars)
+    config = dataclasses.replace(world.config, burn_in=0)  # M's states after it are another M's
+    return WorldModel(config, world.vision, MDNRNN(config.memory), world.initial_means, world.initial_logvars)
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.policies import Policy, Script, actor, bred, random_play
+from training.evaluation.policies import OpenLoopPolicy, Policy, actor, load_policy, random_policy
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
 from training.infra.options import count, positive, stage_option
@@ -54,7 +54,7 @@ def main(options: TransferOptions) -> dict[str, Any]:
         task = table.world.task
         for temperature in options.temperatures:
             table.row(f"tau {temperature:g}", functools.partial(_at, options, table.world, temperature))
-        table.row("random", lambda: Learnt(folder, random_play(task)))
+        table.row("random", lambda: Learnt(folder, random_policy(task)))
         table.row("best open loop", lambda: Learnt(folder, best_open_loop(task, folder, options)))
         if options.ablations:
             table.row("C on z only", lambda: _on_z(options, table.world))
@@ -69,8 +69,8 @@ def _at(options: TransferOptions, world: WorldModel, temperature: float) -> Lear
         evolve.main(_search(options, name, temperature))
     else:
         ppo.main(ppo.PpoOptions(
-            run=options.run, name=name, steps=options.ppo_steps, units=tuple(options.units), temperature=temperature,
-            temperature_high=0.0, **options.shared(),
+            run=options.run, name=name, total_timesteps=options.ppo_steps, hidden_sizes=tuple(options.hidden_sizes),
+            temperature=temperature, temperature_high=0.0, **options.shared(),
         ))  # fmt: skip
     return _with_dreams(options, world, name, temperature)
 
@@ -83,7 +83,7 @@ def _search(options: TransferOptions, name: str, temperature: float, **changes: 
 def _with_dreams(options: TransferOptions, world: WorldModel, name: str, temperature: float) -> Learnt:
     """A controller of RUN/world, and how it does in dreams at a temperature."""
     folder = Path(options.run) / "world"
-    policy = bred(folder, name)
+    policy = load_policy(folder, name)
     act, observation = actor(policy, world.task, [], world.config.frame_skip)
     dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
     return Learnt(folder, policy, {"dream": summary(dreams.returns[0])})
@@ -91,7 +91,7 @@ def _with_dreams(options: TransferOptions, world: WorldModel, name: str, tempera
 
 def best_open_loop(task: Task, folder: Path, options: TransferOptions) -> Policy:
     """The alternation that does best on the validation seeds."""
-    loops = [Script(f"open loop, switching every {k} ticks", "alternate", k) for k in OPEN_LOOPS]
+    loops = [OpenLoopPolicy(f"open loop, switching every {k} ticks", "alternate", k) for k in OPEN_LOOPS]
     seeds = [VALIDATION_SEEDS + i for i in range(options.validate_episodes or 48)]
     found = real_returns(folder, list(loops), seeds, Workers(options.workers, options.ray))
     return max(loops, key=lambda loop: found[loop.name].mean())
@@ -110,4 +110,4 @@ def _untrained(options: TransferOptions, world: WorldModel) -> Learnt:
     save_world(folder, blank, {"memory": "untrained, for an ablation"})
     evolve.main(_search(options, "untrained-memory", 1.0, observer=str(folder)))
     save_controller(folder, "untrained-memory", *load_controller(Path(options.run) / "world", "untrained-memory"))
-    return Learnt(folder, bred(folder, "untrained-memory"))
+    return Learnt(folder, load_policy(folder, "untrained-memory"))

@@ -20,7 +20,7 @@ from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
-from wm_envs.files import alone
+from wm_envs.files import file_lock
 from wm_envs.games.base import Array, Game, Task, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller, load_world
@@ -66,7 +66,7 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) 
     act = HeldActions(task, rng)
     frames, actions, rewards = [game.reset(seed)], [], []
     while True:
-        actions.append(task.executed(act()))
+        actions.append(task.game_action(act()))
         tick = game.advance(actions[-1], 1)
         rewards.append(tick.reward)
         if tick.terminated or len(actions) == task.tick_limit:
@@ -92,32 +92,32 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
         episode = episodes[lane]
         episode.actions.append(action)  # type: ignore[attr-defined]
         episode.rewards.append(tick.reward)  # type: ignore[union-attr]
-        episode.died = tick.terminated
+        episode.terminated = tick.terminated
         if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
             episode.frames.append(tick.frame)  # type: ignore[attr-defined]
 
     games = LatentGames(world, len(seeds), record)
     detours: list[tuple[int, Array]] = [(0, np.zeros(world.task.action_size, np.float32)) for _ in seeds]
-    choices = world.task.executed(np.array(world.task.discrete_actions, np.float32))
+    choices = world.task.game_action(np.array(world.task.discrete_actions, np.float32))
     try:
         games.reset(range(len(seeds)), seeds)
         for lane, episode in enumerate(episodes):
             episode.frames.append(games.frames[lane].copy())  # type: ignore[attr-defined]
         while games.running.any() and int(games.state.ticks[0]) < world.task.tick_limit:
             features = world.observe(games.state, config.observation)
-            executed = world.task.executed(act(config, parameters, features).numpy())
+            game_action = world.task.game_action(act(config, parameters, features).numpy())
             for lane, rng in enumerate(rngs):
                 left, action = detours[lane]
                 if left == 0 and rng.random() < stray[lane]:
                     left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
                 if left > 0:
-                    executed[lane] = action
+                    game_action[lane] = action
                 detours[lane] = (max(0, left - 1), action)
-            games.step(executed)
+            games.step(game_action)
     finally:
         games.close()
     return [
-        Episode(np.stack(e.frames), np.stack(e.actions), e.died, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
+        Episode(np.stack(e.frames), np.stack(e.actions), e.terminated, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
         for e in episodes
     ]
 
@@ -167,7 +167,7 @@ def main(options: CollectOptions) -> dict[str, Any]:
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
             raise InvalidOption("controllers", entry, f"drivers of {options.task}", f"give --task {plays}")
-    with alone(run / "rollouts" / "collect"):
+    with file_lock(run / "rollouts" / "collect"):
         return _record(run, tuple(players), options)
 
 

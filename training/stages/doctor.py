@@ -34,16 +34,16 @@ EXTRAS = {  # extra -> the modules it brings, and what they are for
 }
 GAMES = {"takecover": "doom", "carracing": "carracing"}
 LEAST_ACTIVE = 6  # dimensions; fewer, and V hardly tells one frame from another
-DISHONEST = {"log_ratio": 0.5, "relative_error": 0.2}  # what `distance` gives, beyond which dreams teach other things
-CHEATING = 1.6  # times better in dreams than in the game
+UNREALISTIC = {"log_ratio": 0.5, "relative_error": 0.2}  # what `distance` gives, beyond which dreams teach other things
+EXPLOITED = 1.6  # times better in dreams than in the game
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `mend` is empty where there is nothing to do."""
+    """One thing that was looked at; `fix` is empty where there is nothing to do."""
 
     what: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass
@@ -61,11 +61,11 @@ def main(options: DoctorOptions) -> dict[str, Any]:
     count("workers", options.workers, 0)
     findings = []
     for finding in _all(options):
-        print(f"{'MEND' if finding.mend else 'fine':>4}  {finding.what}: {finding.found}", flush=True)
-        if finding.mend:
-            print(f"      -> {finding.mend}")
+        print(f"{'MEND' if finding.fix else 'fine':>4}  {finding.what}: {finding.found}", flush=True)
+        if finding.fix:
+            print(f"      -> {finding.fix}")
         findings.append(finding)
-    wrong = [finding for finding in findings if finding.mend]
+    wrong = [finding for finding in findings if finding.fix]
     if wrong:
         raise Unsound(
             "doctor",
@@ -73,7 +73,7 @@ def main(options: DoctorOptions) -> dict[str, Any]:
             "nothing to mend",
             "see the lines above that say MEND",
         )
-    return {"findings": len(findings), "to_mend": 0}
+    return {"findings": len(findings), "to_fix": 0}
 
 
 def _all(options: DoctorOptions) -> Iterator[Finding]:
@@ -90,9 +90,9 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
             continue
         yield Finding(f"{name}: bundle", f"loads, its hashes hold, {len(controllers)} controllers")
         yield vision(name, world)
-        yield from driving(name, read_config(folder)["controllers"])
+        yield from exploitation(name, read_config(folder)["controllers"])
         if options.episodes and _there(GAMES[world.task.name]) and _there("train"):
-            yield honesty(name, folder, world, options)
+            yield realism(name, folder, world, options)
 
 
 def installation() -> Iterator[Finding]:
@@ -113,37 +113,37 @@ def _there(extra: str) -> bool:
 
 def vision(name: str, world: WorldModel) -> Finding:
     """Whether V has collapsed: how many dimensions it is sure of, where the noise of one that tells nothing is 1."""
-    noise = world.first_logvars.exp().mean(dim=0)
+    noise = world.initial_logvars.exp().mean(dim=0)
     active = int((noise < 0.5).sum())
-    mend = "" if active >= LEAST_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
-    return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions tell something", mend)
+    fix = "" if active >= LEAST_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
+    return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions tell something", fix)
 
 
-def driving(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
+def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
     """Whether a controller lives off what M gets wrong."""
     for controller, entry in controllers.items():
         card = entry["card"]
         if "dream" in card and "validation" in card:
             dream, real = card["dream"]["mean"], card["validation"]["mean"]
-            cheats = dream > CHEATING * max(real, 1.0)
-            mend = (
+            cheats = dream > EXPLOITED * max(real, 1.0)
+            fix = (
                 "it exploits its dream: let it learn in a warmer one, or after a round of its own play"
                 if cheats
                 else ""
             )
-            yield Finding(f"{name}: {controller}", f"{dream:.0f} in dreams, {real:.0f} in the game", mend)
+            yield Finding(f"{name}: {controller}", f"{dream:.0f} in dreams, {real:.0f} in the game", fix)
 
 
-def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
+def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
     """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
-    from training.evaluation.policies import Policy, actor, bred, scripts
+    from training.evaluation.policies import Policy, actor, load_policy, open_loop_policies
     from training.evaluation.rollout import dream_episodes, real_returns  # the extra 'train', whose lack is a finding
     from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
 
-    there = scripts(world.task)
+    there = open_loop_policies(world.task)
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
     # With rewards, all scripts end alike: without a policy that plays well, there is no spread to compare with.
-    battery += [bred(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
+    battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = real_returns(folder, battery, seeds, Workers(options.workers))
     means = []
@@ -154,5 +154,5 @@ def honesty(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     ((kind, value),) = distance(world.task, np.array(means)).items()
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
     found = f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
-    mend = "M needs more, or other, rollouts; another temperature may do: see fidelity"
-    return Finding(f"{name}: dreams", found, "" if value < DISHONEST[kind] else mend)
+    fix = "M needs more, or other, rollouts; another temperature may do: see fidelity"
+    return Finding(f"{name}: dreams", found, "" if value < UNREALISTIC[kind] else fix)

@@ -17,24 +17,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.evaluation.policies import Bred, population_actor
+from training.evaluation.policies import ControllerPolicy, population_actor
 from training.evaluation.rollout import dream_episodes, real_returns
-from training.evaluation.validation import judge, temperatures, worth
+from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
 from training.infra.options import (
+    check_run_options,
+    check_temperatures,
     count,
     not_negative,
     plain_name,
     positive,
     read_record,
-    remembered,
     stage_option,
-    warmth,
 )
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from wm_envs.envs.spaces import one_of
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
-from wm_envs.files import alone, write_json
+from wm_envs.files import file_lock, write_json
 from wm_envs.models.bundle import load_controller, load_world, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
@@ -109,7 +109,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     count("validate_episodes", options.validate_episodes, 0)
     if count("steps", options.steps, 0) and options.env == "real":
         raise InvalidOption("steps", options.steps, "0 in the real game", "give --generations, or breed in the dream")
-    warmth(options.temperature, options.temperature_high)
+    check_temperatures(options.temperature, options.temperature_high)
     positive("sigma", options.sigma)
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
@@ -119,11 +119,11 @@ def main(options: EvolveOptions) -> dict[str, Any]:
     plain_name("name", options.name)
     run = Path(options.run)
     folder = run / "evolve" / options.name
-    with alone(folder / "options.json"), remembered(folder / "options.json", options):
-        return _breed(run, folder, options)
+    with file_lock(folder / "options.json"), check_run_options(folder / "options.json", options):
+        return _search_for(run, folder, options)
 
 
-def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
+def _search_for(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
     world = load_world(run / "world")
     memory = world.config.memory
     config = ControllerConfig(memory.latent, memory.hidden, memory.action, options.observation)
@@ -138,11 +138,11 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
             "history", f"{folder / 'history.json'}, which does not say how many steps were taken",
             "the steps of every generation", "give --generations, or another --name",
         )  # fmt: skip
-    best = max((entry for entry in history if "parameters" in entry), key=worth, default=None)
+    best = max((entry for entry in history if "parameters" in entry), key=selection_key, default=None)
     total, unit = (options.steps, "steps") if options.steps else (options.generations, "generations")
     with Progress(f"evolve-{options.name}", total, run, unit) as progress:
-        progress.skip(_bred(options, history))
-        while _bred(options, history) < total:
+        progress.skip(_progress_of(options, history))
+        while _progress_of(options, history) < total:
             generation = len(history)
             candidates = search.ask()
             scores, steps = _play(options, world, config, candidates, generation)
@@ -150,10 +150,10 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
             search.tell(fitness)
             entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": fitness.tolist()}
             entry |= {"steps": steps} if options.env == "dream" else {}
-            last = _bred(options, [*history, entry]) >= total
+            last = _progress_of(options, [*history, entry]) >= total
             if (generation + 1) % options.validate_every == 0 or last:
                 entry |= _validate(options, world, config, search.mean)
-                if best is None or worth(entry) > worth(best):
+                if best is None or selection_key(entry) > selection_key(best):
                     best = entry
             history.append(entry)
             write_json(folder / "history.json", {"generations": history})
@@ -167,7 +167,7 @@ def _breed(run: Path, folder: Path, options: EvolveOptions) -> dict[str, Any]:
     return {"generations": len(history), **card, "curve": _curve(history)}
 
 
-def _bred(options: EvolveOptions, history: list[dict[str, Any]]) -> int:
+def _progress_of(options: EvolveOptions, history: list[dict[str, Any]]) -> int:
     """How far the search is, in the unit it is measured in."""
     return sum(entry["steps"] for entry in history) if options.steps else len(history)
 
@@ -206,14 +206,14 @@ def _play(
     """Mean return of every candidate, (N,), all on the same episodes, and the steps of these (0: not counted)."""
     seed = options.seed * 1_000_003 + generation
     if options.env == "real":
-        policies = [Bred(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)]
+        policies = [ControllerPolicy(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)]
         seeds = [10_000_000 + seed * options.rollouts + r for r in range(options.rollouts)]
         returns = real_returns(Path(options.run) / "world", policies, seeds, Workers(options.workers, options.ray))  # type: ignore[arg-type]
         return np.array([returns[str(i)].mean() for i in range(len(candidates))]), 0
     dreams = dream_episodes(
         world, population_actor(config, candidates, options.rollouts), config.observation,
         len(candidates), options.rollouts,
-        temperatures(options.temperature, options.temperature_high, options.rollouts), seed, _observer(options),
+        spread_temperatures(options.temperature, options.temperature_high, options.rollouts), seed, _observer(options),
     )  # fmt: skip
     return dreams.returns.mean(axis=1, dtype=np.float64), dreams.steps
 
@@ -231,9 +231,11 @@ def _validate(
     options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64]
 ) -> dict[str, Any]:
     """The card of the distribution's mean, and its parameters."""
-    policy = Bred("mean", config, tuple(mean.astype(np.float32).tolist()))
-    warmth = temperatures(options.temperature, options.temperature_high, 256)
-    seen_through = options.observer or Path(options.run) / "world"
+    policy = ControllerPolicy("mean", config, tuple(mean.astype(np.float32).tolist()))
+    temperatures = spread_temperatures(options.temperature, options.temperature_high, 256)
+    features_of = options.observer or Path(options.run) / "world"
     workers = Workers(options.workers, options.ray)
-    card = judge(world, policy, warmth, seen_through, options.validate_episodes, workers, _observer(options))
+    card = evaluate_policy(
+        world, policy, temperatures, features_of, options.validate_episodes, workers, _observer(options)
+    )
     return {"parameters": list(policy.parameters)} | card

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.policies import Policy, Script, Slipping, actor, bred, scripts
+from training.evaluation.policies import (
+    EpsilonRandomPolicy,
+    OpenLoopPolicy,
+    Policy,
+    actor,
+    load_policy,
+    open_loop_policies,
+)
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance, spearman, summary
 from training.infra.options import count, positive, read_record, stage_option
@@ -30,7 +37,7 @@ class FidelityOptions:
     world: str = stage_option("takecover", "a shipped world's name or a folder")
     controllers: str = stage_option("all", "bred controllers in the battery: all, none, or names, comma separated")
     controllers_of: str = stage_option("", "another world whose controllers to play (default: the same)")
-    slips: tuple[float, ...] = stage_option((), "each of them again with such a share of its steps random (0.2 0.5)")
+    epsilons: tuple[float, ...] = stage_option((), "each of them again with such a share of its steps random (0.2 0.5)")
     episodes: int = stage_option(64, "real episodes of each policy")
     dreams: int = stage_option(512, "dreams of each policy")
     temperature: float = stage_option(1.0, "of the dreams")
@@ -44,17 +51,19 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     for name in ("episodes", "dreams"):
         count(name, getattr(options, name), 2)
     positive("temperature", options.temperature)
-    for share in options.slips:
-        if positive("slips", share) > 1:
-            raise InvalidOption("slips", share, "shares above 0 and up to 1", "give --slips 0.2 0.5, say")
+    for epsilon in options.epsilons:
+        if positive("epsilons", epsilon) > 1:
+            raise InvalidOption("epsilons", epsilon, "shares above 0 and up to 1", "give --epsilons 0.2 0.5, say")
     folder = resolve(options.world)
     world = load_world(folder)
     source = resolve(options.controllers_of) if options.controllers_of else folder
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
-    learnt = [bred(source, name) for name in names]
-    slipping = [Slipping(policy, share) for policy in learnt for share in dict.fromkeys(options.slips)]
-    battery: list[Policy] = [*scripts(world.task), *learnt, *slipping]
+    learnt = [load_policy(source, name) for name in names]
+    slipping = [
+        EpsilonRandomPolicy(policy, epsilon) for policy in learnt for epsilon in dict.fromkeys(options.epsilons)
+    ]
+    battery: list[Policy] = [*open_loop_policies(world.task), *learnt, *slipping]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = _real(options, folder, battery, seeds)
     rows = []
@@ -82,10 +91,10 @@ def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: 
     skip = load_world(folder).config.frame_skip
     known = read_record(path) if path and path.exists() else {}
     key = {policy.name: f"{policy.name}/{skip}/{seeds[0]}/{len(seeds)}" for policy in battery}
-    missing = [policy for policy in battery if key[policy.name] not in known or not isinstance(policy, Script)]
+    missing = [policy for policy in battery if key[policy.name] not in known or not isinstance(policy, OpenLoopPolicy)]
     found = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
     for policy in missing:
-        if isinstance(policy, Script):
+        if isinstance(policy, OpenLoopPolicy):
             known[key[policy.name]] = found[policy.name].tolist()
     if path:
         write_json(path, known)

@@ -15,20 +15,20 @@ from torch import Tensor
 
 from training.data.episode_store import RolloutStore
 from training.data.latent_cache import encode_store, read_vision, weights_hash
-from training.data.sequences import Latents, Streams, Window, join
-from training.infra.checkpoint import carried_by, load_checkpoint, save_checkpoint, start_from
+from training.data.sequences import Latents, SequenceBatch, Streams, join
+from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import count, not_negative, positive, read_record, remembered, stage_option
+from training.infra.options import check_run_options, count, not_negative, positive, read_record, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from wm_envs.errors import InvalidOption
-from wm_envs.files import alone, write_text
+from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle import save_world
-from wm_envs.models.mdn_rnn import MDNRNN, LSTMState, MemoryConfig, memory_loss
-from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.mdn_rnn import MDNRNN, LSTMState, MDNRNNConfig, memory_loss
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 
@@ -47,10 +47,12 @@ class MemoryOptions:
     mixtures: int = stage_option(5, "K", True)
     joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
     steps: int = stage_option(30_000_000, "steps to train on", True)
-    lanes: int = stage_option(256, "sequences in a batch", True)
-    window: int = stage_option(48, "steps back-propagated through", True)
+    batch_size: int = stage_option(256, "sequences in a batch", True)
+    sequence_length: int = stage_option(48, "steps back-propagated through", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
-    blind: float = stage_option(0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True)
+    latent_dropout: float = stage_option(
+        0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True
+    )
     start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True, path=True)
     seed: int = stage_option(0, "of the weights, the order and the noise", True)
     calibrate: bool = stage_option(True, "shift the bias of death so that held-out ones are foretold", True)
@@ -60,13 +62,15 @@ class MemoryOptions:
 
 def main(options: MemoryOptions) -> dict[str, Any]:
     """Train, or go on training, M, measure it on held-out episodes, and write the bundle."""
-    for name in ("frame_skip", "mixtures", "steps", "lanes", "window", "checkpoint_every"):
+    for name in ("frame_skip", "mixtures", "steps", "batch_size", "sequence_length", "checkpoint_every"):
         count(name, getattr(options, name))
     count("hidden", options.hidden, 0)
     positive("learning_rate", options.learning_rate)
     positive("posterior_noise", options.posterior_noise)
-    if not_negative("blind", options.blind) >= 1:
-        raise InvalidOption("blind", options.blind, "a share from 0 to below 1", "give --blind 0.2, say")
+    if not_negative("latent_dropout", options.latent_dropout) >= 1:
+        raise InvalidOption(
+            "latent_dropout", options.latent_dropout, "a share from 0 to below 1", "give --latent-dropout 0.2, say"
+        )
     for name in ("rounds", "seed", "workers"):
         count(name, getattr(options, name), 0)
     run, task = Path(options.run), get_task(options.task)
@@ -74,7 +78,10 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
     vision = load_vision(Path(options.vision) if options.vision else run)
     known = dataclasses.replace(options, vision=weights_hash(vision)[:16])
-    with alone(run / "memory"), remembered(run / "memory.json", known):  # whose latents they are, not where V was
+    with (
+        file_lock(run / "memory"),
+        check_run_options(run / "memory.json", known),
+    ):  # whose latents they are, not where V was
         return _make(run, task, store, vision, options)
 
 
@@ -96,7 +103,7 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
     )
     del encoded, by_index
     torch.manual_seed(options.seed)
-    config = MemoryConfig(
+    config = MDNRNNConfig(
         vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint,
         reward=task.reward_unit > 0,
     )  # fmt: skip
@@ -104,13 +111,13 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
     metrics = train(memory, training, held_out, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
-    opening = -(-task.opening // options.frame_skip) * options.frame_skip
+    burn_in = -(-task.burn_in // options.frame_skip) * options.frame_skip
     world = WorldModel(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
-            posterior_noise=options.posterior_noise, opening=opening,
+            posterior_noise=options.posterior_noise, burn_in=burn_in,
         ),
-        vision, memory, *first_states(memory, training, opening),
+        vision, memory, *initial_states(memory, training, burn_in),
     )  # fmt: skip
     save_world(run / "world", world, {"memory": metrics})
     write_text(run / "memory_metrics.json", json.dumps(metrics))
@@ -121,21 +128,21 @@ def load_vision(run: Path) -> ConvVAE:
     """The V that was trained in `run`."""
     path = run / "vision.safetensors"
     latent = count("latent", read_record(run / "vision.json").get("latent")) if path.exists() else 1
-    return read_vision(path, VisionConfig(latent))
+    return read_vision(path, ConvVAEConfig(latent))
 
 
 @torch.no_grad()
-def first_states(memory: MDNRNN, latents: Latents, opening: int, most: int = 1024) -> list[Tensor]:
-    """Where dreams start: means and logvars (N, Z) of the first frames of `most` episodes, or of those `opening`
+def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, most: int = 1024) -> list[Tensor]:
+    """Where dreams start: means and logvars (N, Z) of the first frames of `most` episodes, or of those `burn_in`
     ticks later, and then M's h and c (N, H) after what was recorded until there."""
-    starts = torch.from_numpy(latents.starts[latents.lengths > opening][:most])
+    starts = torch.from_numpy(latents.starts[latents.lengths > burn_in][:most])
     state, draw = memory.initial_state(len(starts)), generator(5, 0)
-    for at in range(0, opening, latents.frame_skip):
+    for at in range(0, burn_in, latents.frame_skip):
         restart = torch.full((1, len(starts)), float(at == 0))
         seen = latents.draw(starts + at, draw)[None]
         _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], restart).to(state[0].device), state)
-    found = [latents.means[starts + opening].float(), latents.logvars[starts + opening].float()]
-    return [*found, *state] if opening else found
+    found = [latents.means[starts + burn_in].float(), latents.logvars[starts + burn_in].float()]
+    return [*found, *state] if burn_in else found
 
 
 def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryOptions) -> dict[str, float]:
@@ -143,13 +150,13 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
     run = Path(options.run)
     path = run / "memory.safetensors"
     optimizer = torch.optim.Adam(memory.parameters(), options.learning_rate, fused=True)
-    streams = Streams(training, options.lanes, options.window, options.seed)
-    batches = max(1, options.steps // (options.lanes * options.window))
-    state, step = memory.initial_state(options.lanes), 0
+    streams = Streams(training, options.batch_size, options.sequence_length, options.seed)
+    batches = max(1, options.steps // (options.batch_size * options.sequence_length))
+    state, step = memory.initial_state(options.batch_size), 0
     if path.exists():
-        step, carried = load_checkpoint(path, memory, optimizer)
-        shape = options.lanes, memory.config.hidden
-        hidden, cell = carried_by(path, carried, {"h": shape, "c": shape})
+        step, extra_state = load_checkpoint(path, memory, optimizer)
+        shape = options.batch_size, memory.config.hidden
+        hidden, cell = read_extra_state(path, extra_state, {"h": shape, "c": shape})
         state = hidden, cell
     elif options.start:
         start_from(options.start, memory)
@@ -160,8 +167,8 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(step / batches, options.learning_rate, warm=0.03, last=0.03)
             draw = generator(options.seed, step)
-            window = blindfold(streams.window(step, draw), options.blind, draw)
-            state = train_batch(memory, optimizer, window, state)
+            batch = drop_latents(streams.batch(step, draw), options.latent_dropout, draw)
+            state = train_batch(memory, optimizer, batch, state)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == batches:
@@ -171,22 +178,22 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
     return metrics or measure(memory, held_out)
 
 
-def blindfold(window: Window, share: float, draw: torch.Generator) -> Window:
+def drop_latents(batch: SequenceBatch, share: float, draw: torch.Generator) -> SequenceBatch:
     """The window with the latents of a random share of its steps put to zero.
 
     In a dream M sees its own draws, and a fireball that is half drawn is easily forgotten. An M that
     is now and then shown nothing learns to remember what was there.
     """
     if share == 0:
-        return window
-    seen = (torch.rand(window.restart.shape, generator=draw) >= share) | (window.restart > 0)
-    return dataclasses.replace(window, latents=window.latents * seen[..., None])
+        return batch
+    seen = (torch.rand(batch.restart.shape, generator=draw) >= share) | (batch.restart > 0)
+    return dataclasses.replace(batch, latents=batch.latents * seen[..., None])
 
 
-def train_batch(memory: MDNRNN, optimizer: Any, window: Window, state: LSTMState) -> LSTMState:
+def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: LSTMState) -> LSTMState:
     """One step of back-propagation through a window; returns the carried state."""
-    prediction, state = predict(memory, window, state)
-    _, _, loss = losses(memory, prediction, window)
+    prediction, state = predict(memory, batch, state)
+    _, _, loss = losses(memory, prediction, batch)
     total_loss(loss)
     optimizer.zero_grad()
     loss.backward()
@@ -195,23 +202,23 @@ def train_batch(memory: MDNRNN, optimizer: Any, window: Window, state: LSTMState
     return state[0].detach(), state[1].detach()
 
 
-def losses(memory: MDNRNN, prediction: Any, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
     """`memory_loss` of a prediction for a window."""
-    device = prediction.end.device
-    rewards = None if window.rewards is None else window.rewards.to(device)
+    device = prediction.termination.device
+    rewards = None if batch.rewards is None else batch.rewards.to(device)
     return memory_loss(
-        memory.config, prediction, window.targets.to(device), window.ends.to(device), window.goes_on.to(device),
-        (window.goes_on + window.ends).to(device), rewards,
+        memory.config, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
+        (batch.has_next + batch.terminated).to(device), rewards,
     )  # fmt: skip
 
 
-def predict(memory: MDNRNN, window: Window, state: LSTMState) -> tuple[Any, LSTMState]:
+def predict(memory: MDNRNN, batch: SequenceBatch, state: LSTMState) -> tuple[Any, LSTMState]:
     """M's prediction for a window. A lane that starts an episode with the window starts from zeros;
     within the window the restart flag tells M to forget, as in the paper."""
     device = memory.head.weight.device
-    keep = (1 - window.restart[0])[:, None].to(device)
+    keep = (1 - batch.restart[0])[:, None].to(device)
     state = (state[0].to(device) * keep, state[1].to(device) * keep)
-    inputs = memory.assemble(window.latents, window.actions, window.restart).to(device)
+    inputs = memory.assemble(batch.latents, batch.actions, batch.restart).to(device)
     dtype = compute_dtype(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         outputs, after = memory(inputs, state)
@@ -219,42 +226,42 @@ def predict(memory: MDNRNN, window: Window, state: LSTMState) -> tuple[Any, LSTM
 
 
 @torch.no_grad()
-def measure(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 24) -> dict[str, float]:
+def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 24) -> dict[str, float]:
     """Held-out figures, per latent dimension in nats.
 
     nll beside its two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise);
     `shuffled` is the nll with the actions of other lanes; death's precision and recall at
     probability 1/2, and `calibration`, the deaths foretold over those that came.
     """
-    streams = Streams(latents, lanes, 48, seed=7)
-    order = torch.randperm(lanes, generator=generator(7, 0))
-    states = [memory.initial_state(lanes) for _ in range(2)]
+    streams = Streams(latents, batch_size, 48, seed=7)
+    order = torch.randperm(batch_size, generator=generator(7, 0))
+    states = [memory.initial_state(batch_size) for _ in range(2)]
     nlls: list[list[Tensor]] = [[], []]
     foretold, came = [], []
     rewards: list[tuple[Tensor, Tensor]] = []  # (foretold, came)
-    for index in range(min(most, streams.windows_an_epoch)):
-        window = streams.window(index, generator(7, index))
-        shuffled = dataclasses.replace(window, actions=window.actions[:, order])
-        for which, seen in enumerate((window, shuffled)):
+    for index in range(min(most, streams.batches_per_epoch)):
+        batch = streams.batch(index, generator(7, index))
+        shuffled = dataclasses.replace(batch, actions=batch.actions[:, order])
+        for which, seen in enumerate((batch, shuffled)):
             prediction, states[which] = predict(memory, seen, states[which])
             nlls[which].append(losses(memory, prediction, seen)[0].cpu())
             if which == 0:
-                valid = (window.goes_on + window.ends) > 0
-                if window.rewards is not None:
-                    rewards.append((prediction.reward.cpu()[valid], window.rewards[valid]))
-                foretold.append(memory.end_probability(prediction.end).cpu()[valid])
-                came.append(window.ends[valid])
-    probability, death = torch.cat(foretold), torch.cat(came)
+                valid = (batch.has_next + batch.terminated) > 0
+                if batch.rewards is not None:
+                    rewards.append((prediction.reward.cpu()[valid], batch.rewards[valid]))
+                foretold.append(memory.termination_probability(prediction.termination).cpu()[valid])
+                came.append(batch.terminated[valid])
+    probability, termination = torch.cat(foretold), torch.cat(came)
     sharp = probability > 0.5
-    hits = float((sharp * death).sum())
+    hits = float((sharp * termination).sum())
     return {
         "nll": float(torch.stack(nlls[0]).mean()),
         "shuffled": float(torch.stack(nlls[1]).mean()),
         "marginal": marginal_nll(latents),
         "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(latents.logvars.float().mean())) + math.log(latents.noise),
         "precision": hits / max(1.0, float(sharp.sum())),
-        "recall": hits / max(1.0, float(death.sum())),
-        "calibration": float(probability.sum()) / max(1.0, float(death.sum())),
+        "recall": hits / max(1.0, float(termination.sum())),
+        "calibration": float(probability.sum()) / max(1.0, float(termination.sum())),
     } | _of_rewards(rewards)
 
 
@@ -271,33 +278,33 @@ def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
     low, high = -5.0, 5.0
     for _ in range(40):
         shift = (low + high) / 2
-        too_many = float(memory.end_probability(logits + shift).sum()) > float(deaths.sum())
+        too_many = float(memory.termination_probability(logits + shift).sum()) > float(deaths.sum())
         low, high = (low, shift) if too_many else (shift, high)
-    memory.head.bias[memory.end_output] += shift
-    return {"shift": shift, "calibration": float(memory.end_probability(logits + shift).sum() / deaths.sum())}
+    memory.head.bias[memory.termination_output] += shift
+    return {"shift": shift, "calibration": float(memory.termination_probability(logits + shift).sum() / deaths.sum())}
 
 
-def _ends(memory: MDNRNN, latents: Latents, lanes: int = 64, most: int = 96) -> tuple[Tensor, Tensor]:
+def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 96) -> tuple[Tensor, Tensor]:
     """Logits of the end and whether it came, over held-out steps fed with what really happened."""
-    streams, state = Streams(latents, lanes, 48, seed=8), memory.initial_state(lanes)
+    streams, state = Streams(latents, batch_size, 48, seed=8), memory.initial_state(batch_size)
     logits, came = [], []
-    for index in range(min(most, streams.windows_an_epoch)):
-        window = streams.window(index, generator(8, index))
-        prediction, state = predict(memory, window, state)
-        valid = (window.goes_on + window.ends) > 0
-        logits.append(prediction.end.cpu()[valid])
-        came.append(window.ends[valid])
+    for index in range(min(most, streams.batches_per_epoch)):
+        batch = streams.batch(index, generator(8, index))
+        prediction, state = predict(memory, batch, state)
+        valid = (batch.has_next + batch.terminated) > 0
+        logits.append(prediction.termination.cpu()[valid])
+        came.append(batch.terminated[valid])
     return torch.cat(logits), torch.cat(came)
 
 
 def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """`explained`, the share of the variance of rewards that was foretold, and `kindness`, their sum over what came."""
+    """`r2`, the share of the variance of rewards that was foretold, and `reward_ratio`, their sum over what came."""
     if not rewards:
         return {}
     foretold, came = (torch.cat(side) for side in zip(*rewards, strict=True))
     return {
-        "explained": 1 - float((foretold - came).square().mean() / came.var()),
-        "kindness": float(foretold.sum() / came.sum()),
+        "r2": 1 - float((foretold - came).square().mean() / came.var()),
+        "reward_ratio": float(foretold.sum() / came.sum()),
     }
 
 

@@ -20,27 +20,27 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from training.evaluation.policies import Bred
-from training.evaluation.validation import judge, temperatures, worth
-from training.infra.checkpoint import carried_by, check_finite, load_checkpoint, save_checkpoint
+from training.evaluation.policies import ControllerPolicy
+from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
+from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, save_checkpoint
 from training.infra.optim import one_cycle
 from training.infra.options import (
+    check_run_options,
+    check_temperatures,
     count,
     game_settings,
     not_negative,
     plain_name,
     positive,
     read_record,
-    remembered,
     stage_option,
-    warmth,
 )
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.envs.spaces import one_of
 from wm_envs.errors import BrokenStore, InvalidOption
-from wm_envs.files import alone, write_json
+from wm_envs.files import file_lock, write_json
 from wm_envs.models.bundle import load_controller, load_world, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.state import State
@@ -48,21 +48,22 @@ from wm_envs.models.world_model import WorldModel
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 
 IN_THE_GAME: dict[str, Any] = {  # whose steps are dear: few lanes, and more learning from each step
-    "env": "real", "lanes": 16, "horizon": 128, "minibatch": 512, "epochs": 6, "learning_rate": 5e-4, "entropy": 0.005,
+    "env": "real", "num_envs": 16, "n_steps": 128, "batch_size": 512, "n_epochs": 6, "learning_rate": 5e-4,
+    "ent_coef": 0.005,
 }  # fmt: skip
 REAL_SEEDS = 10_000_000  # the real episodes to learn from are beyond, far from those that judge
 
 
-class Capped(VecEnvWrapper):
-    """Rewards (B,) of at most `most` a step (0: as they are).
+class ClipReward(VecEnvWrapper):
+    """Rewards (B,) of at most `reward_clip` a step (0: as they are).
 
     A dreamt road has no end: who drives faster finds more of it. The game's has, and its last tile is worth
     as much as any, so there it pays to leave none out, and speed is worth nothing but ticks.
     """
 
-    def __init__(self, env: VecEnv, most: float) -> None:
+    def __init__(self, env: VecEnv, reward_clip: float) -> None:
         super().__init__(env)
-        self.most = most or np.inf
+        self.reward_clip = reward_clip or np.inf
 
     def reset(self) -> VecEnvObs:
         """As the lanes within."""
@@ -71,7 +72,7 @@ class Capped(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """As the lanes within, but for the rewards."""
         observations, rewards, done, infos = self.venv.step_wait()
-        return observations, np.minimum(rewards, self.most), done, infos
+        return observations, np.minimum(rewards, self.reward_clip), done, infos
 
 
 @dataclass
@@ -82,22 +83,22 @@ class PpoOptions:
     name: str = stage_option("ppo", "name of the controller, and of RUN/ppo/NAME", True)
     env: str = stage_option("dream", "where to learn: dream or real", True)
     settings: tuple[str, ...] = stage_option((), "of the real game it learns in (CarRacing: off_road_cost=2)", True)
-    steps: int = stage_option(8_000_000, "steps of all episodes together", True)
-    lanes: int = stage_option(512, "episodes at once (real games: 16, say)", True)
-    horizon: int = stage_option(32, "steps of each between two updates (real games: 128, say)", True)
-    minibatch: int = stage_option(4096, "steps in a minibatch", True)
-    epochs: int = stage_option(3, "passes over the steps of an update", True)
+    total_timesteps: int = stage_option(8_000_000, "steps of all episodes together", True)
+    num_envs: int = stage_option(512, "episodes at once (real games: 16, say)", True)
+    n_steps: int = stage_option(32, "steps of each between two updates (real games: 128, say)", True)
+    batch_size: int = stage_option(4096, "steps in a minibatch", True)
+    n_epochs: int = stage_option(3, "passes over the steps of an update", True)
     temperature: float = stage_option(1.1, "of the dreams, or the lowest of them", True)
     temperature_high: float = stage_option(1.6, "highest temperature, drawn anew for each update (0: one only)", True)
     observation: str = stage_option("zh", "what C sees: zh, zch or z", True)
     actions: str = stage_option("discrete", "what C chooses from: discrete, or fine where the task has that", True)
-    units: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers (none: linear)", True)
+    hidden_sizes: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers (none: linear)", True)
     learning_rate: float = stage_option(1e-3, "peak of the schedule", True)
-    discount: float = stage_option(0.985, "gamma, a step", True)
+    gamma: float = stage_option(0.985, "gamma, a step", True)
     start: str = stage_option("", "name of a controller in the world, with the same units, to go on from", True)
-    entropy: float = stage_option(0.003, "weight of the policy's entropy", True)
-    most: float = stage_option(0.0, "reward a step beyond which none counts (0: all does); see Capped", True)
-    members: int = stage_option(1, "policies that learn from seeds of their own and then decide together", True)
+    ent_coef: float = stage_option(0.003, "weight of the policy's entropy", True)
+    reward_clip: float = stage_option(0.0, "reward a step beyond which none counts (0: all does); see Capped", True)
+    ensemble_size: int = stage_option(1, "policies that learn from seeds of their own and then decide together", True)
     validate_every: int = stage_option(100, "updates between validations in the real game")
     validate_episodes: int = stage_option(48, "real episodes in one validation (0: dreams only)")
     workers: int = stage_option(0, "processes for the real game (0: one a core)")
@@ -106,20 +107,20 @@ class PpoOptions:
 
 
 def main(options: PpoOptions) -> dict[str, Any]:
-    """Learn for `steps`, keep the controller that validates best (of each member, when there are several)."""
-    for name in ("steps", "lanes", "horizon", "minibatch", "epochs", "validate_every", "members"):
+    """Learn for `total_timesteps`, keep the controller that validates best (of each member, when there are several)."""
+    for name in ("total_timesteps", "num_envs", "n_steps", "batch_size", "n_epochs", "validate_every", "ensemble_size"):
         count(name, getattr(options, name))
     for name in ("validate_episodes", "workers", "seed"):
         count(name, getattr(options, name), 0)
-    warmth(options.temperature, options.temperature_high)
-    for name in ("learning_rate", "discount"):
+    check_temperatures(options.temperature, options.temperature_high)
+    for name in ("learning_rate", "gamma"):
         positive(name, getattr(options, name))
-    for name in ("entropy", "most"):
+    for name in ("ent_coef", "reward_clip"):
         not_negative(name, getattr(options, name))
-    for width in options.units:
-        count("units", width)
-    if options.discount > 1:
-        raise InvalidOption("discount", options.discount, "at most 1", "give --discount 0.98, say")
+    for width in options.hidden_sizes:
+        count("hidden_sizes", width)
+    if options.gamma > 1:
+        raise InvalidOption("gamma", options.gamma, "at most 1", "give --gamma 0.98, say")
     one_of("observation", options.observation, OBSERVATIONS)
     one_of("env", options.env, ("dream", "real"))
     one_of("actions", options.actions, ("discrete", "fine"))
@@ -128,18 +129,18 @@ def main(options: PpoOptions) -> dict[str, Any]:
         raise InvalidOption("settings", options.settings, "none, since a dream has no settings", "give --env real")
     run = Path(options.run)
     record = run / "ppo" / options.name / "options.json"
-    with alone(record), remembered(record, options):
+    with file_lock(record), check_run_options(record, options):
         return _begin(run, options)
 
 
 def _begin(run: Path, options: PpoOptions) -> dict[str, Any]:
     world = load_world(run / "world")
-    if options.members > 1:
+    if options.ensemble_size > 1:
         return _decide_together(world, options)
-    env = VecNormalize(Capped(_lanes(world, options), options.most), norm_obs=False, gamma=options.discount)
+    env = VecNormalize(ClipReward(_lanes(world, options), options.reward_clip), norm_obs=False, gamma=options.gamma)
     learner = PPO(
-        "MlpPolicy", env, options.learning_rate, options.horizon, options.minibatch, options.epochs, options.discount,
-        ent_coef=options.entropy, policy_kwargs={"net_arch": {"pi": list(options.units), "vf": [128]}},
+        "MlpPolicy", env, options.learning_rate, options.n_steps, options.batch_size, options.n_epochs, options.gamma,
+        ent_coef=options.ent_coef, policy_kwargs={"net_arch": {"pi": list(options.hidden_sizes), "vf": [128]}},
         seed=options.seed, device="cpu",
     )  # fmt: skip
     if options.start:
@@ -151,27 +152,29 @@ def _lanes(world: WorldModel, options: PpoOptions) -> LatentVecEnv:
     """The dreams, or the real games drawn in the fastest way, to learn in."""
     shared = {"world": str(Path(options.run) / "world"), "observation": options.observation, "actions": options.actions}
     if options.env == "dream":
-        return make_vec_env("WMDream-v0", options.lanes, temperature=options.temperature, **shared)
-    drawing = next(reversed(world.task.drawings), None)
+        return make_vec_env("WMDream-v0", options.num_envs, temperature=options.temperature, **shared)
+    renderer = next(reversed(world.task.renderers), None)
     settings = game_settings(options.settings)
-    games = RealVectorEnv(options.lanes, drawing=drawing, autoreset_mode=AutoresetMode.DISABLED, **shared, **settings)
+    games = RealVectorEnv(
+        options.num_envs, renderer=renderer, autoreset_mode=AutoresetMode.DISABLED, **shared, **settings
+    )
     return LatentVecEnv(games)
 
 
 def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
     run = Path(options.run)
     path = run / "ppo" / options.name / "policy.safetensors"
-    updates = max(1, options.steps // (options.lanes * options.horizon))
+    updates = max(1, options.total_timesteps // (options.num_envs * options.n_steps))
     optimizer = learner.policy.optimizer
     if path.exists():
-        done, carried = load_checkpoint(path, learner.policy, optimizer)
-        carried_by(path, carried, {"returns": (3,)} | _shapes(world, options))
+        done, extra_state = load_checkpoint(path, learner.policy, optimizer)
+        read_extra_state(path, extra_state, {"returns": (3,)} | _shapes(world, options))
     else:
-        done, carried = 0, {}
+        done, extra_state = 0, {}
     with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
         progress.skip(done)
         while done < updates:
-            rng = _go_on(learner, env, options, done, carried)
+            rng = _go_on(learner, env, options, done, extra_state)
             until = min(updates, (done // options.validate_every + 1) * options.validate_every)
             for update in range(done, until):
                 if options.env == "dream":
@@ -180,20 +183,20 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
                 rate = one_cycle(update / updates, options.learning_rate, warm=0.02)
                 learner.lr_schedule = lambda _, rate=rate: rate
                 try:
-                    learner.learn(options.lanes * options.horizon, reset_num_timesteps=False)
+                    learner.learn(options.num_envs * options.n_steps, reset_num_timesteps=False)
                 finally:  # torch says something else of weights that are not finite, or nothing
                     check_finite(learner.policy)
                 progress.update(1)
             done = until
             metrics = _validate(learner, world, options, done)
-            carried = _carried(env, options)
-            save_checkpoint(path, learner.policy, optimizer, done, carried)
+            extra_state = _extra_state(env, options)
+            save_checkpoint(path, learner.policy, optimizer, done, extra_state)
             progress.log(done, metrics)
     return _keep_best(world, options)
 
 
 def _go_on(
-    learner: PPO, env: VecNormalize, options: PpoOptions, done: int, carried: dict[str, Tensor]
+    learner: PPO, env: VecNormalize, options: PpoOptions, done: int, extra_state: dict[str, Tensor]
 ) -> np.random.Generator:
     """Begin where the checkpoint of `done` updates left off; returns the generator that the temperatures come from.
 
@@ -203,10 +206,10 @@ def _go_on(
     rng = np.random.default_rng((options.seed, done))
     set_random_seed(int(rng.integers(2**31)))
     env.seed(int(rng.integers(REAL_SEEDS, 2**31)))
-    if carried:
-        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in carried["returns"])
-    if "state/ticks" in carried:
-        env.set_options({"state": State(*(carried[f"state/{name}"] for name in State._fields))})
+    if extra_state:
+        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in extra_state["returns"])
+    if "state/ticks" in extra_state:
+        env.set_options({"state": State(*(extra_state[f"state/{name}"] for name in State._fields))})
     learner.set_env(env)
     return rng
 
@@ -217,15 +220,15 @@ def _shapes(world: WorldModel, options: PpoOptions) -> dict[str, tuple[int, ...]
         return {}
     latent, hidden = world.config.memory.latent, world.config.memory.hidden
     widths = {"latents": (latent,), "hidden": (hidden,), "cell": (hidden,), "ticks": ()}
-    return {f"state/{name}": (options.lanes, *width) for name, width in widths.items()}
+    return {f"state/{name}": (options.num_envs, *width) for name, width in widths.items()}
 
 
-def _carried(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:
+def _extra_state(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:
     """What `_go_on` needs beside the weights."""
-    carried = {"returns": torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count], dtype=torch.float64)}
+    extra_state = {"returns": torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count], dtype=torch.float64)}
     if options.env == "dream":
-        carried |= {f"state/{name}": value for name, value in env.get_attr("state", 0)[0]._asdict().items()}
-    return carried
+        extra_state |= {f"state/{name}": value for name, value in env.get_attr("state", 0)[0]._asdict().items()}
+    return extra_state
 
 
 def _keep_best(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
@@ -250,26 +253,26 @@ def _best(options: PpoOptions) -> dict[str, Any] | None:
 def _decide_together(world: WorldModel, options: PpoOptions) -> dict[str, Any]:
     """Members learn one after the other; what each gets wrong of the dream in its own way, the others outvote."""
     folder = Path(options.run) / "world"
-    names = [f"{options.name}-{number}" for number in range(1, options.members + 1)]
+    names = [f"{options.name}-{number}" for number in range(1, options.ensemble_size + 1)]
     for number, name in enumerate(names):
-        main(dataclasses.replace(options, name=name, members=1, seed=options.seed + number))
-    config, parameters = committee([load_controller(folder, name) for name in names])
-    card = _judge(config, parameters, world, options)
+        main(dataclasses.replace(options, name=name, ensemble_size=1, seed=options.seed + number))
+    config, parameters = ensemble([load_controller(folder, name) for name in names])
+    card = _evaluate(config, parameters, world, options)
     save_controller(folder, options.name, config, parameters, card)
     return card
 
 
-def committee(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[ControllerConfig, Tensor]:
+def ensemble(ensemble_size: list[tuple[ControllerConfig, Tensor]]) -> tuple[ControllerConfig, Tensor]:
     """One controller whose scores are the mean of its members' (all of one config, with a bias)."""
-    config, count = members[0][0], len(members)
-    assert config.bias and all(other == config for other, _ in members)
-    if not config.units:
-        return config, torch.stack([parameters for _, parameters in members]).mean(0)
+    config, count = ensemble_size[0][0], len(ensemble_size)
+    assert config.bias and all(other == config for other, _ in ensemble_size)
+    if not config.hidden_sizes:
+        return config, torch.stack([parameters for _, parameters in ensemble_size]).mean(0)
     parts, at, last = [], 0, len(config.layers) - 1
     for number, (inputs, outputs) in enumerate(config.layers):
         size = inputs * outputs
-        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in members]
-        biases = [parameters[at + size : at + size + outputs] for _, parameters in members]
+        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in ensemble_size]
+        biases = [parameters[at + size : at + size + outputs] for _, parameters in ensemble_size]
         if number == 0:  # all see the same features
             weight, bias = torch.cat(weights, dim=1), torch.cat(biases)
         elif number == last:
@@ -278,16 +281,20 @@ def committee(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[Controlle
             weight, bias = torch.block_diag(*weights), torch.cat(biases)
         parts += [weight.flatten(), bias]
         at += size + outputs
-    return dataclasses.replace(config, units=tuple(width * count for width in config.units)), torch.cat(parts)
+    return dataclasses.replace(config, hidden_sizes=tuple(width * count for width in config.hidden_sizes)), torch.cat(
+        parts
+    )
 
 
 def _validate(learner: PPO, world: WorldModel, options: PpoOptions, done: int) -> dict[str, float]:
     """Judge the policy of `done` updates, and keep it when none before was better."""
     folder = Path(options.run) / "ppo" / options.name
     config, parameters = as_controller(learner, world, options)
-    card = _judge(config, parameters, world, options)
+    card = _evaluate(config, parameters, world, options)
     known = _best(options)
-    if known is None or worth(card) >= worth(known["card"]):  # the same again, when a run was stopped at this point
+    if known is None or selection_key(card) >= selection_key(
+        known["card"]
+    ):  # the same again, when a run was stopped at this point
         write_json(folder / "best.json", {"card": card, "parameters": parameters.tolist()})
         save_controller(Path(options.run) / "world", options.name, config, parameters, card)
     before = [entry for entry in _history(options) if entry["updates"] < done]
@@ -306,16 +313,16 @@ def _history(options: PpoOptions) -> list[dict[str, Any]]:
 
 def _curve(options: PpoOptions) -> list[list[float]]:
     """The learning curve: steps until each validation, and its mean in the real game."""
-    update = options.lanes * options.horizon
+    update = options.num_envs * options.n_steps
     return [[e["updates"] * update, e["validation"]["mean"]] for e in _history(options) if "validation" in e]
 
 
-def _judge(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+def _evaluate(config: ControllerConfig, parameters: Tensor, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
     """The card of a controller."""
-    policy = Bred(options.name, config, tuple(parameters.tolist()))
-    warmth = temperatures(options.temperature, options.temperature_high, 256)
+    policy = ControllerPolicy(options.name, config, tuple(parameters.tolist()))
+    temperatures = spread_temperatures(options.temperature, options.temperature_high, 256)
     workers = Workers(options.workers, options.ray)
-    card = judge(world, policy, warmth, Path(options.run) / "world", options.validate_episodes, workers)
+    card = evaluate_policy(world, policy, temperatures, Path(options.run) / "world", options.validate_episodes, workers)
     return card | {"temperature": options.temperature}
 
 
@@ -330,7 +337,7 @@ def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     memory = world.config.memory
     choices = tuple(float(value) for action in world.task.choices(options.actions) for value in action)
     return ControllerConfig(
-        memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.units), choices
+        memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes), choices
     )
 
 
@@ -340,7 +347,7 @@ def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wante
     Where it chose from other actions, each of ours begins with the score of the one that is nearest to it.
     """
     if not config.choices or dataclasses.replace(config, choices=wanted.choices) != wanted:
-        raise InvalidOption("start", config, f"a controller like {wanted}", "give the --units it learnt with")
+        raise InvalidOption("start", config, f"a controller like {wanted}", "give the --hidden-sizes it learnt with")
     there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
     nearest = torch.cdist(ours, there).argmin(dim=1)
     at, maps = 0, _maps(learner)

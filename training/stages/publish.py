@@ -78,7 +78,7 @@ def model_card(folder: Path) -> str:
         "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
         "that learnt in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
         "",
-        f"- One step is {world['frame_skip']} ticks of the game; death is {world['death']}; "
+        f"- One step is {world['frame_skip']} ticks of the game; death is {world['termination']}; "
         f"default temperature {world['temperature']}.",
         f"- V: {json.dumps(world['vision'])}",
         f"- M: {json.dumps(world['memory'])}; posterior noise {world['posterior_noise']}",

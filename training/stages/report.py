@@ -21,7 +21,7 @@ import numpy as np
 
 from training.data.episode_store import RolloutStore
 from training.evaluation import figures
-from training.evaluation.policies import bred
+from training.evaluation.policies import load_policy
 from training.infra.options import read_record, stage_option
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
@@ -148,7 +148,7 @@ def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
     for folder in _worlds(rounds)[-1:]:
         world = load_world(folder)
         for name in list(read_config(folder)["controllers"])[:3]:
-            data = figures.png(figures.dream_strip(world, bred(folder, name), world.config.temperature))
+            data = figures.png(figures.dream_strip(world, load_policy(folder, name), world.config.temperature))
             title = f"A dream of {name}, temperature {world.config.temperature:g}"
             yield f"<h3>{html.escape(title)}</h3><div class='wide'><img alt='frames of a dream' src='{data}'></div>"
 

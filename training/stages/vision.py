@@ -18,12 +18,12 @@ from training.data.latent_cache import encode_frames
 from training.evaluation.pictures import save_pairs
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import count, not_negative, positive, remembered, stage_option
+from training.infra.options import check_run_options, count, not_negative, positive, stage_option
 from training.infra.progress import Progress
-from wm_envs.files import alone, write_text
+from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.vae import ConvVAE, VisionConfig, kl_per_dimension, motion_weight, to_images, vae_loss
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_images, vae_loss
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 ACTIVE = 0.05  # nats of KL from which a latent dimension counts as active
@@ -40,7 +40,7 @@ class VisionOptions:
     rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's, 64 for Doom and 32 for CarRacing)", True)
     batches: int = stage_option(10_000, "training batches", True)
-    batch: int = stage_option(128, "frames in a batch", True)
+    batch_size: int = stage_option(128, "frames in a batch", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)
     motion: float = stage_option(20.0, "how much more what moves weighs (0: the paper's loss)", True)
     start: str = stage_option("", "weights to go on from: a vision.safetensors, or a world", True, path=True)
@@ -50,7 +50,7 @@ class VisionOptions:
 
 def main(options: VisionOptions) -> dict[str, Any]:
     """Train, or go on training, and measure V on held-out frames."""
-    for name in ("batches", "batch", "checkpoint_every"):
+    for name in ("batches", "batch_size", "checkpoint_every"):
         count(name, getattr(options, name))
     count("latent", options.latent, 0)
     positive("learning_rate", options.learning_rate)
@@ -60,7 +60,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
     run, task = Path(options.run), get_task(options.task)
     options = dataclasses.replace(options, latent=options.latent or task.latent)
     store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
-    with alone(run / "vision"), remembered(run / "vision.json", options):
+    with file_lock(run / "vision"), check_run_options(run / "vision.json", options):
         return _train(run, store, options)
 
 
@@ -68,7 +68,7 @@ def _train(run: Path, store: RolloutStore, options: VisionOptions) -> dict[str, 
     training, held_out = store.split()
     device = best_device()
     torch.manual_seed(options.seed)
-    vision = ConvVAE(VisionConfig(options.latent)).to(device, memory_format=torch.channels_last)
+    vision = ConvVAE(ConvVAEConfig(options.latent)).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(vision.parameters(), options.learning_rate, fused=True)
     path, step = run / "vision.safetensors", 0
     if path.exists():
@@ -102,7 +102,7 @@ def _train(run: Path, store: RolloutStore, options: VisionOptions) -> dict[str, 
 def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
     """Batches first, first+1, ... of the shuffled stream; the same ones whenever it is started."""
     blocks = FrameBlocks(parts, options.seed)
-    size = options.batch
+    size = options.batch_size
     a_block = max(1, blocks.block_size // size)
     skip = first % a_block
     for frames, neighbours in blocks.stream(first // a_block):

@@ -31,10 +31,10 @@ class DreamVectorEnv(LatentVectorEnv):
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         temperature: float | None = None, observation: str = "zh", actions: str = "continuous",
-        death: str | None = None, device: str = "cpu", render_mode: str | None = None,
+        termination: str | None = None, device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:  # fmt: skip
-        model = open_world(world, device, death)
+        model = open_world(world, device, termination)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
         self._temperature = check_temperature(model.config.temperature if temperature is None else temperature)
         self._generator = torch.Generator()
@@ -79,16 +79,21 @@ class DreamVectorEnv(LatentVectorEnv):
         fresh = self._model.start(int(mask.sum()), self._generator) if state is None else state.select(lanes)
         self._state.put(lanes, fresh)
 
-    def _advance(self, executed: NDArray[np.float32], idle: Mask) -> Lanes:
+    def _advance(self, game_action: NDArray[np.float32], idle: Mask) -> Lanes:
         model = self._model
         noise = model.draw_noise(self.num_envs, self._generator)
-        warmth = torch.full((1, 1), self._temperature, device=model.device)
-        self._state, outcome = model.step(self._state, torch.from_numpy(executed).to(model.device), noise, warmth)
+        temperatures = torch.full((1, 1), self._temperature, device=model.device)
+        self._state, outcome = model.step(
+            self._state, torch.from_numpy(game_action).to(model.device), noise, temperatures
+        )
         values = (*outcome, self._state.ticks)
-        reward, end, probability, ticks = (value.cpu().numpy() for value in values)
-        infos = {"end_probability": probability, "ticks": ticks.copy()}  # of this step, whatever is begun after it
+        reward, terminated, probability, ticks = (value.cpu().numpy() for value in values)
+        infos = {
+            "termination_probability": probability,
+            "ticks": ticks.copy(),
+        }  # of this step, whatever is begun after it
         infos |= {f"_{name}": ~idle for name in infos}
-        return Lanes(reward.astype(np.float64), end.copy(), ticks >= self._limit, infos)
+        return Lanes(reward.astype(np.float64), terminated.copy(), ticks >= self._limit, infos)
 
     def _frames(self) -> NDArray[np.uint8]:
         return self._model.decode(self._state.latents).cpu().numpy()
@@ -107,7 +112,7 @@ class DreamEnv(LatentEnv):
     (CarRacing), what M foretells of them.
     **An episode begins** at a recorded first frame; for CarRacing, when the camera is near (`WorldConfig.opening`).
     **An episode ends** (terminated) when M says so: drawn with its calibrated probability, or with
-    death="paper" when its logit is above 0. It is truncated at the game's own limit of ticks.
+    termination="threshold" when its logit is above 0. It is truncated at the game's own limit of ticks.
 
     It is a `DreamVectorEnv` of one lane. Options of a reset: "temperature", and "state" to begin from a
     given State. The info of a step: "end_probability" and "ticks".
@@ -118,11 +123,12 @@ class DreamEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", temperature: float | None = None, observation: str = "zh",
-        actions: str = "continuous", death: str | None = None, device: str = "cpu", render_mode: str | None = None,
+        actions: str = "continuous", termination: str | None = None, device: str = "cpu",
+        render_mode: str | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         lane = DreamVectorEnv(
-            1, None, world, temperature, observation, actions, death, device, "rgb_array", AutoresetMode.DISABLED
+            1, None, world, temperature, observation, actions, termination, device, "rgb_array", AutoresetMode.DISABLED
         )
         super().__init__(lane, render_mode)
 

@@ -53,7 +53,7 @@ class LatentGames:
         fresh = self.world.begin(self._encode(sorted(lanes)))
         self.state.put(mask, fresh)
 
-    def step(self, executed: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def step(self, game_action: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """One step of `frame_skip` ticks with actions (B, A) as the game executes them.
 
         Returns the rewards (B,) and which games have terminated (B,). Lanes that are not running
@@ -63,9 +63,9 @@ class LatentGames:
         rewards = np.zeros(len(self.games), np.float32)
         terminated = np.zeros(len(self.games), bool)
         running = np.flatnonzero(self.running)
-        _, hidden, cell = self.world.predict(self.state, torch.from_numpy(executed).to(self.world.device))
+        _, hidden, cell = self.world.predict(self.state, torch.from_numpy(game_action).to(self.world.device))
         for lane in running:
-            tick = self._advance(int(lane), executed[lane], skip)
+            tick = self._advance(int(lane), game_action[lane], skip)
             rewards[lane], terminated[lane] = tick.reward, tick.terminated
             if tick.frame is not None:
                 self.frames[lane] = tick.frame

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wm_envs.envs.latent_games import LatentGames, OnTick
 from wm_envs.envs.single import LatentEnv
-from wm_envs.envs.spaces import RENDER_MODES, how_to_open, one_of
+from wm_envs.envs.spaces import RENDER_MODES, game_kwargs, one_of
 from wm_envs.envs.vector import Lanes, LatentVectorEnv, Mask, open_world
 from wm_envs.errors import InvalidOption
 from wm_envs.models.state import State
@@ -20,7 +20,7 @@ class RealVectorEnv(LatentVectorEnv):
     """`num_envs` real games in this process, seen through one batch of V and M.
 
     Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
-    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `drawing` is one
+    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `renderer` is one
     of the task's ways to draw, by default the one that scores are measured with; `settings` are the task's (CarRacing:
     lap_complete_percent, off_road_cost). `on_tick(lane, action, tick)` is told of every tick, which is then drawn.
     """
@@ -28,11 +28,11 @@ class RealVectorEnv(LatentVectorEnv):
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, drawing: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, renderer: str | None = None,
         on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
-        how = how_to_open(model.task, drawing, settings)
+        how = game_kwargs(model.task, renderer, settings)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
         self._games = LatentGames(model, num_envs, on_tick, **how)
 
@@ -65,9 +65,9 @@ class RealVectorEnv(LatentVectorEnv):
         given = [seeds[lane] if seeds else None for lane in lanes]
         self._games.reset(lanes, [d if g is None else g for d, g in zip(drawn, given, strict=True)])
 
-    def _advance(self, executed: NDArray[np.float32], idle: Mask) -> Lanes:
+    def _advance(self, game_action: NDArray[np.float32], idle: Mask) -> Lanes:
         self._games.running &= ~idle
-        rewards, terminated = self._games.step(executed)
+        rewards, terminated = self._games.step(game_action)
         ticks = self._games.state.ticks.cpu().numpy()
         return Lanes(rewards.astype(np.float64), terminated, ticks >= self._limit, {})
 
@@ -93,11 +93,11 @@ class RealEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
-        render_mode: str | None = None, drawing: str | None = None, on_tick: OnTick | None = None, **settings: float,
+        render_mode: str | None = None, renderer: str | None = None, on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         lane = RealVectorEnv(
-            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, drawing, on_tick,
+            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, renderer, on_tick,
             **settings,
         )  # fmt: skip
         super().__init__(lane, render_mode)

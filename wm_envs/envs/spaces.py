@@ -27,14 +27,16 @@ def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
     return value
 
 
-def how_to_open(task: Task, drawing: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
+def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
     """What `task.open` takes to draw in one of the task's ways (None: as scores are measured) and with its settings.
 
     Raises `InvalidOption` for a drawing or setting the task has not, or a number out of its range.
     """
     how: dict[str, Any] = {}
-    if drawing is not None or task.drawings:
-        how["drawing"] = task.drawings[0] if drawing is None else one_of("drawing", drawing, task.drawings or (None,))
+    if renderer is not None or task.renderers:
+        how["renderer"] = (
+            task.renderers[0] if renderer is None else one_of("renderer", renderer, task.renderers or (None,))
+        )
     for name, value in settings.items():
         if name not in task.settings:
             there = f"one of {sorted(task.settings)}" if task.settings else f"no settings: {task.name} has none"
@@ -85,7 +87,7 @@ def action_space(task: Task, actions: str) -> spaces.Space[Any]:
     return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
 
 
-def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArray[np.float32]:
+def game_actions(task: Task, actions: str, given: Any, batch: int) -> NDArray[np.float32]:
     """What the game does, (B, A), for actions (B, ...) of the action space; raises `InvalidAction`."""
     discrete, choices = actions != "continuous", task.choices(actions)
     shape = (batch,) if discrete else (batch, task.action_size)
@@ -94,20 +96,20 @@ def executed_actions(task: Task, actions: str, given: Any, batch: int) -> NDArra
         if discrete
         else f"finite numbers from {task.action_low} to {task.action_high}"
     )
-    mend = "take one from env.action_space.sample()"
+    fix = "take one from env.action_space.sample()"
     try:
         values = np.asarray(given)
     except ValueError as error:
-        raise InvalidAction("action", given, expected, mend) from error
+        raise InvalidAction("action", given, expected, fix) from error
     if values.dtype.kind not in ("iu" if discrete else "iuf") or values.shape != shape:
-        raise InvalidAction("action", given, expected, mend)
+        raise InvalidAction("action", given, expected, fix)
     if discrete:
         if ((values < 0) | (values >= len(choices))).any():
-            raise InvalidAction("action", given, expected, mend)
-        return task.executed(np.array(choices, np.float32)[values])
+            raise InvalidAction("action", given, expected, fix)
+        return task.game_action(np.array(choices, np.float32)[values])
     if not ((values >= np.array(task.action_low)) & (values <= np.array(task.action_high))).all():  # NaN is neither
-        raise InvalidAction("action", given, expected, mend)
-    return task.executed(values.astype(np.float32))
+        raise InvalidAction("action", given, expected, fix)
+    return task.game_action(values.astype(np.float32))
 
 
 def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from wm_envs.envs.spaces import action_space, executed_actions, observation_space, one_of, options_of_reset
+from wm_envs.envs.spaces import action_space, game_actions, observation_space, one_of, options_of_reset
 from wm_envs.errors import InvalidOption, ResetNeeded
 from wm_envs.models.bundle import load_world
 from wm_envs.models.world_model import WorldModel
@@ -67,7 +67,7 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Begin new episodes on the masked lanes, drawing on the env's own random numbers."""
 
     @abstractmethod
-    def _advance(self, executed: NDArray[np.float32], idle: Mask) -> Lanes:
+    def _advance(self, game_action: NDArray[np.float32], idle: Mask) -> Lanes:
         """One step with actions (B, A); what happens to `idle` lanes, whose episode is over, is ignored."""
 
     @abstractmethod
@@ -106,9 +106,9 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if not self._began or (self.autoreset_mode == AutoresetMode.DISABLED and self._done.any()):
             over = "no episode has begun" if not self._began else f"lanes {np.flatnonzero(self._done)} are over"
             raise ResetNeeded("step", over, "running lanes", "call env.reset()")
-        executed = executed_actions(self._model.task, self._actions, actions, self.num_envs)
+        game_action = game_actions(self._model.task, self._actions, actions, self.num_envs)
         idle = self._done
-        rewards, terminated, truncated, infos = self._advance(executed, idle)
+        rewards, terminated, truncated, infos = self._advance(game_action, idle)
         truncated &= ~terminated
         for values in (rewards, terminated, truncated):
             values[idle] = 0
@@ -134,16 +134,16 @@ def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dic
     return {"final_obs": final, "_final_obs": done.copy(), "final_info": last, "_final_info": done.copy()}
 
 
-def open_world(world: Any, device: Any, death: str | None = None) -> WorldModel:
+def open_world(world: Any, device: Any, termination: str | None = None) -> WorldModel:
     """A world by name or path on a device that exists; raises `InvalidOption` or what `load_world` does."""
     try:
         place = torch.device(device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InvalidOption("device", device, "a device of this machine", 'pass device="cpu"') from error
-    if death is not None:
-        one_of("death", death, ("drawn", "paper"))
-    return load_world(world, place, {} if death is None else {"death": death})
+    if termination is not None:
+        one_of("termination", termination, ("sampled", "threshold"))
+    return load_world(world, place, {} if termination is None else {"termination": termination})
 
 
 def frames_per_second(world: WorldModel) -> float:

@@ -56,21 +56,23 @@ class Task:
 
     name: str
     title: str
-    open: Callable[..., Game]  # with no argument the game that is learnt from; see `drawings` and `settings`
+    open: Callable[..., Game]  # with no argument the game that is learnt from; see `renderers` and `settings`
     action_low: tuple[float, ...]  # (A,)
     action_high: tuple[float, ...]  # (A,)
     discrete_actions: tuple[tuple[float, ...], ...]  # what actions="discrete" can choose from
-    executed: Callable[[Array], Array]  # (..., A) agent's action -> what the game does, which M sees
+    game_action: Callable[[Array], Array]  # (..., A) agent's action -> what the game does, which M sees
     tick_limit: int  # an episode is truncated after so many ticks
     ticks_per_second: int
     hold_scales: tuple[tuple[int, int], ...]  # random play holds an action lo..hi ticks long
     idle_actions: tuple[int, ...]  # indices in discrete_actions that half of random play avoids
-    by_keys: Callable[[int, int], tuple[float, ...]]  # what a human does: right (-1, 0, 1), up (-1, 0, 1) -> (A,)
+    keyboard_action: Callable[
+        [int, int], tuple[float, ...]
+    ]  # what a human does: right (-1, 0, 1), up (-1, 0, 1) -> (A,)
     latent: int = 64  # Z in the paper
     hidden: int = 512  # H in the paper
     reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
-    opening: int = 0  # ticks that dreams leave out, since nobody can foretell what comes into view meanwhile
-    drawings: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
+    burn_in: int = 0  # ticks that dreams leave out, since nobody can foretell what comes into view meanwhile
+    renderers: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
     fine_actions: tuple[tuple[float, ...], ...] = ()  # what actions="fine" can choose from, where that differs
     settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # numbers `open` takes, and their ranges
 

@@ -23,15 +23,15 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName
-from wm_envs.files import alone, read_bytes, read_json, write_bytes, write_json
+from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
 from wm_envs.games.registry import TASKS
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
-from wm_envs.models.mdn_rnn import MDNRNN, MemoryConfig
-from wm_envs.models.vae import ConvVAE, VisionConfig
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 FORMAT = "wm-envs-world"
-VERSION = 1
+VERSION = 2
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 LARGEST_CONFIG = 1 << 20  # bytes
 LARGEST_FILE = 1 << 30
@@ -82,8 +82,8 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
     """
     tensors = {f"vision/{name}": value for name, value in world.vision.state_dict().items()}
     tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
-    tensors |= {"first/means": world.first_means, "first/logvars": world.first_logvars}
-    if world.config.opening:
+    tensors |= {"first/means": world.initial_means, "first/logvars": world.initial_logvars}
+    if world.config.burn_in:
         tensors |= {"first/hidden": world.first_hidden, "first/cell": world.first_cell}
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
     config: dict[str, Any] = {
@@ -94,7 +94,7 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         "controllers": {},
         "card": card or {},
     }
-    with alone(Path(folder) / "config.json", wait=True):  # as `save_controller`
+    with file_lock(Path(folder) / "config.json", wait=True):  # as `save_controller`
         write_bytes(folder / WEIGHTS, data)
         write_json(folder / "config.json", config | _kept(folder, world.config, config["files"][WEIGHTS]))
 
@@ -118,7 +118,7 @@ def save_controller(
     """Add a controller, or replace the one of that name, in the bundle `folder`; raises `Diverged` if not finite."""
     if not bool(torch.isfinite(parameters).all()):
         raise Diverged("controller", name, "finite parameters", "see what its training came to")
-    with alone(Path(folder) / "config.json", wait=True):  # so that what another process adds is not lost
+    with file_lock(Path(folder) / "config.json", wait=True):  # so that what another process adds is not lost
         bundle = read_config(folder)
         vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
         vectors[name] = parameters.detach().cpu().float().contiguous()
@@ -164,7 +164,7 @@ def load_world(
 def _firsts(config: WorldConfig, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
     """Where dreams begin: means and logvars (N, Z) and, after an opening, hidden and cell (N, H)."""
     widths = {"means": config.memory.latent, "logvars": config.memory.latent}
-    if config.opening:
+    if config.burn_in:
         widths |= {"hidden": config.memory.hidden, "cell": config.memory.hidden}
     found = [tensors.get(f"first/{name}") for name in widths]
     count = len(found[0]) if found[0] is not None and found[0].ndim else 0
@@ -188,7 +188,7 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     config = _typed(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
     sane = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
     sane = sane and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
-    if not sane or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.units)):
+    if not sane or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.hidden_sizes)):
         raise _broken(folder, f"controller {name!r} with settings that make none: {config}")
     parameters = _read_controllers(folder, bundle).get(name)
     if parameters is None or parameters.shape != (config.parameters,):
@@ -254,7 +254,7 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
     """The dataclass `kind` from JSON values of exactly its fields' types (nested ones too)."""
     if not isinstance(values, dict):
         raise _broken(folder, f"no {kind.__name__} in config.json")
-    nested = {"vision": VisionConfig, "memory": MemoryConfig} if kind is WorldConfig else {}
+    nested = {"vision": ConvVAEConfig, "memory": MDNRNNConfig} if kind is WorldConfig else {}
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = set(values) - set(fields)
     if unknown:
@@ -286,10 +286,10 @@ def _check_config(config: WorldConfig, folder: Path) -> None:
         and len(config.vision.channels) == 4
         and all(0 < n <= 4096 for n in (*config.vision.channels, sizes.latent, sizes.hidden))
         and 0 < sizes.mixtures <= 100
-        and sizes.end_weight > 0
+        and sizes.termination_weight > 0
         and 0 < config.frame_skip <= 1000
-        and 0 <= config.opening < TASKS[config.task].tick_limit
-        and config.death in ("drawn", "paper")
+        and 0 <= config.burn_in < TASKS[config.task].tick_limit
+        and config.termination in ("sampled", "threshold")
         and config.temperature > 0
         and config.posterior_noise >= 0
     )

@@ -17,8 +17,8 @@ OBSERVATIONS = ("zh", "zch", "z")
 class ControllerConfig:
     """A map from what is observed ("zh", "zch" or "z") to an action.
 
-    Without `units` it is linear (World Models, section 2.3); each of `units` puts a layer of so many tanh units
-    before the last map. Its outputs are the action itself, through tanh, or with `choices` the
+    Without `hidden_sizes` it is linear (World Models, section 2.3); each of `hidden_sizes` puts a layer of so many
+    tanh units before the last map. Its outputs are the action itself, through tanh, or with `choices` the
     scores of a few actions, the best of which is taken.
     """
 
@@ -27,7 +27,7 @@ class ControllerConfig:
     action: int = 1
     observation: str = "zh"
     bias: bool = True
-    units: tuple[int, ...] = ()
+    hidden_sizes: tuple[int, ...] = ()
     choices: tuple[float, ...] = ()  # (N * A,) the actions to choose from, one after the other
 
     @property
@@ -38,7 +38,7 @@ class ControllerConfig:
     @property
     def layers(self) -> list[tuple[int, int]]:
         """Inputs and outputs of every layer."""
-        widths = [self.features, *self.units, len(self.choices) // self.action if self.choices else self.action]
+        widths = [self.features, *self.hidden_sizes, len(self.choices) // self.action if self.choices else self.action]
         return list(pairwise(widths))
 
     @property

@@ -18,7 +18,7 @@ LSTMState = tuple[Tensor, Tensor]  # h and c, (B, H) each
 
 
 @dataclass(frozen=True)
-class MemoryConfig:
+class MDNRNNConfig:
     """Sizes of M; the defaults are the paper's for Doom (1,678,785 parameters)."""
 
     latent: int = 64
@@ -28,7 +28,7 @@ class MemoryConfig:
     joint: bool = False  # one component for all of z at once, instead of the paper's one a dimension
     restart: bool = True  # a flag that is 1 on the first step of an episode is fed with z and a
     reward: bool = False  # a head for the reward beside the one for the end
-    end_weight: float = 10.0  # the weight of ends in the loss; their logit is high by its logarithm
+    termination_weight: float = 10.0  # the weight of ends in the loss; their logit is high by its logarithm
 
 
 class Prediction(NamedTuple):
@@ -37,14 +37,14 @@ class Prediction(NamedTuple):
     logits: Tensor  # (..., K, Z) unnormalised log weights, (..., K, 1) when joint
     means: Tensor  # (..., K, Z)
     log_stds: Tensor  # (..., K, Z) to be clamped to LOG_STD_RANGE
-    end: Tensor  # (...) logit that the episode ends with this step
+    termination: Tensor  # (...) logit that the episode ends with this step
     reward: Tensor | None  # (...) reward of this step
 
 
 class MDNRNN(nn.Module):
     """(z_t, a_t, restart_t) and (h, c) -> the distribution of z_{t+1}, and the new (h, c)."""
 
-    def __init__(self, config: MemoryConfig) -> None:
+    def __init__(self, config: MDNRNNConfig) -> None:
         super().__init__()
         self.config = config
         self.inputs = config.latent + config.action + int(config.restart)
@@ -52,7 +52,7 @@ class MDNRNN(nn.Module):
         self.components = config.mixtures * (1 if config.joint else config.latent)  # logits
         outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
         self.head = nn.Linear(config.hidden, outputs)
-        self.end_output = outputs - 1 - int(config.reward)  # which output is the logit of the end
+        self.termination_output = outputs - 1 - int(config.reward)  # which output is the logit of the end
 
     def initial_state(self, batch: int) -> LSTMState:
         """Zeros, (B, H) each."""
@@ -76,14 +76,14 @@ class MDNRNN(nn.Module):
         """Raw outputs (..., O) as a `Prediction` (views)."""
         k, z = self.config.mixtures, self.config.latent
         sizes = self.components, k * z, k * z, 1, int(self.config.reward)
-        logits, means, log_stds, end, reward = outputs.split(sizes, dim=-1)
+        logits, means, log_stds, termination, reward = outputs.split(sizes, dim=-1)
         logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
         shown = reward.squeeze(-1) if self.config.reward else None
-        return Prediction(logits, means, log_stds, end.squeeze(-1), shown)
+        return Prediction(logits, means, log_stds, termination.squeeze(-1), shown)
 
-    def end_probability(self, logit: Tensor) -> Tensor:
-        """Calibrated probability of the end: the loss weighs ends by `end_weight`, this undoes it."""
-        return torch.sigmoid(logit - math.log(self.config.end_weight))
+    def termination_probability(self, logit: Tensor) -> Tensor:
+        """Calibrated probability of the end: the loss weighs ends by `termination_weight`, this undoes it."""
+        return torch.sigmoid(logit - math.log(self.config.termination_weight))
 
 
 class _MixtureNLL(torch.autograd.Function):
@@ -127,18 +127,18 @@ def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
 
 
 def memory_loss(
-    config: MemoryConfig, prediction: Prediction, latents: Tensor, ends: Tensor, goes_on: Tensor,
+    config: MDNRNNConfig, prediction: Prediction, latents: Tensor, terminated: Tensor, has_next: Tensor,
     valid: Tensor, rewards: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Mean NLL a dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
 
-    All of (T, B) but latents (T, B, Z). `goes_on` marks steps whose next latent exists, `valid`
+    All of (T, B) but latents (T, B, Z). `has_next` marks steps whose next latent exists, `valid`
     those that belong to an episode at all.
     """
     nll = mixture_nll(prediction, latents).sum(-1) / latents.shape[-1]  # (T, B)
-    nll = (nll * goes_on).sum() / goes_on.sum().clamp_min(1)
-    weight = torch.tensor(config.end_weight, device=ends.device)
-    bce = F.binary_cross_entropy_with_logits(prediction.end, ends, pos_weight=weight, reduction="none")
+    nll = (nll * has_next).sum() / has_next.sum().clamp_min(1)
+    weight = torch.tensor(config.termination_weight, device=terminated.device)
+    bce = F.binary_cross_entropy_with_logits(prediction.termination, terminated, pos_weight=weight, reduction="none")
     bce = (bce * valid).sum() / valid.sum().clamp_min(1)
     loss = nll + bce
     if rewards is not None and prediction.reward is not None:

@@ -30,12 +30,12 @@ class Noise(NamedTuple):
 
     uniform: Tensor  # (B, Z) in [0, 1): which component
     normal: Tensor  # (B, Z) standard normal
-    end: Tensor  # (B,) in [0, 1): whether the episode ends
+    termination: Tensor  # (B,) in [0, 1): whether the episode ends
 
 
 class Outcome(NamedTuple):
     """What one step of B dreams gave."""
 
     reward: Tensor  # (B,) float32
-    end: Tensor  # (B,) bool, M's verdict
-    end_probability: Tensor  # (B,) float32, calibrated
+    terminated: Tensor  # (B,) bool, M's verdict
+    termination_probability: Tensor  # (B,) float32, calibrated

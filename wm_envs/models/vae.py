@@ -12,7 +12,7 @@ LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite whatever the weights
 
 
 @dataclass(frozen=True)
-class VisionConfig:
+class ConvVAEConfig:
     """Sizes of V; the defaults are the paper's for Doom (4,446,915 parameters), 32 for CarRacing."""
 
     latent: int = 64
@@ -26,7 +26,7 @@ class ConvVAE(nn.Module):
     convolutions of kernels 5, 5, 6, 6 back.
     """
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: ConvVAEConfig) -> None:
         super().__init__()
         self.config = config
         a, b, c, d = config.channels

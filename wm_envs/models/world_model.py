@@ -15,9 +15,9 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
 from wm_envs.models.controller import OBSERVATIONS
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MemoryConfig, Prediction, sample_latents
+from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, Prediction, sample_latents
 from wm_envs.models.state import Noise, Outcome, State
-from wm_envs.models.vae import ConvVAE, VisionConfig, to_frames, to_images
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_frames, to_images
 
 LOW_PRECISION_FROM = 8  # lanes from which bfloat16 products are faster than float32 ones
 
@@ -27,20 +27,22 @@ class WorldConfig:
     """All of a world but its weights."""
 
     task: str = "takecover"
-    vision: VisionConfig = field(default_factory=VisionConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    vision: ConvVAEConfig = field(default_factory=ConvVAEConfig)
+    memory: MDNRNNConfig = field(default_factory=MDNRNNConfig)
     frame_skip: int = 4  # game ticks in one step
     posterior_noise: float = 1.0  # z = mean + this * V's posterior std * noise (the paper: 1)
-    death: str = "drawn"  # the end is "drawn" with its calibrated probability, or by the "paper": logit > 0
+    termination: str = (
+        "sampled"  # the end is "sampled" with its calibrated probability, or by the paper's "threshold": logit > 0
+    )
     temperature: float = 1.0  # what gym.make uses unless told otherwise
-    opening: int = 0  # ticks of a real episode before dreams begin; see Task.opening
+    burn_in: int = 0  # ticks of a real episode before dreams begin; see Task.opening
 
 
 class WorldModel:
     """V + M + first latents of one task; `step` is the dynamics of every dream."""
 
     def __init__(
-        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, first_means: Tensor, first_logvars: Tensor,
+        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, initial_means: Tensor, initial_logvars: Tensor,
         first_hidden: Tensor | None = None, first_cell: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -48,9 +50,9 @@ class WorldModel:
         self.vision = vision.eval().requires_grad_(False)
         self.memory = memory.eval().requires_grad_(False)
         self.device = memory.head.weight.device
-        self.first_means = first_means.float().to(self.device)  # (N, Z)
-        self.first_logvars = first_logvars.float().to(self.device)  # (N, Z)
-        nothing = torch.zeros(len(first_means), config.memory.hidden)
+        self.initial_means = initial_means.float().to(self.device)  # (N, Z)
+        self.initial_logvars = initial_logvars.float().to(self.device)  # (N, Z)
+        nothing = torch.zeros(len(initial_means), config.memory.hidden)
         self.first_hidden = (nothing if first_hidden is None else first_hidden).float().to(self.device)  # (N, H)
         self.first_cell = (nothing if first_cell is None else first_cell).float().to(self.device)  # (N, H)
         self._layouts: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
@@ -69,11 +71,11 @@ class WorldModel:
 
     def start(self, batch: int, generator: torch.Generator) -> State:
         """States at the beginning of dreams: recorded first frames, z ~ N(mu, sigma), and M's state there."""
-        which = torch.randint(len(self.first_means), (batch,), generator=generator, device=generator.device)
+        which = torch.randint(len(self.initial_means), (batch,), generator=generator, device=generator.device)
         normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
         which = which.to(self.device)
-        latents = self.draw_latents(self.first_means[which], self.first_logvars[which], normal)
-        ticks = torch.full((batch,), self.config.opening, dtype=torch.int64, device=self.device)
+        latents = self.draw_latents(self.initial_means[which], self.initial_logvars[which], normal)
+        ticks = torch.full((batch,), self.config.burn_in, dtype=torch.int64, device=self.device)
         return State(latents, self.first_hidden[which], self.first_cell[which], ticks)
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
@@ -96,14 +98,16 @@ class WorldModel:
         """
         prediction, hidden, cell = self.predict(state, action)
         latents = sample_latents(prediction, temperature, noise.uniform, noise.normal)
-        probability = self.memory.end_probability(prediction.end.float())
-        end = noise.end < probability if self.config.death == "drawn" else prediction.end > 0
+        probability = self.memory.termination_probability(prediction.termination.float())
+        terminated = (
+            noise.termination < probability if self.config.termination == "sampled" else prediction.termination > 0
+        )
         skip = self.config.frame_skip
         # Reward 1 a tick survived; an end comes, on average, in the middle of its step.
-        reward = torch.where(end, (skip + 1) / 2, float(skip))
+        reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
             reward = prediction.reward.float() * self.task.reward_unit
-        return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, end, probability)
+        return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, terminated, probability)
 
     @torch.no_grad()
     def predict(self, state: State, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:

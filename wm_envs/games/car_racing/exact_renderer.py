@@ -18,7 +18,7 @@ _PANEL = _HEIGHT * (_ROWS - VIEW_ROWS) // _ROWS  # rows of the indicators: they 
 _EDGE = 2  # pixels: smooth edges reach over the corners they are drawn between
 
 
-class ExactPainter:
+class ExactRenderer:
     """Draws the (96, 96, 3) observation of CarRacing-v3.
 
     All pixels are set by the calls that Gymnasium makes, in its order, so that every byte is the same. What

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
 from wm_envs.games.car_racing.dependencies import CarRacing
-from wm_envs.games.car_racing.exact_renderer import ExactPainter, outgrown
-from wm_envs.games.car_racing.small_renderer import SmallPainter
+from wm_envs.games.car_racing.exact_renderer import ExactRenderer, outgrown
+from wm_envs.games.car_racing.small_renderer import SmallRenderer
 
-DRAWINGS = ("exact", "fast")
+RENDERERS = ("exact", "fast")
 
 
 def checked_action(space: spaces.Space[Any], action: Any) -> Any:
@@ -49,16 +49,16 @@ class FastCarRacing(CarRacing):
     """
 
     def __init__(
-        self, drawing: str = "exact", render_mode: str | None = None, verbose: bool = False,
+        self, renderer: str = "exact", render_mode: str | None = None, verbose: bool = False,
         lap_complete_percent: float = 0.95, domain_randomize: bool = False, continuous: bool = True,
     ) -> None:  # fmt: skip
-        if drawing not in DRAWINGS:
-            raise InvalidOption("drawing", drawing, f"one of {list(DRAWINGS)}", "pass drawing='exact', say")
+        if renderer not in RENDERERS:
+            raise InvalidOption("renderer", renderer, f"one of {list(RENDERERS)}", "pass drawing='exact', say")
         super().__init__(render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
-        EzPickle.__init__(self, drawing, render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
-        self._painter = SmallPainter() if drawing == "fast" else ExactPainter()
+        EzPickle.__init__(self, renderer, render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
+        self._renderer = SmallRenderer() if renderer == "fast" else ExactRenderer()
         self._drawn, self._resetting = True, False
-        self.observation_space = spaces.Box(0, 255, self._painter.shape, np.uint8)
+        self.observation_space = spaces.Box(0, 255, self._renderer.shape, np.uint8)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -84,7 +84,7 @@ class FastCarRacing(CarRacing):
     def _create_track(self) -> bool:
         success = bool(super()._create_track())
         if success:
-            self._painter.begin(self)
+            self._renderer.begin(self)
         return success
 
     def _render(self, mode: str) -> Any:
@@ -92,6 +92,6 @@ class FastCarRacing(CarRacing):
             return super()._render(mode)
         if not self._drawn:
             return None
-        if isinstance(self._painter, ExactPainter) and outgrown(self):
+        if isinstance(self._renderer, ExactRenderer) and outgrown(self):
             return super()._render(mode)
-        return self._painter.draw(self)
+        return self._renderer.draw(self)

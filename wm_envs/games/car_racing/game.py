@@ -7,16 +7,16 @@ from typing import Any
 from wm_envs.errors import InvalidOption, ResetNeeded
 from wm_envs.games.base import Array, Frame, Tick
 from wm_envs.games.car_racing.dependencies import CarRacing
-from wm_envs.games.car_racing.fast_car_racing import DRAWINGS, FastCarRacing, checked_action
+from wm_envs.games.car_racing.fast_car_racing import RENDERERS, FastCarRacing, checked_action
 from wm_envs.games.car_racing.scene import crop
 
-GAME_DRAWINGS = ("stock", *DRAWINGS)
+GAME_RENDERERS = ("stock", *RENDERERS)
 
 
 class CarRacingGame:
     """CarRacing without a time limit; satisfies `wm_envs.games.base.Game`.
 
-    `drawing`: "fast" (the small frame, drawn as such), "exact" or "stock" (the observation of CarRacing-v3,
+    `renderer`: "fast" (the small frame, drawn as such), "exact" or "stock" (the observation of CarRacing-v3,
     cropped and resized). Episodes are those of `gym.make("CarRacing-v3").reset(seed=seed)` with any of them;
     frames of ticks on the way are drawn by "stock" only, and looked at by nobody. `lap_complete_percent`: the share
     of its tiles that makes a lap, as in CarRacing-v3. `off_road_cost`: what a tick costs with no wheel on the road, on
@@ -24,13 +24,13 @@ class CarRacingGame:
     """
 
     def __init__(
-        self, drawing: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
+        self, renderer: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
     ) -> None:  # fmt: skip
-        if drawing not in GAME_DRAWINGS:
-            raise InvalidOption("drawing", drawing, f"one of {list(GAME_DRAWINGS)}", "pass drawing='fast', say")
+        if renderer not in GAME_RENDERERS:
+            raise InvalidOption("renderer", renderer, f"one of {list(GAME_RENDERERS)}", "pass drawing='fast', say")
         lap: dict[str, Any] = {"lap_complete_percent": lap_complete_percent}
-        self._env: Any = CarRacing(**lap) if drawing == "stock" else FastCarRacing(drawing, **lap)
-        self._cropped, self._off_road_cost = drawing != "fast", off_road_cost
+        self._env: Any = CarRacing(**lap) if renderer == "stock" else FastCarRacing(renderer, **lap)
+        self._cropped, self._off_road_cost = renderer != "fast", off_road_cost
         self.finished = False  # whether the episode's lap has been completed
 
     def reset(self, seed: int) -> Frame:

@@ -36,7 +36,7 @@ def stripe(phase: float) -> tuple[float, float] | None:
     return first, last
 
 
-class SmallPainter:
+class SmallRenderer:
     """Draws the (64, 64, 3) frame that V needs, without the indicators, straight from the polygons.
 
     OpenCV draws, with smooth edges, on twice the size. It also draws the outline of whatever it fills,

@@ -14,11 +14,11 @@ def _executed_car_racing(action: Array) -> Array:
 
 
 def _open_car_racing(
-    drawing: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
+    renderer: str = "fast", lap_complete_percent: float = 0.95, off_road_cost: float = 0.0
 ) -> Game:  # fmt: skip
     from wm_envs.games.car_racing.game import CarRacingGame  # Box2D and pygame are an extra
 
-    return CarRacingGame(drawing, lap_complete_percent, off_road_cost)
+    return CarRacingGame(renderer, lap_complete_percent, off_road_cost)
 
 
 CAR_RACING = Task(
@@ -33,17 +33,17 @@ CAR_RACING = Task(
         # ... and what they lack: right and left on the gas, full gas.
         (0.6, -0.6, 0.0), (-0.6, -0.6, 0.0), (0.0, 1.0, 0.0),
     ),
-    executed=_executed_car_racing,
+    game_action=_executed_car_racing,
     tick_limit=1000,
     ticks_per_second=50,
     hold_scales=((1, 5), (5, 20), (10, 50)),
     idle_actions=(0, 1, 2, 4),
-    by_keys=lambda right, up: (float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0),
+    keyboard_action=lambda right, up: (float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0),
     latent=32,
     hidden=256,
-    opening=24,  # the camera falls from where the whole field is a few pixels wide; later it is near, and slow
+    burn_in=24,  # the camera falls from where the whole field is a few pixels wide; later it is near, and slow
     reward_unit=3.0,  # about what a new tile of the track gives
-    drawings=("stock", "exact", "fast"),
+    renderers=("stock", "exact", "fast"),
     settings={"lap_complete_percent": (0.0, 1.0), "off_road_cost": (0.0, 100.0)},
     # Seven ways to steer by braking, coasting, and gas 0.2 and 1.
     fine_actions=tuple(

@@ -25,10 +25,10 @@ TAKE_COVER = Task(
     action_low=(-1.0,),
     action_high=(1.0,),
     discrete_actions=((0.0,), (1.0,), (-1.0,)),  # stay, right, left: ViZDoom's own order
-    executed=_executed_take_cover,
+    game_action=_executed_take_cover,
     tick_limit=2100,
     ticks_per_second=35,
     hold_scales=((1, 10), (5, 60), (20, 120), (60, 150)),
     idle_actions=(0,),
-    by_keys=lambda right, up: (float(right),),
+    keyboard_action=lambda right, up: (float(right),),
 )
