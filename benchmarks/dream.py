@@ -96,7 +96,7 @@ def naive_step(world: WorldModel) -> Callable[[], Any]:
         chosen = mixture.sample()[:, None]
         mean, log_std = prediction.means.gather(1, chosen), prediction.log_stds.gather(1, chosen)
         latent = torch.distributions.Normal(mean[:, 0], log_std[:, 0].exp()).sample()
-        if float(prediction.end) > 1e9:  # the check earlier code made, that never ends this dream
+        if float(prediction.termination) > 1e9:  # the check earlier code made, that never ends this dream
             state = memory.initial_state(1)
 
     return step

@@ -14,7 +14,6 @@ from wm_envs.envs.real import RealEnv
 from wm_envs.games.base import Array, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config, resolve
-from wm_envs.models.mdn_rnn import mixture_nll
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
@@ -121,7 +120,7 @@ class Game(Side):
         if not self.ending:
             game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
             prediction, *_ = self.world.predict(before, game_action)
-            nll = mixture_nll(prediction, self.state.latents).sum() / self.world.config.memory.latent
+            nll = self.world.memory.nll(prediction, self.state.latents).sum() / self.world.config.memory.latent
             self.surprise = float(nll)  # nats a dimension
         return info
 

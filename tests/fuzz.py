@@ -230,7 +230,7 @@ def dream(folder: Path) -> None:
     for name in read_config(folder)["controllers"]:
         config, parameters = load_controller(folder, name)
         if (config.latent, config.hidden) == (world.config.memory.latent, world.config.memory.hidden):
-            state = world.begin(torch.zeros(3, config.latent))
+            state = world.state_from_latents(torch.zeros(3, config.latent))
             assert torch.isfinite(act(config, parameters, world.observe(state, config.observation))).all()
 
 

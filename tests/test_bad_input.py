@@ -145,7 +145,7 @@ def step(action: Any) -> Callable[[Any], Any]:
 
 def state(lanes: int = 1, latent: int = 4, hidden: int = 8, **changes: Any) -> State:
     z, h, c = (torch.zeros(lanes, size) for size in (latent, hidden, hidden))
-    return State(z, h, c, torch.zeros(lanes).long())._replace(**changes)
+    return State(z, (h, c), torch.zeros(lanes).long())._replace(**changes)
 
 
 ONE = np.zeros(1, np.float32)
@@ -180,8 +180,8 @@ DREAMS: list[tuple[Callable[[Path], Any], Callable[[Any], Any], type[Exception],
     *[(began, given(value), InvalidOption, "options") for value in ([], "temperature", 3, ("temperature", 1.0), True)],
     *[(began, reset(state=value), InvalidOption, "state") for value in (
         None, 3, "state", (), [], state(2), state(latent=5), state(hidden=9), state()[:3],
-        tuple(v.numpy() for v in state()), list(state()), state()._replace(hidden=None),
-        state(latents=torch.full((1, 4), math.nan)), state(cell=torch.full((1, 8), math.inf)),
+        tuple(v.numpy() for v in state().tensors()), list(state()), state(recurrent=None), state(recurrent=(3, 4)),
+        state(latents=torch.full((1, 4), math.nan)), state(recurrent=(torch.zeros(1, 8), torch.full((1, 8), math.inf))),
         state(ticks=torch.zeros(1, 1).long()), state(ticks=torch.tensor([-4])), state(latents=torch.full((1, 4), 1e6)),
     )],
     (began_vector, reset(state=state(1)), InvalidOption, "state"),
@@ -196,7 +196,7 @@ DREAMS: list[tuple[Callable[[Path], Any], Callable[[Any], Any], type[Exception],
 
 def everything(env: Any) -> list[Any]:
     """All that a later step depends on."""
-    lane = getattr(env, "_lane", env)
+    lane = getattr(env, "_vector", env)
     generators = [lane._generator.get_state().tolist(), str(lane.np_random.bit_generator.state)] if lane._began else []
     return [[value.tolist() for value in lane.state], lane.temperature, lane._done.tolist(), lane._began, *generators]
 

@@ -127,7 +127,7 @@ def test_ways_to_open_it_that_are_refused(renderer: Any, settings: Any, named: s
 def test_the_latent_game_takes_its_settings(tiny_drive: Any, renderer: str | None) -> None:
     kwargs = {"world": str(tiny_drive), "renderer": renderer, "lap_complete_percent": 1.0}
     env: Any = gym.make("WMTakeCover-v0", **kwargs)
-    (game,) = env.unwrapped._lane._games.games
+    (game,) = env.unwrapped._vector._engine.games
     assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing) == (renderer == "fast")
     env.close()
 

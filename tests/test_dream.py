@@ -130,7 +130,7 @@ def test_temperature_lives(immortal_world: Path) -> None:
     env = DreamVectorEnv(256, world=str(immortal_world), observation="z", temperature=0.1)
     env.reset(seed=0)
     state = env.state
-    same = type(state)(*(value[:1].expand_as(value).clone() for value in state))
+    same = state.select(torch.zeros(256, dtype=torch.long))
     spreads = []
     for temperature in (0.1, 0.5, 1.0, 3.0):
         env.reset(seed=1, options={"state": same})
@@ -164,7 +164,7 @@ def test_a_state_branches(immortal_world: Path) -> None:
     env.reset(seed=0)
     for _ in range(7):
         env.step(np.ones(1, np.float32))
-    state, kept = env.state, [value.clone() for value in env.state]
+    state, kept = env.state, env.state.clone().tensors()
 
     def continuation(seed: int, action: float) -> list[bytes]:
         first, _ = env.reset(seed=seed, options={"state": state})
@@ -175,7 +175,7 @@ def test_a_state_branches(immortal_world: Path) -> None:
     assert continuation(4, 0.0)[0] == a[0], "the state says where it begins"
     assert continuation(4, 0.0)[1:] != a[1:], "the seed how it goes on"
     assert continuation(3, 1.0)[1] != a[1] and continuation(3, 1.0)[0] == a[0], "and so do the actions"
-    assert equal(state, kept), "steps leave a given state alone"
+    assert equal(state.tensors(), kept), "steps leave a given state alone"
     assert int(state.ticks[0]) == 28
     env.reset(seed=3, options={"state": state})
     assert env.step(np.zeros(1, np.float32))[4]["ticks"] == 32
@@ -184,14 +184,14 @@ def test_a_state_branches(immortal_world: Path) -> None:
 def test_the_state_given_out_is_a_copy(tiny_world: Path) -> None:
     env = DreamEnv(str(tiny_world))
     observation, _ = env.reset(seed=0)
-    for value in env.state:
+    for value in env.state.tensors():
         value.fill_(9)
-    assert np.array_equal(env._lane._observe()[0], observation)
+    assert np.array_equal(env._vector._observe()[0], observation)
     mine = env.state
     env.reset(seed=0, options={"state": mine})
-    for value in mine:
+    for value in mine.tensors():
         value.fill_(9)
-    assert np.array_equal(env._lane._observe()[0], observation)
+    assert np.array_equal(env._vector._observe()[0], observation)
 
 
 # --- ends ---------------------------------------------------------------------------------------------

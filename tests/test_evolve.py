@@ -16,6 +16,7 @@ from training.evaluation import rollout as episodes
 from training.evaluation.policies import population_actor
 from training.stages import evolve
 from training.stages.evolve import Search
+from wm_envs.envs import dreams as dreams_module
 from wm_envs.errors import BrokenStore, Diverged
 from wm_envs.models.bundle import load_controller, read_config
 from wm_envs.models.controller import act
@@ -108,7 +109,7 @@ def test_scores_do_not_depend_on_dropping_ended_lanes(monkeypatch: pytest.Monkey
     candidates = np.random.default_rng(0).normal(size=(6, 13))
     scores, counted = [], []
     for share in (0.0, 0.8, 1.0):
-        monkeypatch.setattr(episodes, "COMPACT_BELOW", share)
+        monkeypatch.setattr(dreams_module, "DROP_BELOW", share)
         actor = population_actor(TINY_CONTROLLER, candidates, rollouts)
         dreams = episodes.dream_episodes(world, actor, "zh", 6, rollouts, 1.0, seed=3)
         scores.append(dreams.returns)

@@ -84,12 +84,12 @@ def test_loss_counts_only_what_is_there() -> None:
     config, said, latents = MDNRNNConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
     terminated, has_next, valid = torch.zeros(3, 5, 2)
     has_next[:3], valid[:4], terminated[3] = 1, 1, 1
-    losses = memory_loss(config, said, latents, terminated, has_next, valid)
+    losses = memory_loss(MDNRNN(config), said, latents, terminated, has_next, valid)
     nll = mixture_nll(said, latents)[:3].mean()
     weighted = -torch.cat([logsigmoid(-said.termination[:3]), 10 * logsigmoid(said.termination[3:4])])
     torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
     latents[3:], terminated[4] = 100.0, 1.0
-    assert torch.equal(memory_loss(config, said, latents, terminated, has_next, valid)[2], losses[2])
+    assert torch.equal(memory_loss(MDNRNN(config), said, latents, terminated, has_next, valid)[2], losses[2])
 
 
 @torch.no_grad()
@@ -102,24 +102,24 @@ def test_a_sequence_is_its_steps() -> None:
     inputs = world.memory.assemble(latents, actions, restart)
     outputs, (hidden, cell) = world.memory(inputs, world.memory.initial_state(3))
     whole = world.memory.split(outputs)
-    state = world.begin(latents[0])
+    state = world.state_from_latents(latents[0])
     for step in range(7):
         state = state._replace(latents=latents[step])
-        said, h, c = world.predict(state, actions[step])
+        said, recurrent = world.predict(state, actions[step])
         for ours, reference in zip(said[:4], whole[:4], strict=True):
             torch.testing.assert_close(ours, reference[step], atol=1e-5, rtol=1e-4)
-        state = state._replace(hidden=h, cell=c, ticks=state.ticks + 4)
-    torch.testing.assert_close(state.hidden, hidden, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(state.cell, cell, atol=1e-5, rtol=1e-4)
+        state = state._replace(recurrent=recurrent, ticks=state.ticks + 4)
+    torch.testing.assert_close(state.recurrent[0], hidden, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(state.recurrent[1], cell, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_many_lanes_agree_with_few() -> None:
     """From 8 lanes on the products may be bfloat16: close, not equal."""
     world = tiny_model()
-    state = world.start(32, torch.Generator().manual_seed(0))
-    many, hidden, _ = world.predict(state, torch.zeros(32, 1))
-    few, hidden_few, _ = world.predict(state.select(torch.arange(4)), torch.zeros(4, 1))
+    state = world.initial_state(32, torch.Generator().manual_seed(0))
+    many, (hidden, _) = world.predict(state, torch.zeros(32, 1))
+    few, (hidden_few, _) = world.predict(state.select(torch.arange(4)), torch.zeros(4, 1))
     torch.testing.assert_close(hidden[:4], hidden_few, atol=0.02, rtol=0.05)
     torch.testing.assert_close(many.means[:4].float(), few.means, atol=0.05, rtol=0.05)
 

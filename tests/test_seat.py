@@ -61,7 +61,7 @@ def tick(player: Player, ticks: int) -> None:
 
 
 def same(first: Any, second: Any) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    return all(torch.equal(a, b) for a, b in zip(first.tensors(), second.tensors(), strict=True))
 
 
 def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: Player) -> None:
@@ -221,7 +221,7 @@ def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, t
     expected = editor.latents.clone()
     send(window, player, pygame.K_RETURN)
     assert player.editor is None and torch.equal(player.dream.state.latents, expected)
-    assert torch.equal(player.dream.state.hidden, state.hidden) and player.dream.state.ticks == state.ticks
+    assert torch.equal(player.dream.state.recurrent[0], state.recurrent[0]) and player.dream.state.ticks == state.ticks
     assert player.dream.total == total
     assert np.array_equal(player.frames()[0][1], player.world.decode(expected)[0].numpy())
     send(window, player, pygame.K_l, pygame.K_l)

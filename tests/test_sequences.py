@@ -218,13 +218,13 @@ def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
     starts = [start for start, stop, _ in episodes(parts) if stop - start > 12]
     assert len(starts) == 5 and torch.equal(means, latents.means[[start + 12 for start in starts]].float())
     config = WorldConfig(vision=ConvVAEConfig(2, (4, 4, 8, 8)), memory=memory.config, frame_skip=skip, burn_in=12)
-    world = WorldModel(config, ConvVAE(config.vision), memory, means, torch.zeros_like(means), hidden, cell)
-    state = world.begin(latents.means[starts].float())
+    world = WorldModel(config, ConvVAE(config.vision), memory, means, torch.zeros_like(means), (hidden, cell))
+    state = world.state_from_latents(latents.means[starts].float())
     for at in range(0, 12, skip):
-        _, h, c = world.predict(state, latents.actions[[start + at for start in starts]])
-        state = State(latents.means[[start + at + skip for start in starts]].float(), h, c, state.ticks + skip)
-    torch.testing.assert_close(state.hidden, hidden, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(state.cell, cell, atol=1e-5, rtol=1e-5)
-    dream = world.start(3, torch.Generator().manual_seed(0))
-    assert dream.ticks.tolist() == [12] * 3 and all((row == hidden).all(1).any() for row in dream.hidden)
+        _, recurrent = world.predict(state, latents.actions[[start + at for start in starts]])
+        state = State(latents.means[[start + at + skip for start in starts]].float(), recurrent, state.ticks + skip)
+    torch.testing.assert_close(state.recurrent[0], hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(state.recurrent[1], cell, atol=1e-5, rtol=1e-5)
+    dream = world.initial_state(3, torch.Generator().manual_seed(0))
+    assert dream.ticks.tolist() == [12] * 3 and all((row == hidden).all(1).any() for row in dream.recurrent[0])
     assert len(initial_states(memory, latents, 0)) == 2  # nothing is left out: M knows nothing yet

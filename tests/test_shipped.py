@@ -81,14 +81,14 @@ def test_its_controller_beats_moving_at_random(world: str, random: str) -> None:
 def test_a_dream_without_an_end_stays_finite_at_every_temperature(world: str, each: int, steps: int) -> None:
     model, generator = load_world(world), torch.Generator().manual_seed(3)
     temperature = torch.tensor([0.1, 0.5, 1.0, 1.3, 3.0]).repeat_interleave(each)[:, None]
-    state = model.start(len(temperature), generator)
+    state = model.initial_state(len(temperature), generator)
     sound = torch.ones(len(temperature), dtype=torch.bool)
     for _ in range(steps):
         agent = 2 * torch.rand(len(temperature), model.task.action_size, generator=generator) - 1
         action = torch.from_numpy(model.task.game_action(agent.numpy()))
         state, outcome = model.step(state, action, model.draw_noise(len(temperature), generator), temperature)
-        sound &= (state.latents.abs() <= LATENT_LIMIT).all(1) & (state.hidden.abs() <= 1).all(1)
-        sound &= state.cell.isfinite().all(1) & outcome.reward.isfinite()
+        sound &= (state.latents.abs() <= LATENT_LIMIT).all(1) & (state.recurrent[0].abs() <= 1).all(1)
+        sound &= state.recurrent[1].isfinite().all(1) & outcome.reward.isfinite()
         sound &= (outcome.termination_probability >= 0) & (outcome.termination_probability <= 1)
     assert sound.all() and int(state.ticks[0]) >= steps * model.config.frame_skip
 
@@ -97,7 +97,7 @@ def test_a_dream_without_an_end_stays_finite_at_every_temperature(world: str, ea
 def test_one_lane_of_many_is_close_to_the_single_dream(world: str) -> None:
     """bfloat16 products of a batch against float32 of one: the first steps agree to a hundredth."""
     model = load_world(world)
-    state = model.start(16, torch.Generator().manual_seed(0))
+    state = model.initial_state(16, torch.Generator().manual_seed(0))
     many, *_ = model.predict(state, torch.ones(16, model.task.action_size))
     means = many.means[:2].float().clone()
     one, *_ = model.predict(state.select(torch.arange(2)), torch.ones(2, model.task.action_size))

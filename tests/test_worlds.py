@@ -45,12 +45,12 @@ def test_a_world_comes_back(tmp_path: Path) -> None:
 
 def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path) -> None:
     made = tiny_model(config=dataclasses.replace(TINY, burn_in=8))
-    made.first_hidden, made.first_cell = torch.rand(20, 8), torch.rand(20, 8)
+    made.initial_recurrent = (torch.rand(20, 8), torch.rand(20, 8))
     save_world(tmp_path / "w", made)
     found = load_world(tmp_path / "w")
-    assert torch.equal(made.first_hidden.half().float(), found.first_hidden)
-    assert torch.equal(made.first_cell.half().float(), found.first_cell)
-    made.first_hidden = made.first_hidden[:, :7]
+    for ours, theirs in zip(made.initial_recurrent, found.initial_recurrent, strict=True):
+        assert torch.equal(ours.half().float(), theirs)
+    made.initial_recurrent = (made.initial_recurrent[0][:, :7], made.initial_recurrent[1])
     save_world(tmp_path / "w", made)
     with pytest.raises(BrokenWorld, match=r"first .*hidden"):
         load_world(tmp_path / "w")

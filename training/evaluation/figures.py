@@ -13,6 +13,8 @@ from PIL import Image
 
 from training.data.episode_store import RolloutStore
 from training.evaluation.policies import actor
+from training.evaluation.rollout import rollout
+from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import MissingPackage
 from wm_envs.models.world_model import WorldModel
 
@@ -142,17 +144,15 @@ def dream_strip(
     world: WorldModel, policy: Any, temperature: float, frames: int = 12, every: int = 20
 ) -> NDArray[np.uint8]:
     """One dream of a controller, a frame every `every` steps as long as it lasts."""
-    generator = torch.Generator().manual_seed(0)
-    decide, observation = actor(policy, world.task, [0], world.config.frame_skip)
-    state, seen = world.start(1, generator), []
-    for step in range(frames * every):
+    dream, seen = Dreams(world, 1, temperature), []
+    dream.seed(0)
+    dream.reset()
+
+    def keep(step: int) -> None:
         if step % every == 0:
-            seen.append(world.decode(state.latents)[0].cpu().numpy())
-        action = decide(world.observe(state, observation), torch.zeros(1, dtype=torch.long), step)
-        game_action = torch.from_numpy(world.task.game_action(action.numpy()))
-        state, outcome = world.step(state, game_action, world.draw_noise(1, generator), torch.full((1, 1), temperature))
-        if bool(outcome.terminated):
-            break
+            seen.append(dream.frames()[0])
+
+    rollout(dream, *actor(policy, world.task, [0], world.config.frame_skip), frames * every, keep)
     return strip(np.stack(seen))
 
 

@@ -1,8 +1,9 @@
-"""Whole episodes of a policy, many at once: in dreams, and in the real game."""
+"""The one loop in which a policy acts, and whole episodes of policies in dreams and in the real game."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,69 +11,110 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.evaluation.policies import Act, Policy, actor
 from training.infra.pool import Workers, run_jobs
+from wm_envs.envs.dreams import Dreams
+from wm_envs.envs.engine import Engine, Mask, StepResult
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.games.base import Task
 from wm_envs.models.bundle import load_world
-from wm_envs.models.state import Noise
+from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 TILE = 8  # real games that share a batch of V; fixed, so that results do not depend on the workers
-COMPACT_BELOW = 0.8  # lanes that ended are dropped when fewer than this share goes on
 
 
-class Dreams(NamedTuple):
-    """Whole dreams, played."""
+class Rollout(NamedTuple):
+    """What a policy got in each environment."""
 
-    returns: NDArray[np.float32]  # (groups, rollouts)
-    steps: int  # that all of them took together
+    returns: NDArray[Any]  # (B,) sums of rewards; (groups, rollouts) from `dream_episodes`
+    steps: int  # that all environments took together
+
+
+def rollout(
+    engine: Engine, act: Act, observation: str, max_steps: int, before_step: Callable[[int], None] | None = None
+) -> Rollout:
+    """Let `act` play in all environments of `engine`, which have been reset, until all have terminated.
+
+    `max_steps` is the limit of time in steps. `before_step(step)` is called before every step.
+    """
+    task = engine.world.task
+    returns: NDArray[Any] | None = None
+    steps = 0
+    for step in range(max_steps):
+        if before_step is not None:
+            before_step(step)
+        actions = act(engine.observe(observation), engine.envs, step)
+        running = engine.running.copy()
+        result = engine.step(task.game_action(actions.numpy()))
+        if returns is None:
+            returns = np.zeros(len(running), result.rewards.dtype)
+        returns[engine.envs.numpy()] += result.rewards * running
+        steps += int(running.sum())
+        if not engine.running.any():
+            break
+        engine.drop_finished()
+    assert returns is not None, "at least one step"
+    return Rollout(returns, steps)
+
+
+def max_steps(world: WorldModel, burn_in: int = 0) -> int:
+    """Steps until the game's limit of ticks."""
+    return -(-(world.task.tick_limit - burn_in) // world.config.frame_skip)
+
+
+# --- dreams ---------------------------------------------------------------------------------------------
+
+
+class ObservedDreams(Dreams):
+    """Dreams of one world whose features come from the M of another, `observer`, with the same V."""
+
+    def __init__(self, observer: WorldModel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.observer = observer
+
+    def reset(self, mask: Mask | None = None, state: State | None = None) -> None:
+        """Begin new dreams; the observer has seen nothing yet."""
+        super().reset(mask, state)
+        self._seen = self.observer.state_from_latents(self.state.latents)._replace(ticks=self.state.ticks)
+
+    def step(self, actions: NDArray[np.float32]) -> StepResult:
+        """One step of both Ms."""
+        _, recurrent = self.observer.predict(self._seen, torch.from_numpy(actions).to(self.world.device))
+        result = super().step(actions)
+        self._seen = self.state._replace(recurrent=recurrent)
+        return result
+
+    def observe(self, observation: str) -> Tensor:
+        """Features (B, F) from the observer's recurrent state."""
+        return self.observer.observe(self._seen, observation)
+
+    def _keep(self, running: Tensor) -> None:
+        super()._keep(running)
+        self._seen = self._seen.select(running.to(self.world.device))
 
 
 def dream_episodes(
-    world: WorldModel,
-    act: Act,
-    observation: str,
-    groups: int,
-    rollouts: int,
-    temperature: float | torch.Tensor,
-    seed: int,
+    world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | Tensor, seed: int,
     observer: WorldModel | None = None,
-) -> Dreams:
-    """Dreams of (groups, rollouts) in one batch; rollout r dreams alike in every group.
+) -> Rollout:  # fmt: skip
+    """Whole dreams of (groups, rollouts) in one batch; returns (groups, rollouts).
 
-    All groups share the starts and the random numbers of rollout r, so that candidates of a
-    population are compared on the same dreams. `temperature` is one number or (rollouts, 1). With an
-    `observer` the dream is that of `world`, but what is seen comes from the observer's M.
+    All groups share the starts and the random numbers of rollout r, so that candidates of a population are compared on
+    the same dreams. `temperature` is one number or (rollouts, 1). With an `observer` the dream is that of `world`, but
+    the features come from the observer's M.
     """
-    generator = torch.Generator().manual_seed(seed)
-    lanes = torch.arange(groups * rollouts)
-    state = world.start(rollouts, generator).select(lanes % rollouts)
-    returns = torch.zeros(groups * rollouts)
-    temperatures = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1, 1).expand(rollouts, 1)
-    alive, steps = torch.ones(len(lanes), dtype=torch.bool), 0
-    seen = state if observer is None else observer.begin(state.latents)._replace(ticks=state.ticks)
-    for step in range(-(-(world.task.tick_limit - world.config.burn_in) // world.config.frame_skip)):
-        which = lanes % rollouts
-        actions = act(world.observe(seen, observation), lanes, step)
-        game_action = torch.from_numpy(world.task.game_action(actions.numpy()))
-        noise = Noise(*(value[which] for value in world.draw_noise(rollouts, generator)))
-        state, outcome = world.step(state, game_action, noise, temperatures[which])
-        if observer is not None:
-            _, hidden, cell = observer.predict(seen, game_action)
-            seen = state._replace(hidden=hidden, cell=cell)
-        else:
-            seen = state
-        returns[lanes] += outcome.reward * alive
-        steps += int(alive.sum())
-        alive &= ~outcome.terminated
-        going = int(alive.sum())
-        if going == 0:
-            break
-        if going < COMPACT_BELOW * len(lanes):
-            state, seen, lanes, alive = state.select(alive), seen.select(alive), lanes[alive], alive[alive]
-    return Dreams(as_returns(world.task, returns.view(groups, rollouts).numpy()), steps)
+    given = (world, rollouts, temperature, groups)
+    dreams = Dreams(*given) if observer is None else ObservedDreams(observer, *given)
+    dreams.seed(seed)
+    dreams.reset()
+    played = rollout(dreams, act, observation, max_steps(world, world.config.burn_in))
+    return Rollout(as_returns(world.task, played.returns.reshape(groups, rollouts)), played.steps)
+
+
+# --- the real game --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -82,7 +124,7 @@ class RealJob:
     world: str
     policy: Policy
     seeds: tuple[int, ...]
-    how: tuple[tuple[str, Any], ...] = ()  # to open the game
+    game_kwargs: tuple[tuple[str, Any], ...] = ()  # of Task.open
 
 
 @functools.lru_cache(maxsize=4)
@@ -100,22 +142,15 @@ class Played(NamedTuple):
 def play_real(job: RealJob) -> list[Played]:
     """Play a tile of episodes in the real game."""
     world = _world(job.world)
-    games = LatentGames(world, len(job.seeds), **dict(job.how))
-    act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
-    returns = np.zeros(len(job.seeds))
-    lanes = torch.arange(len(job.seeds))
+    games = LatentGames(world, len(job.seeds), **dict(job.game_kwargs))
     try:
-        games.reset(range(len(job.seeds)), job.seeds)
-        for step in range(-(-world.task.tick_limit // world.config.frame_skip)):
-            actions = act(world.observe(games.state, observation), lanes, step)
-            rewards, _ = games.step(world.task.game_action(actions.numpy()))
-            returns += rewards
-            if not games.running.any():
-                break
+        games.reset(np.ones(len(job.seeds), bool), job.seeds)
+        act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
+        played = rollout(games, act, observation, max_steps(world))
         finished = [game.finished for game in games.games]
     finally:
         games.close()
-    scores = as_returns(world.task, returns).tolist()
+    scores = as_returns(world.task, played.returns).tolist()
     return [Played(*each) for each in zip(scores, finished, strict=True)]
 
 
@@ -125,11 +160,17 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
 
 
 def real_episodes(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, how: dict[str, Any] | None = None
+    world: str | Path,
+    policies: list[Policy],
+    seeds: list[int],
+    workers: Workers,
+    game_kwargs: dict[str, Any] | None = None,
 ) -> dict[str, list[Played]]:
     """Play every policy on every seed in the real game; by its name, in the order of `seeds`."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
-    jobs = [RealJob(str(world), policy, tile, tuple((how or {}).items())) for policy in policies for tile in tiles]
+    jobs = [
+        RealJob(str(world), policy, tile, tuple((game_kwargs or {}).items())) for policy in policies for tile in tiles
+    ]
     found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
     for job, played in run_jobs(play_real, jobs, workers):
         found[job.policy.name].update(zip(job.seeds, played, strict=True))
@@ -137,8 +178,12 @@ def real_episodes(
 
 
 def real_returns(
-    world: str | Path, policies: list[Policy], seeds: list[int], workers: Workers, how: dict[str, Any] | None = None
+    world: str | Path,
+    policies: list[Policy],
+    seeds: list[int],
+    workers: Workers,
+    game_kwargs: dict[str, Any] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The returns alone of `real_episodes`."""
-    played = real_episodes(world, policies, seeds, workers, how)
+    played = real_episodes(world, policies, seeds, workers, game_kwargs)
     return {name: np.array([episode.score for episode in episodes]) for name, episodes in played.items()}

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
-from training.evaluation.policies import HeldActions
+from training.evaluation.policies import Act, HeldActions
+from training.evaluation.rollout import max_steps, rollout
 from training.infra.options import count, plain_name, stage_option
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
@@ -24,7 +27,7 @@ from wm_envs.files import file_lock
 from wm_envs.games.base import Array, Game, Task, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller, load_world
-from wm_envs.models.controller import act
+from wm_envs.models.controller import ControllerConfig, act
 
 SEEDS_FROM = 1_000_000  # training episodes; validation is 100,000 and up, test 200,000 and up
 SEEDS_A_PART = 1_000
@@ -84,8 +87,6 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
     but the first two hold a random action for a while, so that M sees what comes of mistakes."""
     world = load_world(folder)
     config, parameters = load_controller(folder, controller)
-    rngs = [np.random.default_rng((seed, each)) for each in seeds]
-    stray = [STRAY[lane % len(STRAY)] for lane in range(len(seeds))]
     episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
 
     def record(lane: int, action: Array, tick: Tick) -> None:
@@ -97,29 +98,38 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
             episode.frames.append(tick.frame)  # type: ignore[attr-defined]
 
     games = LatentGames(world, len(seeds), record)
-    detours: list[tuple[int, Array]] = [(0, np.zeros(world.task.action_size, np.float32)) for _ in seeds]
-    choices = world.task.game_action(np.array(world.task.discrete_actions, np.float32))
     try:
-        games.reset(range(len(seeds)), seeds)
-        for lane, episode in enumerate(episodes):
-            episode.frames.append(games.frames[lane].copy())  # type: ignore[attr-defined]
-        while games.running.any() and int(games.state.ticks[0]) < world.task.tick_limit:
-            features = world.observe(games.state, config.observation)
-            game_action = world.task.game_action(act(config, parameters, features).numpy())
-            for lane, rng in enumerate(rngs):
-                left, action = detours[lane]
-                if left == 0 and rng.random() < stray[lane]:
-                    left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
-                if left > 0:
-                    game_action[lane] = action
-                detours[lane] = (max(0, left - 1), action)
-            games.step(game_action)
+        games.reset(np.ones(len(seeds), bool), seeds)
+        for episode, frame in zip(episodes, games.frames(), strict=True):
+            episode.frames.append(frame)  # type: ignore[attr-defined]
+        rngs = [np.random.default_rng((seed, each)) for each in seeds]
+        rollout(games, straying(config, parameters, world.task, rngs), config.observation, max_steps(world))
     finally:
         games.close()
     return [
         Episode(np.stack(e.frames), np.stack(e.actions), e.terminated, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
         for e in episodes
     ]
+
+
+def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: list[np.random.Generator]) -> Act:
+    """A controller that now and then holds a random action for 1 to 15 steps, in environment i with the chance
+    STRAY[i] a step."""
+    choices = torch.tensor(task.discrete_actions)
+    holds: list[tuple[int, Tensor]] = [(0, choices[0]) for _ in rngs]
+
+    def act_and_stray(features: Tensor, envs: Tensor, step: int) -> Tensor:
+        actions = act(config, parameters, features)
+        for env, rng in enumerate(rngs):
+            left, action = holds[env]
+            if left == 0 and rng.random() < STRAY[env % len(STRAY)]:
+                left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
+            if left > 0:
+                actions[env] = action
+            holds[env] = (max(0, left - 1), action)
+        return actions
+
+    return act_and_stray
 
 
 def record_part(job: PartJob) -> int:

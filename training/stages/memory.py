@@ -27,7 +27,8 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle import save_world
-from wm_envs.models.mdn_rnn import MDNRNN, LSTMState, MDNRNNConfig, memory_loss
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig, memory_loss
+from wm_envs.models.state import Recurrent
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
@@ -112,12 +113,13 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
     burn_in = -(-task.burn_in // options.frame_skip) * options.frame_skip
+    means, logvars, *recurrent = initial_states(memory, training, burn_in)
     world = WorldModel(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
             posterior_noise=options.posterior_noise, burn_in=burn_in,
         ),
-        vision, memory, *initial_states(memory, training, burn_in),
+        vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip
     save_world(run / "world", world, {"memory": metrics})
     write_text(run / "memory_metrics.json", json.dumps(metrics))
@@ -140,7 +142,7 @@ def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, most: int = 1
     for at in range(0, burn_in, latents.frame_skip):
         restart = torch.full((1, len(starts)), float(at == 0))
         seen = latents.draw(starts + at, draw)[None]
-        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], restart).to(state[0].device), state)
+        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], restart).to(memory.device), state)
     found = [latents.means[starts + burn_in].float(), latents.logvars[starts + burn_in].float()]
     return [*found, *state] if burn_in else found
 
@@ -155,9 +157,8 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
     state, step = memory.initial_state(options.batch_size), 0
     if path.exists():
         step, extra_state = load_checkpoint(path, memory, optimizer)
-        shape = options.batch_size, memory.config.hidden
-        hidden, cell = read_extra_state(path, extra_state, {"h": shape, "c": shape})
-        state = hidden, cell
+        shapes = {name: (options.batch_size, *shape) for name, shape in memory.recurrent_shapes.items()}
+        state = tuple(read_extra_state(path, extra_state, shapes))
     elif options.start:
         start_from(options.start, memory)
     metrics: dict[str, float] = {}
@@ -172,7 +173,7 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == batches:
-                save_checkpoint(path, memory, optimizer, step, {"h": state[0], "c": state[1]})
+                save_checkpoint(path, memory, optimizer, step, dict(zip(memory.recurrent_shapes, state, strict=True)))
                 metrics = measure(memory, held_out)
                 progress.log(step, metrics)
     return metrics or measure(memory, held_out)
@@ -190,7 +191,7 @@ def drop_latents(batch: SequenceBatch, share: float, draw: torch.Generator) -> S
     return dataclasses.replace(batch, latents=batch.latents * seen[..., None])
 
 
-def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: LSTMState) -> LSTMState:
+def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: Recurrent) -> Recurrent:
     """One step of back-propagation through a window; returns the carried state."""
     prediction, state = predict(memory, batch, state)
     _, _, loss = losses(memory, prediction, batch)
@@ -199,7 +200,7 @@ def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: LST
     loss.backward()
     clip_gradients(memory, 1.0)
     optimizer.step()
-    return state[0].detach(), state[1].detach()
+    return tuple(part.detach() for part in state)
 
 
 def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -207,22 +208,22 @@ def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tenso
     device = prediction.termination.device
     rewards = None if batch.rewards is None else batch.rewards.to(device)
     return memory_loss(
-        memory.config, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
+        memory, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
         (batch.has_next + batch.terminated).to(device), rewards,
     )  # fmt: skip
 
 
-def predict(memory: MDNRNN, batch: SequenceBatch, state: LSTMState) -> tuple[Any, LSTMState]:
+def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
     """M's prediction for a window. A lane that starts an episode with the window starts from zeros;
     within the window the restart flag tells M to forget, as in the paper."""
-    device = memory.head.weight.device
+    device = memory.device
     keep = (1 - batch.restart[0])[:, None].to(device)
-    state = (state[0].to(device) * keep, state[1].to(device) * keep)
+    state = tuple(part.to(device) * keep for part in state)
     inputs = memory.assemble(batch.latents, batch.actions, batch.restart).to(device)
     dtype = compute_dtype(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         outputs, after = memory(inputs, state)
-    return memory.split(outputs.float()), (after[0].float(), after[1].float())
+    return memory.split(outputs.float()), tuple(part.float() for part in after)
 
 
 @torch.no_grad()

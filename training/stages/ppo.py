@@ -43,7 +43,6 @@ from wm_envs.errors import BrokenStore, InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.models.bundle import load_controller, load_world, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
-from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
 
@@ -174,7 +173,7 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
     with Progress(f"ppo-{options.name}", updates, run, "updates") as progress:
         progress.skip(done)
         while done < updates:
-            rng = _go_on(learner, env, options, done, extra_state)
+            rng = _go_on(learner, env, world, options, done, extra_state)
             until = min(updates, (done // options.validate_every + 1) * options.validate_every)
             for update in range(done, until):
                 if options.env == "dream":
@@ -189,14 +188,14 @@ def _learn(learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptio
                 progress.update(1)
             done = until
             metrics = _validate(learner, world, options, done)
-            extra_state = _extra_state(env, options)
+            extra_state = _extra_state(env, world, options)
             save_checkpoint(path, learner.policy, optimizer, done, extra_state)
             progress.log(done, metrics)
     return _keep_best(world, options)
 
 
 def _go_on(
-    learner: PPO, env: VecNormalize, options: PpoOptions, done: int, extra_state: dict[str, Tensor]
+    learner: PPO, env: VecNormalize, world: WorldModel, options: PpoOptions, done: int, extra_state: dict[str, Tensor]
 ) -> np.random.Generator:
     """Begin where the checkpoint of `done` updates left off; returns the generator that the temperatures come from.
 
@@ -209,7 +208,8 @@ def _go_on(
     if extra_state:
         env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = (float(value) for value in extra_state["returns"])
     if "state/ticks" in extra_state:
-        env.set_options({"state": State(*(extra_state[f"state/{name}"] for name in State._fields))})
+        found = {name.removeprefix("state/"): value for name, value in extra_state.items()}
+        env.set_options({"state": world.state_from_tensors(found)})
     learner.set_env(env)
     return rng
 
@@ -218,16 +218,15 @@ def _shapes(world: WorldModel, options: PpoOptions) -> dict[str, tuple[int, ...]
     """What a checkpoint carries of the dreams."""
     if options.env == "real":
         return {}
-    latent, hidden = world.config.memory.latent, world.config.memory.hidden
-    widths = {"latents": (latent,), "hidden": (hidden,), "cell": (hidden,), "ticks": ()}
-    return {f"state/{name}": (options.num_envs, *width) for name, width in widths.items()}
+    return {f"state/{name}": shape for name, shape in world.state_shapes(options.num_envs).items()}
 
 
-def _extra_state(env: VecNormalize, options: PpoOptions) -> dict[str, Tensor]:
+def _extra_state(env: VecNormalize, world: WorldModel, options: PpoOptions) -> dict[str, Tensor]:
     """What `_go_on` needs beside the weights."""
     extra_state = {"returns": torch.tensor([env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count], dtype=torch.float64)}
     if options.env == "dream":
-        extra_state |= {f"state/{name}": value for name, value in env.get_attr("state", 0)[0]._asdict().items()}
+        tensors = world.state_to_tensors(env.get_attr("state", 0)[0])
+        extra_state |= {f"state/{name}": value for name, value in tensors.items()}
     return extra_state
 
 

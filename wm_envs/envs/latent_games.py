@@ -10,88 +10,93 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wm_envs.envs.engine import Mask, StepResult
 from wm_envs.games.base import FRAME_SHAPE, Array, Tick
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
-OnTick = Callable[[int, Array, Tick], None]  # lane, action as executed, what came of it
+OnTick = Callable[[int, Array, Tick], None]  # environment, the game's action, what it gave
 
 
 class LatentGames:
-    """B real games in lockstep. `state` is the State that a dream would be in at the same place.
+    """B real games in lockstep; an `Engine`. `state` is the State that a dream would be in at the same place.
 
-    Latents are drawn from V's posterior, as M was trained and as in the paper, each lane with a
-    generator of its own: an episode depends on its seed, not on its neighbours (save for the last
-    bits of floating point, which may differ between batch sizes).
+    Latents are drawn from V's posterior, as in the paper and as M was trained, each game with a generator of
+    its own: an episode depends on its seed and not on its neighbours (except for the last bits of floating
+    point, which may differ between batch sizes).
 
-    `on_tick(lane, action, tick)`, when given, is told of every single tick, which is then drawn;
-    otherwise only the last frame of a step is. `how` is passed on to `Task.open`: drawing and settings.
+    `on_tick(env, action, tick)`, when given, is called after every single tick, which is then drawn; otherwise only
+    the last frame of a step is. `game_kwargs` go to `Task.open`: the renderer and settings.
     """
 
-    def __init__(
-        self,
-        world: WorldModel,
-        batch: int,
-        on_tick: OnTick | None = None,
-        **how: Any,
-    ) -> None:
+    def __init__(self, world: WorldModel, num_envs: int, on_tick: OnTick | None = None, **game_kwargs: Any) -> None:
         self.world, self.on_tick = world, on_tick
-        self.games = [world.task.open(**how) for _ in range(batch)]
-        self.frames = np.zeros((batch, *FRAME_SHAPE), np.uint8)
-        self.generators = [torch.Generator() for _ in range(batch)]
-        self.state = world.begin(torch.zeros(batch, world.config.memory.latent))
-        self.running = np.zeros(batch, bool)
+        self.games = [world.task.open(**game_kwargs) for _ in range(num_envs)]
+        self.envs = torch.arange(num_envs)
+        self.generators = [torch.Generator() for _ in range(num_envs)]
+        self.state = world.state_from_latents(torch.zeros(num_envs, world.config.memory.latent))
+        self.running: Mask = np.zeros(num_envs, bool)
+        self._frames = np.zeros((num_envs, *FRAME_SHAPE), np.uint8)
 
-    def reset(self, lanes: Sequence[int], seeds: Sequence[int]) -> None:
-        """Start the episodes `seeds` on `lanes`; the other lanes stay as they are."""
-        for lane, seed in sorted(zip(lanes, seeds, strict=True)):
-            self.frames[lane] = self.games[lane].reset(int(seed))
-            self.generators[lane].manual_seed(int(seed))
-            self.running[lane] = True
-        mask = torch.zeros(len(self.games), dtype=torch.bool, device=self.world.device)
-        mask[list(lanes)] = True
-        fresh = self.world.begin(self._encode(sorted(lanes)))
-        self.state.put(mask, fresh)
+    def reset(self, mask: Mask, seeds: Sequence[int]) -> None:
+        """Start the episodes `seeds`, in order, where `mask` (B,) is True; the others stay as they are."""
+        envs = np.flatnonzero(mask).tolist()
+        for env, seed in zip(envs, seeds, strict=True):
+            self._frames[env] = self.games[env].reset(int(seed))
+            self.generators[env].manual_seed(int(seed))
+            self.running[env] = True
+        fresh = self.world.state_from_latents(self._encode(envs))
+        self.state.put(torch.from_numpy(mask).to(self.world.device), fresh)
 
-    def step(self, game_action: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """One step of `frame_skip` ticks with actions (B, A) as the game executes them.
+    def step(self, actions: NDArray[np.float32]) -> StepResult:
+        """One step of `frame_skip` ticks with the game's own actions (B, A). Rewards are float64.
 
-        Returns the rewards (B,) and which games have terminated (B,). Lanes that are not running
-        are left alone. A terminated lane keeps its last frame and latents.
+        Games that are not running are left alone. A terminated game keeps its last frame and latents.
         """
         skip = self.world.config.frame_skip
         rewards = np.zeros(len(self.games), np.float32)
         terminated = np.zeros(len(self.games), bool)
         running = np.flatnonzero(self.running)
-        _, hidden, cell = self.world.predict(self.state, torch.from_numpy(game_action).to(self.world.device))
-        for lane in running:
-            tick = self._advance(int(lane), game_action[lane], skip)
-            rewards[lane], terminated[lane] = tick.reward, tick.terminated
+        _, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
+        for env in running:
+            tick = self._advance(int(env), actions[env], skip)
+            rewards[env], terminated[env] = tick.reward, tick.terminated
             if tick.frame is not None:
-                self.frames[lane] = tick.frame
+                self._frames[env] = tick.frame
         alive = running[~terminated[running]]
         latents = self.state.latents.clone()
         if len(alive):
             latents[alive] = self._encode(list(alive))
         self.running &= ~terminated
-        self.state = State(latents, hidden, cell, self.state.ticks + skip)
-        return rewards, terminated
+        self.state = State(latents, recurrent, self.state.ticks + skip)
+        return StepResult(rewards.astype(np.float64), terminated, {})
 
-    def _advance(self, lane: int, action: Array, ticks: int) -> Tick:
+    def observe(self, observation: str) -> Tensor:
+        """Features (B, F)."""
+        return self.world.observe(self.state, observation)
+
+    def frames(self) -> NDArray[np.uint8]:
+        """The games' frames, (B, 64, 64, 3)."""
+        return self._frames.copy()
+
+    def drop_finished(self) -> None:
+        """A finished game costs nothing: it stays."""
+
+    def _advance(self, env: int, action: Array, ticks: int) -> Tick:
         if self.on_tick is None:
-            return self.games[lane].advance(action, ticks)
+            return self.games[env].advance(action, ticks)
         reward = 0.0
         for played in range(1, ticks + 1):  # noqa: B007 (used after the loop)
-            tick = self.games[lane].advance(action, 1)
-            self.on_tick(lane, action, tick)
+            tick = self.games[env].advance(action, 1)
+            self.on_tick(env, action, tick)
             reward += tick.reward
             if tick.terminated:
                 break
         return Tick(tick.frame, reward, tick.terminated, played)
 
-    def _encode(self, lanes: list[int]) -> Tensor:
-        mean, logvar = self.world.encode(torch.from_numpy(self.frames[lanes]))
-        normal = torch.stack([torch.randn(mean.shape[1], generator=self.generators[lane]) for lane in lanes])
+    def _encode(self, envs: list[int]) -> Tensor:
+        mean, logvar = self.world.encode(torch.from_numpy(self._frames[envs]))
+        normal = torch.stack([torch.randn(mean.shape[1], generator=self.generators[env]) for env in envs])
         return self.world.draw_latents(mean, logvar, normal)
 
     def close(self) -> None:

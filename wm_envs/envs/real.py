@@ -1,29 +1,29 @@
-"""The real game seen through V and M: the same spaces as its dream."""
+"""RealEnv and RealVectorEnv: the real game seen through V and M, with the same spaces as its dream."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
 
+from wm_envs.envs.engine import Mask
 from wm_envs.envs.latent_games import LatentGames, OnTick
 from wm_envs.envs.single import LatentEnv
 from wm_envs.envs.spaces import RENDER_MODES, game_kwargs, one_of
-from wm_envs.envs.vector import Lanes, LatentVectorEnv, Mask, open_world
+from wm_envs.envs.vector import LatentVectorEnv, open_world
 from wm_envs.errors import InvalidOption
-from wm_envs.models.state import State
 
 
 class RealVectorEnv(LatentVectorEnv):
-    """`num_envs` real games in this process, seen through one batch of V and M.
+    """`num_envs` real games in this process, seen through one batch of V and M; see `RealEnv`.
 
-    Observations, actions, rewards and episodes are those of `DreamVectorEnv`; lane i of a reset with
-    seed s plays the game's episode s + i. For the autoreset modes see `LatentVectorEnv`. `renderer` is one
-    of the task's ways to draw, by default the one that scores are measured with; `settings` are the task's (CarRacing:
-    lap_complete_percent, off_road_cost). `on_tick(lane, action, tick)` is told of every tick, which is then drawn.
+    Game i of a reset with seed s plays the game's episode s + i. A `state` of these games is where a dream of the same
+    world would be: give it to a dream's `reset(options={"state": ...})`, and the dream goes on from the game.
+    `on_tick(env, action, tick)` is called after every tick, which is then drawn. `LatentVectorEnv` describes the
+    autoreset modes.
     """
+
+    _engine: LatentGames
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
@@ -32,21 +32,11 @@ class RealVectorEnv(LatentVectorEnv):
         on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
-        how = game_kwargs(model.task, renderer, settings)
+        kwargs = game_kwargs(model.task, renderer, settings)
         super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
-        self._games = LatentGames(model, num_envs, on_tick, **how)
+        self._engine = LatentGames(model, num_envs, on_tick, **kwargs)
 
-    @property
-    def state(self) -> State:
-        """Where dreams of the same moment would be; give it to `reset(options={"state": ...})` of a dream of this
-        world, and reality is dreamt on from there."""
-        return State(*(value.clone() for value in self._games.state))
-
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin episodes on all lanes, or on those of options["reset_mask"]; `seed` may be a list."""
-        _, mask = self._check_reset(options)
+    def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(seed, list | tuple):
             seeds = list(seed)
         else:
@@ -55,54 +45,55 @@ class RealVectorEnv(LatentVectorEnv):
         if not whole or len(seeds) != self.num_envs:
             expected = f"None, a whole number of at least 0, or a list of {self.num_envs} of these"
             raise InvalidOption("seed", seed, expected, "pass seed=0, say")
-        super().reset(seed=seeds[0])
-        self._begin(mask, seeds)
-        return self._finish_reset(mask)
+        return {"seeds": seeds}
 
-    def _begin(self, mask: Mask, seeds: list[int | None] | None = None) -> None:
-        lanes = np.flatnonzero(mask).tolist()
-        drawn = self.np_random.integers(2**31, size=len(lanes)).tolist()
-        given = [seeds[lane] if seeds else None for lane in lanes]
-        self._games.reset(lanes, [d if g is None else g for d, g in zip(drawn, given, strict=True)])
-
-    def _advance(self, game_action: NDArray[np.float32], idle: Mask) -> Lanes:
-        self._games.running &= ~idle
-        rewards, terminated = self._games.step(game_action)
-        ticks = self._games.state.ticks.cpu().numpy()
-        return Lanes(rewards.astype(np.float64), terminated, ticks >= self._limit, {})
-
-    def _frames(self) -> NDArray[np.uint8]:
-        return self._games.frames.copy()
-
-    def _features(self) -> NDArray[np.float32]:
-        return self._model.observe(self._games.state, self._observation).cpu().numpy()
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the games."""
-        self._games.close()
+    def _start(self, mask: Mask, given: dict[str, Any]) -> None:
+        drawn = self.np_random.integers(2**31, size=int(mask.sum())).tolist()
+        asked = given.get("seeds", [None] * self.num_envs)
+        seeds = [seed for seed, chosen in zip(asked, mask, strict=True) if chosen]
+        self._engine.reset(mask, [d if seed is None else seed for d, seed in zip(drawn, seeds, strict=True)])
 
 
 class RealEnv(LatentEnv):
-    """The real game as latent features: a `RealVectorEnv` of one lane.
+    """The real game as latent features.
 
-    Sees, does and gets what `DreamEnv` documents; an episode ends when the game does, and is
-    truncated at the game's limit. `reset(seed=s)` plays the game's episode s.
+    ## Action Space, Observation Space, Rewards
+
+    Those of its dream; see `DreamEnv`. With `observation="pixels"`, the game's frame as V sees it, (64, 64, 3) uint8.
+
+    ## Starting State
+
+    `reset(seed=s)` plays the game's episode s.
+
+    ## Episode End
+
+    Terminated when the game ends, truncated at the game's limit of ticks.
+
+    ## Arguments
+
+    - `world`, `observation`, `actions`, `device`, `render_mode`: as for `DreamEnv`.
+    - `renderer`: how the game is drawn, where there is a choice (CarRacing: "stock", "exact", "fast"); by default, how
+      scores are measured.
+    - `on_tick(0, action, tick)`: called after every tick, which is then drawn.
+    - settings of the game (CarRacing: `lap_complete_percent`, `off_road_cost`).
+
+    `state` is where a dream of the same moment would be; see `RealVectorEnv`.
+
+    ## Example
+
+    >>> import gymnasium as gym, wm_envs
+    >>> env = gym.make("WMTakeCover-v0")  # doctest: +SKIP
     """
 
-    _lane: RealVectorEnv
+    _vector: RealVectorEnv
 
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
         render_mode: str | None = None, renderer: str | None = None, on_tick: OnTick | None = None, **settings: float,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
-        lane = RealVectorEnv(
+        vector = RealVectorEnv(
             1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, renderer, on_tick,
             **settings,
         )  # fmt: skip
-        super().__init__(lane, render_mode)
-
-    @property
-    def state(self) -> State:
-        """Where a dream of the same moment would be, a batch of one; see `RealVectorEnv.state`."""
-        return self._lane.state
+        super().__init__(vector, render_mode)

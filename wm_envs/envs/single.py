@@ -1,4 +1,4 @@
-"""One lane of a batched env as an ordinary Gymnasium env: what the dream and the real game share."""
+"""A batched environment of one as an ordinary Gymnasium environment: what the dream and the real game share."""
 
 from __future__ import annotations
 
@@ -11,52 +11,63 @@ from numpy.typing import NDArray
 from wm_envs.envs.spaces import options_of_reset
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.envs.window import Window
+from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 
 class LatentEnv(gym.Env[Any, Any]):
-    """A `LatentVectorEnv` of one lane and autoreset mode DISABLED, without its batch axis."""
+    """A `LatentVectorEnv` of one environment and autoreset mode DISABLED, without its batch axis."""
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 35}  # noqa: RUF012 (Gymnasium's way)
     reset_options: tuple[str, ...] = ()
 
-    def __init__(self, lane: LatentVectorEnv, render_mode: str | None) -> None:
-        self._lane = lane
-        self.observation_space = lane.single_observation_space
-        self.action_space = lane.single_action_space
+    def __init__(self, vector: LatentVectorEnv, render_mode: str | None) -> None:
+        self._vector = vector
+        self.observation_space = vector.single_observation_space
+        self.action_space = vector.single_action_space
         self.render_mode = render_mode
-        self.metadata = type(self).metadata | {"render_fps": lane.metadata["render_fps"]}
+        self.metadata = type(self).metadata | {"render_fps": vector.metadata["render_fps"]}
         self._window = Window(self.world.task.title, self.metadata["render_fps"])
 
     @property
     def world(self) -> WorldModel:
-        """The world of V and M."""
-        return self._lane.world
+        """The world model: V and M."""
+        return self._vector.world
+
+    @property
+    def state(self) -> State:
+        """A copy of the current State, a batch of one; give it to a dream's `reset(options={"state": ...})`."""
+        return self._vector.state
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; `options` may hold what `reset_options` names."""
         options_of_reset(options, self.reset_options)
-        observation, _ = self._lane.reset(seed=seed, options=options)
-        self._np_random, self._np_random_seed = self._lane.np_random, self._lane.np_random_seed
+        observation, _ = self._vector.reset(seed=seed, options=options)
+        self._np_random, self._np_random_seed = self._vector.np_random, self._vector.np_random_seed
         self._show()
         return observation[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step of `frame_skip` ticks; the info is that of the lane."""
-        observation, reward, terminated, truncated, infos = self._lane.step([action])
+        """One step of `frame_skip` ticks."""
+        observation, reward, terminated, truncated, infos = self._vector.step([action])
         self._show()
         info = {name: values[0].item() for name, values in infos.items() if not name.startswith("_")}
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def _show(self) -> None:
         if self.render_mode == "human":
-            self._window.show(self._lane._frames()[0])
+            self._window.show(self._frame())
+
+    def _frame(self) -> NDArray[np.uint8]:
+        frames = self._vector.render()
+        assert frames is not None
+        return frames[0]
 
     def render(self) -> NDArray[np.uint8] | None:
         """The frame, (64, 64, 3) uint8; None when it is shown in a window."""
-        return self._lane._frames()[0] if self.render_mode == "rgb_array" else None
+        return self._frame() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Close the window and the lane. May be called twice."""
+        """Close the window and the environment. May be called twice."""
         self._window.close()
-        self._lane.close()
+        self._vector.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,124 +12,125 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from wm_envs.envs.engine import Engine, Mask
 from wm_envs.envs.spaces import action_space, game_actions, observation_space, one_of, options_of_reset
 from wm_envs.errors import InvalidOption, ResetNeeded
 from wm_envs.models.bundle import load_world
+from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
-
-Mask = NDArray[np.bool_]
-
-
-class Lanes(NamedTuple):
-    """What one step gave each lane."""
-
-    rewards: NDArray[np.float64]
-    terminated: Mask
-    truncated: Mask
-    infos: dict[str, Any]
 
 
 class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
-    """`num_envs` lanes of one world. A subclass says how lanes begin, advance and look.
+    """`num_envs` environments of one world: the Gymnasium shell over an `Engine`, which a subclass makes.
 
     `autoreset_mode` is NEXT_STEP (default), SAME_STEP (infos["final_obs"]) or DISABLED (reset with
     options={"reset_mask": mask}).
     """
 
     reset_options: tuple[str, ...] = ("reset_mask",)
+    _engine: Engine
 
     def __init__(
-        self, model: WorldModel, num_envs: int, max_episode_steps: int | None, observation: str, actions: str,
+        self, world: WorldModel, num_envs: int, max_episode_steps: int | None, observation: str, actions: str,
         render_mode: str | None, autoreset_mode: AutoresetMode | str,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, (None, "rgb_array"))
         self.num_envs = check_count("num_envs", num_envs)
         self.autoreset_mode = check_autoreset(autoreset_mode)
-        self._model, self._observation, self._actions = model, observation, actions
+        self._world, self._observation, self._actions = world, observation, actions
         self.render_mode = render_mode
-        self.single_observation_space = observation_space(model, observation)
-        self.single_action_space = action_space(model.task, actions)
+        self.single_observation_space = observation_space(world, observation)
+        self.single_action_space = action_space(world.task, actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        fps = frames_per_second(model)
+        fps = frames_per_second(world)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
-        self._limit = model.task.tick_limit
+        self._limit = world.task.tick_limit
         if max_episode_steps is not None:
             check_count("max_episode_steps", max_episode_steps)
-            self._limit = min(self._limit, max_episode_steps * model.config.frame_skip)
-        self._done = np.ones(num_envs, bool)  # lanes whose episode is over
-        self._began = False
+            self._limit = min(self._limit, max_episode_steps * world.config.frame_skip)
+        self._done = np.ones(num_envs, bool)  # environments whose episode is over
+        self._has_reset = False
 
     # --- for the subclass ------------------------------------------------------------------------------
 
     @abstractmethod
-    def _begin(self, mask: Mask) -> None:
-        """Begin new episodes on the masked lanes, drawing on the env's own random numbers."""
+    def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """Check what a reset is given, changing nothing; returns what `_start` needs of it."""
 
     @abstractmethod
-    def _advance(self, game_action: NDArray[np.float32], idle: Mask) -> Lanes:
-        """One step with actions (B, A); what happens to `idle` lanes, whose episode is over, is ignored."""
-
-    @abstractmethod
-    def _frames(self) -> NDArray[np.uint8]:
-        """A fresh array of frames (B, 64, 64, 3)."""
-
-    @abstractmethod
-    def _features(self) -> NDArray[np.float32]:
-        """A fresh array of features (B, F)."""
+    def _start(self, mask: Mask, given: dict[str, Any]) -> None:
+        """Begin new episodes where `mask` is True; `given` is empty for an automatic reset."""
 
     # --- for everyone ----------------------------------------------------------------------------------
 
     @property
     def world(self) -> WorldModel:
-        """The world of V and M."""
-        return self._model
+        """The world model: V and M."""
+        return self._world
 
-    def _check_reset(self, options: object) -> tuple[dict[str, Any], Mask]:
-        """The options of a reset, and the mask of lanes to begin; nothing is changed yet."""
+    @property
+    def state(self) -> State:
+        """A copy of the State of all environments; see `reset` of the dreams for what it is good for."""
+        return self._engine.state.clone()
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Begin episodes everywhere, or where options["reset_mask"] (bool, (num_envs,)) is True."""
         chosen = options_of_reset(options, self.reset_options)
         mask = check_mask(chosen.pop("reset_mask", None), self.num_envs)
-        if not self._began and not mask.all():
-            raise ResetNeeded("reset_mask", mask, "lanes that have begun", "call env.reset() for all lanes first")
-        return chosen, mask
-
-    def _finish_reset(self, mask: Mask) -> tuple[NDArray[Any], dict[str, Any]]:
+        if not self._has_reset and not mask.all():
+            raise ResetNeeded("reset_mask", mask, "environments that have begun", "call env.reset() for all of them")
+        given = self._check_start(seed, chosen)
+        super().reset(seed=seed[0] if isinstance(seed, list | tuple) else seed)
+        self._start(mask, given)
         self._done[mask] = False
-        self._began = True
+        self._has_reset = True
         return self._observe(), {}
 
-    def _observe(self) -> NDArray[Any]:
-        return self._frames() if self._observation == "pixels" else self._features()
-
     def step(self, actions: Any) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
-        """One step of every lane."""
-        if not self._began or (self.autoreset_mode == AutoresetMode.DISABLED and self._done.any()):
-            over = "no episode has begun" if not self._began else f"lanes {np.flatnonzero(self._done)} are over"
-            raise ResetNeeded("step", over, "running lanes", "call env.reset()")
-        game_action = game_actions(self._model.task, self._actions, actions, self.num_envs)
+        """One step of every environment."""
+        if not self._has_reset or (self.autoreset_mode == AutoresetMode.DISABLED and self._done.any()):
+            over = f"environments {np.flatnonzero(self._done)} are over" if self._has_reset else "no episode has begun"
+            raise ResetNeeded("step", over, "running episodes", "call env.reset()")
+        given = game_actions(self._world.task, self._actions, actions, self.num_envs)
         idle = self._done
-        rewards, terminated, truncated, infos = self._advance(game_action, idle)
-        truncated &= ~terminated
+        self._engine.running &= ~idle
+        result = self._engine.step(given)
+        rewards, terminated = result.rewards.astype(np.float64), result.terminated.copy()
+        truncated = (self._engine.state.ticks.cpu().numpy() >= self._limit) & ~terminated
+        infos: dict[str, Any] = {name: values.copy() for name, values in result.infos.items()}
+        infos |= {f"_{name}": ~idle for name in result.infos}
         for values in (rewards, terminated, truncated):
             values[idle] = 0
         self._done = terminated | truncated
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and idle.any():
-            self._begin(idle)  # this step begins the next episode of lanes that were over
+            self._start(idle, {})  # this step is the first of the next episode of those that were over
         elif self.autoreset_mode == AutoresetMode.SAME_STEP and self._done.any():
-            infos = {**infos, **_final(self._observe(), self._done, infos)}
-            self._begin(self._done)
+            infos |= _final(self._observe(), self._done, infos)
+            self._start(self._done, {})
             self._done = np.zeros(self.num_envs, bool)
         return self._observe(), rewards, terminated, truncated, infos
 
+    def _observe(self) -> NDArray[Any]:
+        if self._observation == "pixels":
+            return self._engine.frames()
+        return self._engine.observe(self._observation).cpu().numpy()
+
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """One frame (64, 64, 3) uint8 a lane."""
-        return tuple(self._frames()) if self.render_mode == "rgb_array" else None
+        """One frame (64, 64, 3) uint8 for each environment."""
+        return tuple(self._engine.frames()) if self.render_mode == "rgb_array" else None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the engine."""
+        self._engine.close()
 
 
 def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dict[str, Any]:
     final = np.full(len(done), None, dtype=object)
-    for lane in np.flatnonzero(done):
-        final[lane] = observations[lane]
+    for env in np.flatnonzero(done):
+        final[env] = observations[env]
     last = {name: value & done if name.startswith("_") else value for name, value in infos.items()}
     return {"final_obs": final, "_final_obs": done.copy(), "final_info": last, "_final_info": done.copy()}
 
@@ -167,11 +168,11 @@ def check_autoreset(value: object) -> AutoresetMode:
         raise InvalidOption("autoreset_mode", value, f"one of {modes}", "pass AutoresetMode.NEXT_STEP") from error
 
 
-def check_mask(mask: object, lanes: int) -> Mask:
+def check_mask(mask: object, num_envs: int) -> Mask:
     """A copy of a reset mask, all lanes for None; raises `InvalidOption`."""
     if mask is None:
-        return np.ones(lanes, bool)
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (lanes,) or not mask.any():
-        expected = f"a bool array of shape ({lanes},) with a True in it"
-        raise InvalidOption("reset_mask", mask, expected, "mark the lanes to reset")
+        return np.ones(num_envs, bool)
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        expected = f"a bool array of shape ({num_envs},) with a True in it"
+        raise InvalidOption("reset_mask", mask, expected, "mark the environments to reset")
     return mask.copy()

@@ -1,8 +1,8 @@
 """World bundles: a folder of config.json, safetensors and a model card, saved, found and checked.
 
     config.json          format, version, WorldConfig, SHA-256 and size of each file, the card's figures
-    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars and, after an opening,
-                         first/hidden, first/cell
+    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars and, with a burn-in, the parts of
+                         M's recurrent state (first/hidden, first/cell)
     controllers.safetensors   (optional) float32: one flat vector a controller, configs in config.json
     README.md            (optional) the model card
 
@@ -35,6 +35,9 @@ VERSION = 2
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 LARGEST_CONFIG = 1 << 20  # bytes
 LARGEST_FILE = 1 << 30
+# What config.json may name as the kind of V and of M: its config and its network. A new kind is a line here.
+VISION_KINDS = {"conv-vae": (ConvVAEConfig, ConvVAE)}
+MEMORY_KINDS = {"mdn-rnn": (MDNRNNConfig, MDNRNN)}
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
 
@@ -84,7 +87,8 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
     tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
     tensors |= {"first/means": world.initial_means, "first/logvars": world.initial_logvars}
     if world.config.burn_in:
-        tensors |= {"first/hidden": world.first_hidden, "first/cell": world.first_cell}
+        parts = zip(world.memory.recurrent_shapes, world.initial_recurrent, strict=True)
+        tensors |= {f"first/{name}": part for name, part in parts}
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -154,24 +158,28 @@ def load_world(
     config = dataclasses.replace(config, **(overrides or {}))
     _check_config(config, folder)
     tensors = _read_tensors(folder, WEIGHTS, bundle)
-    with torch.device("meta"):  # no memory is taken for sizes that the file may not bear out
-        vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
+    _, vision_class = VISION_KINDS[config.vision.kind]
+    _, memory_class = MEMORY_KINDS[config.memory.kind]
+    with torch.device("meta"):  # a small file that claims large sizes must not take memory
+        vision, memory = vision_class(config.vision), memory_class(config.memory)
     _fill(vision, "vision/", tensors, folder)
     _fill(memory, "memory/", tensors, folder)
-    return WorldModel(config, vision.to(device), memory.to(device), *_firsts(config, tensors, folder))
+    memory = memory.to(device)
+    means, logvars, *recurrent = _initial(config, memory, tensors, folder)
+    return WorldModel(config, vision.to(device), memory, means, logvars, tuple(recurrent) or None)
 
 
-def _firsts(config: WorldConfig, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
-    """Where dreams begin: means and logvars (N, Z) and, after an opening, hidden and cell (N, H)."""
-    widths = {"means": config.memory.latent, "logvars": config.memory.latent}
+def _initial(config: WorldConfig, memory: MDNRNN, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
+    """Where dreams begin: means and logvars (N, Z) and, with a burn-in, the parts of M's recurrent state (N, ...)."""
+    shapes: dict[str, tuple[int, ...]] = {"means": (config.memory.latent,), "logvars": (config.memory.latent,)}
     if config.burn_in:
-        widths |= {"hidden": config.memory.hidden, "cell": config.memory.hidden}
-    found = [tensors.get(f"first/{name}") for name in widths]
-    count = len(found[0]) if found[0] is not None and found[0].ndim else 0
-    shapes = [tuple(value.shape) if value is not None else () for value in found]
-    if count == 0 or shapes != [(count, width) for width in widths.values()]:
-        raise _broken(folder, f"no first {', '.join(widths)}, or of a wrong shape")
-    return found  # type: ignore[return-value]
+        shapes |= memory.recurrent_shapes
+    found = [tensors.get(f"first/{name}") for name in shapes]
+    given = [value for value in found if value is not None]
+    count = len(given[0]) if given and given[0].ndim else 0
+    if len(given) < len(found) or not count or [v.shape for v in given] != [(count, *s) for s in shapes.values()]:
+        raise _broken(folder, f"no first {', '.join(shapes)}, or of a wrong shape")
+    return given
 
 
 def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
@@ -254,7 +262,7 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
     """The dataclass `kind` from JSON values of exactly its fields' types (nested ones too)."""
     if not isinstance(values, dict):
         raise _broken(folder, f"no {kind.__name__} in config.json")
-    nested = {"vision": ConvVAEConfig, "memory": MDNRNNConfig} if kind is WorldConfig else {}
+    nested: dict[str, dict[str, Any]] = {"vision": VISION_KINDS, "memory": MEMORY_KINDS} if kind is WorldConfig else {}
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = set(values) - set(fields)
     if unknown:
@@ -262,7 +270,7 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
     result = {}
     for name, value in values.items():
         if name in nested:
-            result[name] = _typed(nested[name], value, folder)
+            result[name] = _typed(_config_class(name, nested[name], value, folder), value, folder)
             continue
         wanted: Any = type(fields[name].default)
         item: Any = float if "float" in str(fields[name].type) else int
@@ -274,6 +282,14 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
             raise _broken(folder, f"{kind.__name__}.{name} is {value!r}")
         result[name] = value
     return kind(**result)
+
+
+def _config_class(name: str, kinds: dict[str, Any], values: Any, folder: Path) -> Any:
+    """The config class of the kind that `values` name."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise _broken(folder, f"{name} is of kind {kind!r}, not one of {sorted(kinds)}")
+    return kinds[kind][0]
 
 
 def _check_config(config: WorldConfig, folder: Path) -> None:

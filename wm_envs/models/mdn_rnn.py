@@ -10,29 +10,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wm_envs.hardware import compute_dtype
+from wm_envs.models.state import Noise, Recurrent
+
 LOG_STD_RANGE = (-8.0, 4.0)  # keeps exp() and squares finite at every temperature
 LATENT_LIMIT = 32.0  # no latent is further out: keeps dreams finite, far beyond what V ever says
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
-LSTMState = tuple[Tensor, Tensor]  # h and c, (B, H) each
+LOW_PRECISION_FROM = 8  # batch size from which bfloat16 products are faster than float32 ones
 
 
 @dataclass(frozen=True)
 class MDNRNNConfig:
-    """Sizes of M; the defaults are the paper's for Doom (1,678,785 parameters)."""
+    """Sizes of the MDN-RNN; the defaults are the paper's for Doom (1,678,785 parameters)."""
 
-    latent: int = 64
-    action: int = 1
-    hidden: int = 512
-    mixtures: int = 5
-    joint: bool = False  # one component for all of z at once, instead of the paper's one a dimension
-    restart: bool = True  # a flag that is 1 on the first step of an episode is fed with z and a
-    reward: bool = False  # a head for the reward beside the one for the end
-    termination_weight: float = 10.0  # the weight of ends in the loss; their logit is high by its logarithm
+    latent: int = 64  # Z
+    action: int = 1  # A
+    hidden: int = 512  # H
+    mixtures: int = 5  # K
+    joint: bool = False  # one component for all of z at once, instead of the paper's one per dimension
+    restart: bool = True  # a flag that is 1 on the first step of an episode is an input beside z and a
+    reward: bool = False  # a head for the reward beside the one for the termination
+    termination_weight: float = 10.0  # weight of terminations in the loss; their logit is too high by its logarithm
+    kind: str = "mdn-rnn"
 
 
 class Prediction(NamedTuple):
-    """What M says of the next step: a mixture per latent dimension, the end, the reward."""
+    """What M predicts of the next step: a mixture per latent dimension, the termination, the reward."""
 
     logits: Tensor  # (..., K, Z) unnormalised log weights, (..., K, 1) when joint
     means: Tensor  # (..., K, Z)
@@ -42,7 +46,11 @@ class Prediction(NamedTuple):
 
 
 class MDNRNN(nn.Module):
-    """(z_t, a_t, restart_t) and (h, c) -> the distribution of z_{t+1}, and the new (h, c)."""
+    """M: (z_t, a_t, restart_t) and its recurrent state -> the distribution of z_{t+1}, and the new recurrent state.
+
+    Its recurrent state is the LSTM's (h, c). Other code treats that as opaque and uses the names and shapes in
+    `recurrent_shapes`, so that another kind of M can take this one's place.
+    """
 
     def __init__(self, config: MDNRNNConfig) -> None:
         super().__init__()
@@ -52,13 +60,31 @@ class MDNRNN(nn.Module):
         self.components = config.mixtures * (1 if config.joint else config.latent)  # logits
         outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
         self.head = nn.Linear(config.hidden, outputs)
-        self.termination_output = outputs - 1 - int(config.reward)  # which output is the logit of the end
+        self.termination_output = outputs - 1 - int(config.reward)  # which output is the logit of the termination
+        self._step = _PackedStep(self)
 
-    def initial_state(self, batch: int) -> LSTMState:
-        """Zeros, (B, H) each."""
-        weight = self.head.weight
-        zeros = torch.zeros(batch, self.config.hidden, device=weight.device)
-        return zeros, zeros.clone()
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    # --- the recurrent state ------------------------------------------------------------------------
+
+    @property
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape, without the batch, of each part of the recurrent state."""
+        return {"hidden": (self.config.hidden,), "cell": (self.config.hidden,)}
+
+    def initial_state(self, batch: int) -> Recurrent:
+        """The recurrent state before the first step of an episode: zeros."""
+        return tuple(torch.zeros(batch, *shape, device=self.device) for shape in self.recurrent_shapes.values())
+
+    def features(self, recurrent: Recurrent) -> dict[str, Tensor]:
+        """What a controller may see of the recurrent state: "h" and "c", (B, H) each."""
+        hidden, cell = recurrent
+        return {"h": hidden, "c": cell}
+
+    # --- whole sequences, for training --------------------------------------------------------------
 
     def assemble(self, latents: Tensor, actions: Tensor, restart: Tensor) -> Tensor:
         """Inputs (..., I) from latents (..., Z), actions (..., A) and restart flags (...)."""
@@ -67,9 +93,9 @@ class MDNRNN(nn.Module):
             parts.append(restart[..., None].to(latents.dtype))
         return torch.cat(parts, dim=-1)
 
-    def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Inputs (T, B, I) -> raw outputs (T, B, O) (see `split`) and the state after them."""
-        hidden, (h, c) = self.lstm(inputs, (state[0][None], state[1][None]))
+    def forward(self, inputs: Tensor, recurrent: Recurrent) -> tuple[Tensor, Recurrent]:
+        """Inputs (T, B, I) -> raw outputs (T, B, O) (see `split`) and the recurrent state after them."""
+        hidden, (h, c) = self.lstm(inputs, (recurrent[0][None], recurrent[1][None]))
         return self.head(hidden), (h[0], c[0])
 
     def split(self, outputs: Tensor) -> Prediction:
@@ -81,9 +107,103 @@ class MDNRNN(nn.Module):
         shown = reward.squeeze(-1) if self.config.reward else None
         return Prediction(logits, means, log_stds, termination.squeeze(-1), shown)
 
+    def nll(self, prediction: Prediction, latents: Tensor) -> Tensor:
+        """-log p(latents) in nats of next latents (..., Z); see `mixture_nll`."""
+        return mixture_nll(prediction, latents)
+
+    # --- one step, for dreams -----------------------------------------------------------------------
+
+    def step(
+        self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
+    ) -> tuple[Prediction, Recurrent]:
+        """One step without gradients, from latents (B, Z), action (B, A) and restart flags (B,).
+
+        Returns the prediction and the new recurrent state. The prediction is a view of a buffer that
+        the next call overwrites.
+        """
+        return self._step(latents, action, restart, recurrent)
+
+    def sample(self, prediction: Prediction, temperature: Tensor, noise: Noise) -> Tensor:
+        """Next latents (B, Z), drawn at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
+        return sample_latents(prediction, temperature, noise.uniform, noise.normal)
+
     def termination_probability(self, logit: Tensor) -> Tensor:
-        """Calibrated probability of the end: the loss weighs ends by `termination_weight`, this undoes it."""
+        """Calibrated probability of a termination: the loss weighs terminations, this undoes it."""
         return torch.sigmoid(logit - math.log(self.config.termination_weight))
+
+
+class _PackedStep:
+    """One step of an `MDNRNN` on packed weights, in buffers that are kept between steps.
+
+    It gives what `MDNRNN.forward` gives for one step, to rounding, several times faster: one product for
+    all gates, no autograd, and no fresh memory, whose page faults cost more than the arithmetic.
+    """
+
+    def __init__(self, memory: MDNRNN) -> None:
+        self._owner = [memory]  # in a list, so that the module does not count as a part of itself
+        self._packed: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self._version: tuple[int, ...] = ()
+        self._buffers: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def __call__(
+        self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
+    ) -> tuple[Prediction, Recurrent]:
+        memory = self._owner[0]
+        config, batch = memory.config, len(latents)
+        dtype = compute_dtype(memory.device) if batch >= LOW_PRECISION_FROM else torch.float32
+        weight, bias, head, head_bias = self._weights(dtype)
+        inputs, products, gates, outputs = self._workspace(batch, dtype)
+        hidden, cell = recurrent
+        inputs[:, : config.latent] = latents
+        inputs[:, config.latent : config.latent + config.action] = action
+        if config.restart:
+            inputs[:, config.latent + config.action] = restart
+        inputs[:, memory.inputs :] = hidden
+        torch.addmm(bias, inputs, weight, out=products)
+        if dtype != torch.float32:
+            gates.copy_(products)
+        enter, forget, leave, candidate = gates.sigmoid_().split(config.hidden, dim=1)
+        cell = cell * forget
+        cell.addcmul_(enter, candidate, value=2).sub_(enter)  # + enter * tanh of the candidate
+        hidden = (cell * 2).sigmoid_().mul_(2).sub_(1).mul_(leave)
+        torch.addmm(head_bias, hidden.to(dtype), head, out=outputs)
+        return memory.split(outputs), (hidden, cell)
+
+    def _workspace(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Buffers for inputs, products, gates and outputs of a batch; one batch size is kept at a time."""
+        if (batch, dtype) not in self._buffers:
+            memory = self._owner[0]
+            hidden = memory.config.hidden
+            widths = memory.inputs + hidden, 4 * hidden, memory.head.out_features
+            inputs, products, outputs = (torch.empty(batch, n, dtype=dtype, device=memory.device) for n in widths)
+            self._buffers = {(batch, dtype): (inputs, products, products.float(), outputs)}
+        return self._buffers[batch, dtype]
+
+    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The gates' weights as (I + H, 4H) in the order i, f, o, g, their bias, and the head's; packed again
+        when the weights have changed.
+
+        Those of g are doubled: tanh(x) = 2 sigmoid(2x) - 1, and PyTorch's sigmoid is several times
+        faster than its tanh.
+        """
+        memory = self._owner[0]
+        parameters = (*memory.lstm.all_weights[0], memory.head.weight, memory.head.bias)
+        version = tuple(number for value in parameters for number in (value.data_ptr(), value._version))
+        if version != self._version:
+            self._packed, self._version = {}, version
+        if dtype not in self._packed:
+            weight_ih, weight_hh, bias_ih, bias_hh = memory.lstm.all_weights[0]
+            weight, bias = torch.cat([weight_ih, weight_hh], dim=1), bias_ih + bias_hh
+            enter, forget, candidate, leave = range(4)  # PyTorch's order is i, f, g, o
+            order = [enter, forget, leave, candidate]
+            weight = weight.unflatten(0, (4, -1))[order].flatten(0, 1)
+            bias = bias.unflatten(0, (4, -1))[order].flatten()
+            for part in (weight, bias):
+                part[3 * memory.config.hidden :] *= 2
+            parts = weight.t(), bias, memory.head.weight.t(), memory.head.bias
+            self._packed[dtype] = tuple(part.detach().to(dtype).contiguous() for part in parts)  # type: ignore[assignment]
+        return self._packed[dtype]
 
 
 class _MixtureNLL(torch.autograd.Function):
@@ -127,7 +247,7 @@ def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
 
 
 def memory_loss(
-    config: MDNRNNConfig, prediction: Prediction, latents: Tensor, terminated: Tensor, has_next: Tensor,
+    memory: MDNRNN, prediction: Prediction, latents: Tensor, terminated: Tensor, has_next: Tensor,
     valid: Tensor, rewards: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Mean NLL a dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
@@ -135,9 +255,9 @@ def memory_loss(
     All of (T, B) but latents (T, B, Z). `has_next` marks steps whose next latent exists, `valid`
     those that belong to an episode at all.
     """
-    nll = mixture_nll(prediction, latents).sum(-1) / latents.shape[-1]  # (T, B)
+    nll = memory.nll(prediction, latents).sum(-1) / latents.shape[-1]  # (T, B)
     nll = (nll * has_next).sum() / has_next.sum().clamp_min(1)
-    weight = torch.tensor(config.termination_weight, device=terminated.device)
+    weight = torch.tensor(memory.config.termination_weight, device=terminated.device)
     bce = F.binary_cross_entropy_with_logits(prediction.termination, terminated, pos_weight=weight, reduction="none")
     bce = (bce * valid).sum() / valid.sum().clamp_min(1)
     loss = nll + bce

@@ -17,6 +17,7 @@ class ConvVAEConfig:
 
     latent: int = 64
     channels: tuple[int, int, int, int] = (32, 64, 128, 256)
+    kind: str = "conv-vae"
 
 
 class ConvVAE(nn.Module):
