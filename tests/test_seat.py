@@ -116,7 +116,7 @@ def test_the_game_s_end_ends_the_episode_and_the_dream_s_does_not(beside: Player
     beside.tick()
     assert beside.message()[0] == "the game has ended"
     tick(beside, 3)
-    assert not beside.dream.ending and same(beside.dream.state.latents[None], beside.dream.after[None])
+    assert not beside.dream.ending and torch.equal(beside.dream.state.latents, beside.dream.after)
 
 
 def test_the_same_seed_is_the_same_game_and_dream(tiny_world: Path) -> None:
