@@ -196,9 +196,11 @@ DREAMS: list[tuple[Callable[[Path], Any], Callable[[Any], Any], type[Exception],
 
 def everything(env: Any) -> list[Any]:
     """All that a later step depends on."""
-    lane = getattr(env, "_vector", env)
-    generators = [lane._engine.generator.get_state().tolist(), str(lane.np_random.bit_generator.state)] if lane._has_reset else []
-    return [[value.tolist() for value in lane.state.tensors()], lane.temperature, lane._done.tolist(), lane._has_reset, *generators]
+    vector = getattr(env, "_vector", env)
+    kept = [[value.tolist() for value in vector.state.tensors()], vector.temperature, vector._done.tolist()]
+    if not vector._has_reset:
+        return kept
+    return [*kept, vector._engine.generator.get_state().tolist(), str(vector.np_random.bit_generator.state)]
 
 
 IDS = [f"{make.__name__}-{said.split()[-1]}-{row}" for row, (make, _, _, said) in enumerate(DREAMS)]

@@ -61,7 +61,7 @@ class MDNRNN(nn.Module):
         outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
         self.head = nn.Linear(config.hidden, outputs)
         self.termination_output = outputs - 1 - int(config.reward)  # which output is the logit of the termination
-        self._step = _PackedStep(self)
+        self._step = _PackedStep()
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +121,7 @@ class MDNRNN(nn.Module):
         Returns the prediction and the new recurrent state. The prediction is a view of a buffer that
         the next call overwrites.
         """
-        return self._step(latents, action, restart, recurrent)
+        return self._step(self, latents, action, restart, recurrent)
 
     def sample(self, prediction: Prediction, temperature: Tensor, noise: Noise) -> Tensor:
         """Next latents (B, Z), drawn at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
@@ -133,27 +133,25 @@ class MDNRNN(nn.Module):
 
 
 class _PackedStep:
-    """One step of an `MDNRNN` on packed weights, in buffers that are kept between steps.
+    """One step of one `MDNRNN` on packed weights, in buffers that are kept between steps.
 
     It gives what `MDNRNN.forward` gives for one step, to rounding, several times faster: one product for
     all gates, no autograd, and no fresh memory, whose page faults cost more than the arithmetic.
     """
 
-    def __init__(self, memory: MDNRNN) -> None:
-        self._owner = [memory]  # in a list, so that the module does not count as a part of itself
+    def __init__(self) -> None:
         self._packed: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
         self._version: tuple[int, ...] = ()
         self._buffers: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def __call__(
-        self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
+        self, memory: MDNRNN, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
     ) -> tuple[Prediction, Recurrent]:
-        memory = self._owner[0]
         config, batch = memory.config, len(latents)
         dtype = compute_dtype(memory.device) if batch >= LOW_PRECISION_FROM else torch.float32
-        weight, bias, head, head_bias = self._weights(dtype)
-        inputs, products, gates, outputs = self._workspace(batch, dtype)
+        weight, bias, head, head_bias = self._weights(memory, dtype)
+        inputs, products, gates, outputs = self._workspace(memory, batch, dtype)
         hidden, cell = recurrent
         inputs[:, : config.latent] = latents
         inputs[:, config.latent : config.latent + config.action] = action
@@ -170,24 +168,22 @@ class _PackedStep:
         torch.addmm(head_bias, hidden.to(dtype), head, out=outputs)
         return memory.split(outputs), (hidden, cell)
 
-    def _workspace(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _workspace(self, memory: MDNRNN, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Buffers for inputs, products, gates and outputs of a batch; one batch size is kept at a time."""
         if (batch, dtype) not in self._buffers:
-            memory = self._owner[0]
             hidden = memory.config.hidden
             widths = memory.inputs + hidden, 4 * hidden, memory.head.out_features
             inputs, products, outputs = (torch.empty(batch, n, dtype=dtype, device=memory.device) for n in widths)
             self._buffers = {(batch, dtype): (inputs, products, products.float(), outputs)}
         return self._buffers[batch, dtype]
 
-    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(self, memory: MDNRNN, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The gates' weights as (I + H, 4H) in the order i, f, o, g, their bias, and the head's; packed again
         when the weights have changed.
 
         Those of g are doubled: tanh(x) = 2 sigmoid(2x) - 1, and PyTorch's sigmoid is several times
         faster than its tanh.
         """
-        memory = self._owner[0]
         parameters = (*memory.lstm.all_weights[0], memory.head.weight, memory.head.bias)
         version = tuple(number for value in parameters for number in (value.data_ptr(), value._version))
         if version != self._version:
