@@ -82,8 +82,8 @@ def run_evolve(run: Path) -> None:
 def run_ppo(run: Path) -> None:
     """Four updates in dreams, judged at every second one."""
     ppo.main(ppo.PpoOptions(
-        run=run, total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,), validate_every=2,
-        validate_episodes=0,
+        run=run, total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,),
+        validate_every=2, validate_episodes=0,
     ))  # fmt: skip
 
 

@@ -270,7 +270,9 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch_size=16))
     assert seen["error"] > 0
-    learnt = memory.main(memory.MemoryOptions(run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96))
+    learnt = memory.main(
+        memory.MemoryOptions(run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96)
+    )
     assert np.isfinite(learnt["nll"])
     bred = evolve.main(evolve.EvolveOptions(
         run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,
