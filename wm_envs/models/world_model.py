@@ -35,7 +35,7 @@ class WorldConfig:
         "sampled"  # the end is "sampled" with its calibrated probability, or by the paper's "threshold": logit > 0
     )
     temperature: float = 1.0  # what gym.make uses unless told otherwise
-    burn_in: int = 0  # ticks of a real episode before dreams begin; see Task.opening
+    burn_in: int = 0  # ticks of a real episode before dreams begin; see Task.burn_in
 
 
 class WorldModel:
@@ -93,7 +93,7 @@ class WorldModel:
     def step(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[State, Outcome]:
         """One step of B dreams.
 
-        `action` (B, A) is what the game executes (see `Task.executed`), `temperature` (B, 1) or
+        `action` (B, A) is what the game executes (see `Task.game_action`), `temperature` (B, 1) or
         (1, 1) > 0. Returns the next State and the Outcome; `state` is left as it was.
         """
         prediction, hidden, cell = self.predict(state, action)
@@ -106,7 +106,7 @@ class WorldModel:
         # Reward 1 a tick survived; an end comes, on average, in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward.float() * self.task.reward_unit
+            reward = prediction.reward.float() * self.task.reward_scale
         return State(latents, hidden, cell, state.ticks + skip), Outcome(reward, terminated, probability)
 
     @torch.no_grad()
