@@ -270,7 +270,7 @@ class Player:
         lower = [self.driver]
         if self.view != "game":
             lower = [f"temp {self.temperature:.2f}", f"end {self.dream.termination_probability:.1%}", *lower]
-        if self.task.reward_unit:
+        if not self.task.survival:
             lower.append(f"reward {self.lead.reward:+.1f}")
         if self.game is not None and self.view != "dream":
             lower.append(f"surprise {self.game.surprise:.2f}")

@@ -1,4 +1,4 @@
-"""CarRacing with other painters: the same game, the same bytes ("exact") or about the same picture ("fast")."""
+"""CarRacing with other renderers: the same game, the same bytes ("exact") or about the same picture ("fast")."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from conftest import held, load_benchmark
 
 from wm_envs.games.car_racing.dependencies import CarRacing
-from wm_envs.games.car_racing.fast_car_racing import RENDERERS, FastCarRacing
+from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
 from wm_envs.games.car_racing.scene import crop
+from wm_envs.games.car_racing.task import FAST_RENDERERS
 
 bench = load_benchmark()
 
@@ -89,7 +90,7 @@ def test_bars_that_outgrow_their_panel() -> None:
     assert tuple(exact._render("state_pixels")[80, 17]) != tuple(exact._render("state_pixels")[80, 80])
 
 
-def test_the_end_of_another_window_leaves_the_painter_its_font() -> None:
+def test_the_end_of_another_window_leaves_the_renderer_its_font() -> None:
     """Closing a window ends pygame, which takes all fonts away."""
     window, stock, exact = CarRacing("human"), CarRacing(), FastCarRacing("exact")
     for number, (x, y) in enumerate(side_by_side(stock, exact, 11, held(11, 6))):
@@ -163,7 +164,7 @@ def test_the_picture_off_the_road_and_in_other_colours() -> None:
     assert np.mean([np.abs(x.astype(int) - y).mean() for x, y in frames]) < 0.7
 
 
-@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("renderer", FAST_RENDERERS)
 def test_the_same_seed_twice(renderer: str) -> None:
     env = FastCarRacing(renderer)
 

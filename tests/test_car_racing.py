@@ -42,7 +42,7 @@ def test_spaces() -> None:
     assert exact.action_space == fast.action_space == stock.action_space
 
 
-def test_a_copy_has_the_same_painter() -> None:
+def test_a_copy_has_the_same_renderer() -> None:
     copy = pickle.loads(pickle.dumps(FastCarRacing("fast", lap_complete_percent=0.5)))
     assert copy.observation_space.shape == FRAME_SHAPE and copy.lap_complete_percent == 0.5
     assert copy.reset(seed=0)[0].shape == FRAME_SHAPE
@@ -101,7 +101,7 @@ def test_a_step_without_an_action_is_refused() -> None:
 
 @pytest.mark.parametrize("renderer", ["", "stock", "Exact", None, 1, ["fast"]])
 def test_unknown_drawings(renderer: Any) -> None:
-    with pytest.raises(InvalidOption, match=r"drawing: got .*expected one of \['exact', 'fast'\]"):
+    with pytest.raises(InvalidOption, match=r"renderer: got .*expected one of \['exact', 'fast'\]"):
         FastCarRacing(renderer)
     if renderer != "stock":
         with pytest.raises(InvalidOption, match="renderer"):

@@ -1,4 +1,4 @@
-"""The game behind the task: the same in every drawing, laps, costs, leaving the field, its settings and its end."""
+"""The game behind the task: the same in every renderer, laps, costs, leaving the field, its settings and its end."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from conftest import fresh_process, held, load_benchmark
 from wm_envs.envs.spaces import action_space, game_actions, game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import FRAME_SHAPE
-from wm_envs.games.car_racing.fast_car_racing import RENDERERS, FastCarRacing
-from wm_envs.games.car_racing.game import GAME_RENDERERS, CarRacingGame
+from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
+from wm_envs.games.car_racing.game import CarRacingGame
 from wm_envs.games.car_racing.scene import crop  # before Gymnasium's own: it loads Box2D without its warnings
-from wm_envs.games.car_racing.task import CAR_RACING
+from wm_envs.games.car_racing.task import CAR_RACING, FAST_RENDERERS, RENDERERS
 from wm_envs.games.registry import TASKS
 
 bench = load_benchmark()
 
 
-@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("renderer", FAST_RENDERERS)
 def test_ticks_nobody_looks_at_make_no_difference(renderer: str) -> None:
     leaping, walking = CarRacingGame(renderer), CarRacingGame(renderer)
     np.testing.assert_array_equal(leaping.reset(9), walking.reset(9))
@@ -35,7 +35,7 @@ def test_ticks_nobody_looks_at_make_no_difference(renderer: str) -> None:
 
 
 def test_all_drawings_play_the_same_game() -> None:
-    games = [CarRacingGame(renderer) for renderer in GAME_RENDERERS]
+    games = [CarRacingGame(renderer) for renderer in RENDERERS]
     reference = gym.make("CarRacing-v3")
     frames = [game.reset(10) for game in games]
     np.testing.assert_array_equal(frames[0], crop(reference.reset(seed=10)[0]))
@@ -111,7 +111,7 @@ def test_the_task() -> None:
     for choice in range(len(choices)):
         assert game.advance(game_actions(CAR_RACING, "discrete", [choice], 1)[0], 1).ticks == 1
     assert game.reset(0).shape == FRAME_SHAPE
-    assert isinstance(CAR_RACING.open("stock"), CarRacingGame)  # type: ignore[call-arg]
+    assert isinstance(CAR_RACING.open(renderer="stock"), CarRacingGame)
 
 
 @pytest.mark.parametrize(("renderer", "settings", "named"), [

@@ -126,8 +126,8 @@ def test_lanes_are_episodes_of_their_seeds(tiny_world: Path) -> None:
     observations = [vector.reset(seed=21)[0]]
     observations += [vector.step(np.ones((2, 1), np.float32))[0] for _ in range(5)]
     for lane in range(2):
-        single = [single.reset(seed=21 + lane)[0]] + [single.step(np.ones(1, np.float32))[0] for _ in range(5)]
-        np.testing.assert_allclose([o[lane] for o in observations], single, atol=1e-3)
+        alone = [single.reset(seed=21 + lane)[0]] + [single.step(np.ones(1, np.float32))[0] for _ in range(5)]
+        np.testing.assert_allclose([o[lane] for o in observations], alone, atol=1e-3)
     vector.close()
     single.close()
 

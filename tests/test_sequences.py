@@ -53,7 +53,7 @@ def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
 @pytest.mark.parametrize("skip", [1, 3, 4])
 def test_join_works_out_every_step(skip: int) -> None:
     parts, encoded = store()
-    joined, actions = join(parts, encoded, skip, unit=2.0), np.concatenate([part.actions for part in parts])
+    joined, actions = join(parts, encoded, skip, reward_scale=2.0), np.concatenate([part.actions for part in parts])
     rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
     assert join(parts, encoded, skip).rewards is None and joined.rewards is not None
     assert len(joined.means) == 192 and joined.frame_skip == skip
@@ -70,7 +70,7 @@ def test_join_works_out_every_step(skip: int) -> None:
 @pytest.mark.parametrize(("skip", "batch_size", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
 def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, batch_size: int, steps: int) -> None:
     parts, encoded = store()
-    streams = Streams(join(parts, encoded, skip, unit=2.0), batch_size, steps, seed=2)
+    streams = Streams(join(parts, encoded, skip, reward_scale=2.0), batch_size, steps, seed=2)
     assert streams.batches_per_epoch == 192 // (batch_size * steps)
     bounds = {
         tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
@@ -124,7 +124,7 @@ def test_windows_hold_what_belongs_together(skip: int) -> None:
 
 
 def test_windows_are_a_function_of_seed_and_number() -> None:
-    joined = join(*store(), 4, unit=1.0)
+    joined = join(*store(), 4, reward_scale=1.0)
     joined.logvars[:] = 0
     streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
     late = others.batch(9, generator(0, 9))  # asked for first, as by a resumed run
@@ -139,7 +139,7 @@ def test_windows_are_a_function_of_seed_and_number() -> None:
 
 
 def test_latents_are_drawn_from_the_posterior() -> None:
-    joined = join(*store(), 4, unit=1.0)
+    joined = join(*store(), 4, reward_scale=1.0)
     joined.means[:], joined.logvars[:] = 3.0, float(np.log(0.25))
     streams = Streams(joined, 4, 8, seed=1)
     drawn = torch.cat([streams.batch(i, generator(0, i)).latents.flatten() for i in range(200)])
@@ -203,7 +203,7 @@ def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
 
 
 def test_join_keeps_types(tmp_path: Path) -> None:
-    joined = join(*store(), 4, unit=1.0)
+    joined = join(*store(), 4, reward_scale=1.0)
     assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32
 
 

@@ -1,33 +1,26 @@
-"""World models as Gymnasium environments. Importing this registers the ids; it imports no torch."""
+"""World models as Gymnasium environments. Importing this registers the ids; it imports no torch and no game."""
 
 from gymnasium.envs.registration import register, registry
 
+from wm_envs.games.base import Task
+from wm_envs.games.registry import TASKS
+
 __version__ = "0.1.0"
 
-_DREAMS = {"WMDream-v0": "takecover", "WMDreamCarRacing-v0": "carracing"}  # id -> shipped world
-_REAL = {"WMTakeCover-v0": "takecover", "WMCarRacing-v0": "carracing"}
 
-for _id, _world in _DREAMS.items():
-    if _id not in registry:
-        register(
-            id=_id,
-            entry_point="wm_envs.envs.dream:DreamEnv",
-            vector_entry_point="wm_envs.envs.dream:DreamVectorEnv",
-            kwargs={"world": _world},
-        )
-for _id, _world in _REAL.items():
-    if _id not in registry:
-        register(
-            id=_id,
-            entry_point="wm_envs.envs.real:RealEnv",
-            vector_entry_point="wm_envs.envs.real:RealVectorEnv",
-            kwargs={"world": _world},
-        )
-if "FastCarRacing-v0" not in registry:
-    register(
-        id="FastCarRacing-v0",
-        entry_point="wm_envs.games.car_racing.fast_car_racing:FastCarRacing",
-        max_episode_steps=1000,
-        reward_threshold=900,
-        kwargs={"renderer": "exact"},
-    )
+def register_envs(task: Task) -> None:
+    """Register the dream of a task, its real game and its further environments; ids that exist stay as they are."""
+    envs = dict(task.own_envs)
+    for name, env_id in (("dream:Dream", task.dream_id), ("real:Real", task.real_id)):
+        envs[env_id] = {
+            "entry_point": f"wm_envs.envs.{name}Env",
+            "vector_entry_point": f"wm_envs.envs.{name}VectorEnv",
+            "kwargs": {"world": task.name},
+        }
+    for env_id, keywords in envs.items():
+        if env_id not in registry:
+            register(id=env_id, **keywords)
+
+
+for _task in TASKS.values():
+    register_envs(_task)

@@ -197,7 +197,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
             said = [attributes.get(name) for name in ("format", "version", "task")]
             raise ValueError(f"format, version and task are {said}")
-        names = ("frames", "actions", "lengths", "terminated", *(["rewards"] if known.reward_unit else []))
+        names = ("frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"]))
         arrays: dict[str, Any] = {name: group[name] for name in names}
         _check_layout(arrays, known.action_size)
         if not all(_whole_on_disk(array) for array in arrays.values()):

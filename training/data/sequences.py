@@ -30,7 +30,7 @@ class Latents:
     lengths: NDArray[np.int64]  # (E,)
     frame_skip: int
     noise: float = 1.0  # scales V's posterior standard deviation whenever a latent is drawn
-    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t, in the task's unit
+    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t / the task's reward_scale
 
     def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
         """Latents (n, Z) float32 at `ticks`, drawn afresh from V's posterior."""
@@ -39,11 +39,12 @@ class Latents:
 
 
 def join(
-    parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0, unit: float = 0.0
-) -> Latents:
+    parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0,
+    reward_scale: float | None = None,
+) -> Latents:  # fmt: skip
     """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out.
 
-    Rewards are wanted in `unit`, or not at all (0).
+    Rewards are divided by `reward_scale`; with None there are none.
     """
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
     terminated = np.concatenate([part.terminated for part in parts])
@@ -54,9 +55,9 @@ def join(
     after = np.minimum(tick + frame_skip, stop)
     actions = _sums(np.concatenate([part.actions for part in parts]), tick, after) / (after - tick)[:, None]
     rewards = None
-    if unit:
+    if reward_scale is not None:
         of_ticks = np.concatenate([part.rewards for part in parts])[:, None]  # type: ignore[arg-type]
-        rewards = (_sums(of_ticks, tick, after)[:, 0] / unit).astype(np.float32)
+        rewards = (_sums(of_ticks, tick, after)[:, 0] / reward_scale).astype(np.float32)
     return Latents(
         means=torch.cat([means for means, _ in encoded]),
         logvars=torch.cat([logvars for _, logvars in encoded]),

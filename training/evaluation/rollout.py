@@ -156,7 +156,7 @@ def play_real(job: RealJob) -> list[Played]:
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
     """Summed rewards as returns: where they are ticks survived, the last step may go beyond the limit."""
-    return totals if task.reward_unit else np.minimum(totals, task.tick_limit)
+    return np.minimum(totals, task.tick_limit) if task.survival else totals
 
 
 def real_episodes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,24 @@ def summary(returns: NDArray[Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def distance(task: Task, means: NDArray[Any]) -> dict[str, float]:
-    """How far dreams are from the game, over means (P, 2), real and dream: lifetimes by their log ratio; returns,
-    which may be negative, by their difference over the spread of the real ones."""
+class Distance(NamedTuple):
+    """How far the returns in dreams are from those in the game."""
+
+    measure: str  # "log_ratio" or "relative_error"
+    value: float
+    limit: float  # dreams at or above this are too different from the game to learn in
+
+
+def distance(task: Task, means: NDArray[Any]) -> Distance:
+    """The distance over the means (P, 2) of P policies, real and dream.
+
+    Lifetimes are compared by the mean absolute log ratio. Other returns may be negative: they are compared by the mean
+    absolute difference, divided by the range of the real ones.
+    """
     real, dream = means.T
-    if task.reward_unit:
-        return {"relative_error": float(np.abs(dream - real).mean() / max(np.ptp(real), 1e-9))}
-    return {"log_ratio": float(np.abs(np.log(dream / real)).mean())}
+    if task.survival:
+        return Distance("log_ratio", float(np.abs(np.log(dream / real)).mean()), 0.5)
+    return Distance("relative_error", float(np.abs(dream - real).mean() / max(np.ptp(real), 1e-9)), 0.2)
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:

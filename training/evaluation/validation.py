@@ -25,7 +25,7 @@ def score(
     played = real_episodes(folder, [policy], seeds, workers, how)[policy.name]
     scores = [episode.score for episode in played]
     found = summary(np.array(scores))
-    if get_task(read_config(folder)["world"]["task"]).reward_unit:
+    if not get_task(read_config(folder)["world"]["task"]).survival:
         found["finished"] = sum(episode.finished for episode in played) / len(played)
     return found, scores
 

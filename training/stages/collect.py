@@ -79,7 +79,7 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) 
 
 
 def _rewards(task: Task, rewards: list[float]) -> Array | None:
-    return np.array(rewards, np.float32) if task.reward_unit else None
+    return None if task.survival else np.array(rewards, np.float32)
 
 
 def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> list[Episode]:

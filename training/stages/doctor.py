@@ -21,20 +21,17 @@ import torch
 from training.infra.options import count, stage_option
 from training.infra.pool import Workers, available_cores
 from wm_envs.errors import Unsound, WorldModelError
+from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle import load_controller, load_world, read_config, resolve, shipped_worlds
 from wm_envs.models.world_model import WorldModel
 
-EXTRAS = {  # extra -> the modules it brings, and what they are for
-    "doom": (("vizdoom", "cv2"), "the real Take Cover"),
-    "carracing": (("Box2D", "cv2"), "the real CarRacing"),
+EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fields of their tasks
     "play": (("pygame", "PIL"), "play.py"),
     "train": (("zarr", "cma", "stable_baselines3", "matplotlib"), "all training stages"),
     "ray": (("ray",), "several machines"),
 }
-GAMES = {"takecover": "doom", "carracing": "carracing"}
 LEAST_ACTIVE = 6  # dimensions; fewer, and V hardly tells one frame from another
-UNREALISTIC = {"log_ratio": 0.5, "relative_error": 0.2}  # what `distance` gives, beyond which dreams teach other things
 EXPLOITED = 1.6  # times better in dreams than in the game
 
 
@@ -91,7 +88,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         yield Finding(f"{name}: bundle", f"loads, its hashes hold, {len(controllers)} controllers")
         yield vision(name, world)
         yield from exploitation(name, read_config(folder)["controllers"])
-        if options.episodes and _there(GAMES[world.task.name]) and _there("train"):
+        if options.episodes and _there(world.task.requires) and _there(EXTRAS["train"][0]):
             yield realism(name, folder, world, options)
 
 
@@ -99,16 +96,17 @@ def installation() -> Iterator[Finding]:
     """Versions, extras and what computes."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "numpy")]
     yield Finding("installed", f"Python {platform.python_version()}, {', '.join(versions)}")
-    for extra, (_, purpose) in EXTRAS.items():
-        there = "there" if _there(extra) else f"not installed (pip install 'wm-envs[{extra}]')"
+    games = [(task.extra, (task.requires, f"the real {task.title}")) for task in TASKS.values() if task.extra]
+    for extra, (modules, purpose) in [*games, *EXTRAS.items()]:
+        there = "there" if _there(modules) else f"not installed (pip install 'wm-envs[{extra}]')"
         yield Finding(f"extra {extra}, for {purpose}", there)
     device = best_device()
     kind = str(compute_dtype(device)).removeprefix("torch.")
     yield Finding("computes on", f"{device.type}, {kind}, {torch.get_num_threads()} threads, {available_cores()} cores")
 
 
-def _there(extra: str) -> bool:
-    return all(importlib.util.find_spec(name) for name in EXTRAS[extra][0])
+def _there(modules: tuple[str, ...]) -> bool:
+    return all(importlib.util.find_spec(name) for name in modules)
 
 
 def vision(name: str, world: WorldModel) -> Finding:
@@ -151,8 +149,8 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
         act, observation = actor(policy, world.task, list(range(128)), world.config.frame_skip)
         dreams = dream_episodes(world, act, observation, 1, 128, world.config.temperature, UNSEEN_DREAMS)
         means.append([real[policy.name].mean(), dreams.returns.mean()])
-    ((kind, value),) = distance(world.task, np.array(means)).items()
+    measure, value, limit = distance(world.task, np.array(means))
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
-    found = f"{kind.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
+    found = f"{measure.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
     fix = "M needs more, or other, rollouts; another temperature may do: see fidelity"
-    return Finding(f"{name}: dreams", found, "" if value < UNREALISTIC[kind] else fix)
+    return Finding(f"{name}: dreams", found, "" if value < limit else fix)

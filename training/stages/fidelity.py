@@ -77,9 +77,10 @@ def main(options: FidelityOptions) -> dict[str, Any]:
             f"{row['policy']:>22}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"  # type: ignore[index]
             f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"  # type: ignore[index]
         )
+    found = distance(world.task, means)
     return {
         "spearman": spearman(means[:, 0], means[:, 1]),
-        **distance(world.task, means),
+        found.measure: found.value,
         "temperature": options.temperature,
         "policies": rows,
     }

@@ -44,7 +44,7 @@ class MemoryOptions:
     rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
     frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
     posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
-    hidden: int = stage_option(0, "H (0: the paper's, 512 for Doom and 256 for CarRacing)", True)
+    hidden: int = stage_option(0, "H (0: the paper's for this game)", True)
     mixtures: int = stage_option(5, "K", True)
     joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
     steps: int = stage_option(30_000_000, "steps to train on", True)
@@ -98,7 +98,7 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
             [by_index[part.index] for part in parts],
             options.frame_skip,
             options.posterior_noise,
-            task.reward_unit,
+            None if task.survival else task.reward_scale,
         )
         for parts in store.split()
     )
@@ -106,7 +106,7 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
     torch.manual_seed(options.seed)
     config = MDNRNNConfig(
         vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint,
-        reward=task.reward_unit > 0,
+        reward=not task.survival,
     )  # fmt: skip
     memory = MDNRNN(config).to(best_device())
     metrics = train(memory, training, held_out, options)

@@ -25,11 +25,12 @@ from training.evaluation.policies import load_policy
 from training.infra.options import read_record, stage_option
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
+from wm_envs.games.registry import TASKS
 from wm_envs.models.bundle import load_world, read_config
 
 TABLES = {"transfer": "Transfer", "ablations": "What C needs", "learners": "Learners"}  # folder of each, and its title
 RECORDS = ("vision.json", "memory.json", *(f"{of}/options.json" for of in ("ppo/*", "evolve/*", *TABLES)))
-PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "vizdoom", "stable-baselines3", "cma")
+PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "stable-baselines3", "cma")
 STYLE = """
 :root { color-scheme: light dark; --soft: #8883; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
@@ -180,7 +181,10 @@ def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
             name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
             rows = [[key, _words(value)] for key, value in read_record(path).items()]
             yield f"<details><summary>{html.escape(name)}</summary>{_table(['option', 'value'], rows)}</details>"
-    versions = [["Python", platform.python_version()], *([name, _version(name)] for name in PACKAGES)]
+    versions = [
+        ["Python", platform.python_version()],
+        *([name, _version(name)] for name in [*PACKAGES, *_game_packages()]),
+    ]
     table = _table(["package", "version"], versions)
     yield f"<details><summary>Versions that wrote this report</summary>{table}</details>"
 
@@ -222,6 +226,13 @@ def _words(value: object) -> str:
 
 def _quoted(value: object) -> str:
     return " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
+
+
+def _game_packages() -> list[str]:
+    """Packages of all games, by the name of their distribution where they are installed."""
+    owners = importlib.metadata.packages_distributions()
+    modules = {module for task in TASKS.values() for module in task.requires}
+    return sorted({name for module in modules for name in owners.get(module, [module])})
 
 
 def _version(name: str) -> str:

@@ -38,7 +38,7 @@ class VisionOptions:
     task: str = stage_option("takecover", "which game")
     store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
     rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
-    latent: int = stage_option(0, "Z, latent dimensions (0: the paper's, 64 for Doom and 32 for CarRacing)", True)
+    latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", True)
     batches: int = stage_option(10_000, "training batches", True)
     batch_size: int = stage_option(128, "frames in a batch", True)
     learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)

@@ -1,1 +1,1 @@
-"""The real games."""
+"""The real games, one folder each."""

@@ -1,7 +1,8 @@
-"""Task: one real game as data.
+"""Task: one real game as data. Game: what the class behind it offers.
 
-A task says how to open the game, what its actions are, what M sees of an action and which limits
-hold. TakeCover is one value of it; another game is another value (see CONTRIBUTING.md).
+A task says how to open the game, what its actions are, what M sees of an action, how it is rewarded, which limits
+hold, and under which ids Gymnasium finds it. All other code reads these fields and knows no game by name (see
+CONTRIBUTING.md).
 
 Legend of axes used everywhere in this package:
 B batch (lanes), T time (steps), Z latent, H hidden, K mixtures, A action.
@@ -9,12 +10,15 @@ B batch (lanes), T time (steps), Z latent, H hidden, K mixtures, A action.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wm_envs.errors import MissingPackage
 
 FRAME_SHAPE = (64, 64, 3)
 
@@ -24,25 +28,25 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Tick:
-    """What a game gives back for one call of `Game.advance`."""
+    """What a game returns for one call of `Game.advance`."""
 
     frame: Frame | None  # (64, 64, 3) uint8; None once the game has terminated
     reward: float  # summed over the ticks played
     terminated: bool
-    ticks: int  # ticks actually played, fewer than asked when the game terminated on the way
+    ticks: int  # ticks played; fewer than requested when the game terminates before the last one
 
 
 class Game(Protocol):
     """The bare game behind a task: no observation space, no time limit, only pixels and ticks."""
 
-    finished: bool  # whether this episode has reached the game's goal: a lap; Take Cover has none
+    finished: bool  # True when this episode has reached the game's goal (a lap); Take Cover has no goal
 
     def reset(self, seed: int) -> Frame:
-        """Start the episode that `seed` (0 <= seed < 2**32) names and return its first frame."""
+        """Start the episode of `seed` (0 <= seed < 2**32) and return its first frame."""
         ...
 
     def advance(self, action: Array, ticks: int) -> Tick:
-        """Hold `action` for `ticks` ticks, drawing only the last frame."""
+        """Hold `action` (A,), a value of `Task.game_action`, for `ticks` ticks; draw only the last frame."""
         ...
 
     def close(self) -> None:
@@ -50,31 +54,44 @@ class Game(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One real game as data."""
 
-    name: str
+    # --- names and packages ---
+    name: str  # as in `--task`; also the name of the shipped world
     title: str
-    open: Callable[..., Game]  # with no argument the game that is learnt from; see `renderers` and `settings`
+    game: str  # "module:Class" of the `Game`, imported when it is first opened
+    dream_id: str  # id of its dream in Gymnasium's registry
+    real_id: str  # id of the real game as latent features
+    own_envs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # further ids -> keywords of `gym.register`
+    extra: str = ""  # the pip extra that installs the game; "" if it needs no further package
+    requires: tuple[str, ...] = ()  # modules of that extra; the game is not installed if one is missing
+
+    # --- how the game is opened ---
+    renderers: tuple[str, ...] = ()  # values of its keyword `renderer`; scores use the first, the last is the fastest
+    settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # further keywords: numbers, their ranges
+
+    # --- actions ---
     action_low: tuple[float, ...]  # (A,)
     action_high: tuple[float, ...]  # (A,)
-    discrete_actions: tuple[tuple[float, ...], ...]  # what actions="discrete" can choose from
-    game_action: Callable[[Array], Array]  # (..., A) agent's action -> what the game does, which M sees
-    tick_limit: int  # an episode is truncated after so many ticks
+    discrete_actions: tuple[tuple[float, ...], ...]  # the choices of actions="discrete"
+    fine_actions: tuple[tuple[float, ...], ...] = ()  # the choices of actions="fine", if the task has it
+    game_action: Callable[[Array], Array]  # (..., A) the agent's action -> (..., A) the game's, which M sees
+    hold_scales: tuple[tuple[int, int], ...]  # random play holds an action for low..high ticks
+    idle_actions: tuple[int, ...]  # indices in `discrete_actions` that half of random play avoids
+    keyboard_action: Callable[[int, int], tuple[float, ...]]  # keys right (-1, 0, 1), up (-1, 0, 1) -> (A,)
+
+    # --- rewards and limits ---
+    survival: bool  # True: the reward is 1 a tick survived, and M predicts no reward
+    reward_scale: float = 1.0  # otherwise: M predicts rewards divided by this
+    tick_limit: int  # an episode is truncated after this many ticks
     ticks_per_second: int
-    hold_scales: tuple[tuple[int, int], ...]  # random play holds an action lo..hi ticks long
-    idle_actions: tuple[int, ...]  # indices in discrete_actions that half of random play avoids
-    keyboard_action: Callable[
-        [int, int], tuple[float, ...]
-    ]  # what a human does: right (-1, 0, 1), up (-1, 0, 1) -> (A,)
-    latent: int = 64  # Z in the paper
-    hidden: int = 512  # H in the paper
-    reward_unit: float = 0.0  # M foretells rewards in this unit; 0: they are 1 a tick survived, and nothing is foretold
-    burn_in: int = 0  # ticks that dreams leave out, since nobody can foretell what comes into view meanwhile
-    renderers: tuple[str, ...] = ()  # what `open` takes as drawing: first how scores are measured, last the fastest
-    fine_actions: tuple[tuple[float, ...], ...] = ()  # what actions="fine" can choose from, where that differs
-    settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # numbers `open` takes, and their ranges
+    burn_in: int = 0  # ticks skipped at the start of an episode, while its frames cannot be predicted
+
+    # --- sizes of the paper ---
+    latent: int = 64  # Z
+    hidden: int = 512  # H
 
     @property
     def action_size(self) -> int:
@@ -82,5 +99,27 @@ class Task:
         return len(self.action_low)
 
     def choices(self, actions: str) -> tuple[tuple[float, ...], ...]:
-        """What actions="discrete" or "fine" can choose from."""
+        """The choices of actions="discrete" or "fine"."""
         return self.fine_actions if actions == "fine" else self.discrete_actions
+
+    def open(self, **kwargs: Any) -> Game:
+        """The game, ready for `reset`; keywords are `renderer` and `settings`, where the task has them.
+
+        Without keywords it is the game as random play records it. Raises `MissingPackage` if it is not installed.
+        """
+        module, _, name = self.game.partition(":")
+        try:
+            game: Game = getattr(importlib.import_module(module), name)(**kwargs)
+        except MissingPackage:
+            raise
+        except ImportError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in self.requires:
+                raise
+            raise missing_package(self.title, missing, self.extra) from error
+        return game
+
+
+def missing_package(title: str, module: str, extra: str) -> MissingPackage:
+    """The error for a game whose module is not installed; it names the pip extra."""
+    return MissingPackage(title, f"no package {module!r}", f"the extra {extra!r}", f"pip install 'wm-envs[{extra}]'")

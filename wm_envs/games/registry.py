@@ -1,4 +1,4 @@
-"""Every game there is: a new one is a folder beside these and a line here."""
+"""All games. A new game is a folder beside this file and one line in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`; raises `UnknownName` listing those there are."""
+    """The task called `name`; raises `UnknownName` with the list of names."""
     if name not in TASKS:
         raise UnknownName("task", name, f"one of {sorted(TASKS)}", "give one of these names")
     return TASKS[name]

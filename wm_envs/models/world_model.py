@@ -112,7 +112,7 @@ class WorldModel:
         # Reward 1 per tick survived; a termination comes, on average, in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward.float() * self.task.reward_unit
+            reward = prediction.reward.float() * self.task.reward_scale
         return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
 
     def predict(self, state: State, action: Tensor) -> tuple[Prediction, Recurrent]:

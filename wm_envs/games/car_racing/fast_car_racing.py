@@ -1,4 +1,4 @@
-"""The real CarRacing: Gymnasium's own game, drawn faster."""
+"""FastCarRacing-v0: Gymnasium's CarRacing with faster renderers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
 from wm_envs.games.car_racing.dependencies import CarRacing
 from wm_envs.games.car_racing.exact_renderer import ExactRenderer, outgrown
 from wm_envs.games.car_racing.small_renderer import SmallRenderer
-
-RENDERERS = ("exact", "fast")
+from wm_envs.games.car_racing.task import FAST_RENDERERS
 
 
 def checked_action(space: spaces.Space[Any], action: Any) -> Any:
-    """`action` as CarRacing takes it; raises `InvalidAction` where the game would take it silently."""
+    """`action`, if it is in `space`; raises `InvalidAction` otherwise, where CarRacing itself would accept it."""
     if isinstance(space, spaces.Discrete):
         if not space.contains(action):
             raise _refused(space, action)
@@ -29,7 +28,7 @@ def checked_action(space: spaces.Space[Any], action: Any) -> Any:
     except ValueError as error:
         raise _refused(space, action) from error
     fits = values.dtype.kind in "iuf" and values.shape == space.shape
-    if not fits or not ((values >= space.low) & (values <= space.high)).all():  # NaN is neither
+    if not fits or not ((values >= space.low) & (values <= space.high)).all():  # NaN fails both
         raise _refused(space, action)
     return values
 
@@ -39,21 +38,25 @@ def _refused(space: spaces.Space[Any], action: Any) -> InvalidAction:
 
 
 class FastCarRacing(CarRacing):
-    """CarRacing-v3 with another painter: tracks, physics, rewards and ends are Gymnasium's own.
+    """CarRacing-v3 with another renderer. Tracks, physics, rewards and terminations are Gymnasium's own.
 
-    Sees: with drawing="exact" the (96, 96, 3) picture of CarRacing-v3, byte for byte; with "fast" the
-    (64, 64, 3) picture that V needs, which is the same without the indicators, scaled, and about alike.
-    Does, gets, ends: as CarRacing-v3. An action that is not in the action space is refused.
+    ## Observation space
+    With renderer="exact" the (96, 96, 3) picture of CarRacing-v3, byte for byte. With renderer="fast" the (64, 64, 3)
+    frame of V: the same picture without the indicators, scaled down; its pixels differ slightly.
 
-    `render` draws what CarRacing-v3 would.
+    ## Action space, rewards, termination
+    As in CarRacing-v3. An action outside the action space raises `InvalidAction`.
+
+    ## Rendering
+    `render` draws the picture of CarRacing-v3.
     """
 
     def __init__(
         self, renderer: str = "exact", render_mode: str | None = None, verbose: bool = False,
         lap_complete_percent: float = 0.95, domain_randomize: bool = False, continuous: bool = True,
     ) -> None:  # fmt: skip
-        if renderer not in RENDERERS:
-            raise InvalidOption("renderer", renderer, f"one of {list(RENDERERS)}", "pass drawing='exact', say")
+        if renderer not in FAST_RENDERERS:
+            raise InvalidOption("renderer", renderer, f"one of {list(FAST_RENDERERS)}", "pass renderer='exact'")
         super().__init__(render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
         EzPickle.__init__(self, renderer, render_mode, verbose, lap_complete_percent, domain_randomize, continuous)
         self._renderer = SmallRenderer() if renderer == "fast" else ExactRenderer()
@@ -63,7 +66,7 @@ class FastCarRacing(CarRacing):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Begin an episode, with the track that CarRacing-v3 makes of `seed`."""
+        """Start an episode on the track that CarRacing-v3 builds from `seed`."""
         self._resetting = True  # Gymnasium's reset plays one tick without an action
         try:
             return super().reset(seed=seed, options=options)
@@ -75,9 +78,9 @@ class FastCarRacing(CarRacing):
         return self.tick(action)
 
     def tick(self, action: Any, drawn: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One tick as `step` plays it; if not `drawn`, without its picture (None)."""
+        """One tick, as in `step`; the observation is None if not `drawn`."""
         if self.car is None:
-            raise ResetNeeded("step", "a step before the first reset", "reset() first", "call env.reset()")
+            raise ResetNeeded("step", "a step before the first reset", "a reset first", "call env.reset()")
         self._drawn = drawn
         return super().step(None if self._resetting else checked_action(self.action_space, action))  # type: ignore[arg-type]
 

@@ -1,8 +1,8 @@
-"""CarRacing's picture, drawn faster: what the painters share.
+"""What both renderers of CarRacing share: the polygons of an episode and the view of the camera.
 
-Gymnasium turns every corner of some 700 polygons in Python for every frame, draws those that are near
-at 1000x800 and shrinks the result to 96x96. That is 98% of a step. Here a `Scene` holds the polygons of
-an episode as arrays, so that they are turned and culled at once.
+For every frame, Gymnasium rotates each corner of about 700 polygons in Python, draws the near ones at 1000x800 and
+scales the result down to 96x96. That is 98% of the time of a step. Here a `Scene` holds the polygons of an episode as
+arrays, so that one operation rotates or culls all of them.
 
 Points of the plane are complex numbers, x + iy, in the game's units of length.
 """
@@ -20,21 +20,21 @@ from wm_envs.games.car_racing.dependencies import CarRacing, car_racing, cv2
 
 Points = NDArray[np.complex128]
 
-VIEW_ROWS = 84  # of the 96 rows of an observation; below them are the indicators, which V does not see
-# The part of the 1000x800 picture that the indicators leave: its middle as seen from the car, y upwards, and half
-# its size, in pixels of that picture.
+VIEW_ROWS = 84  # of the 96 rows of an observation; the indicators are below them, and V does not see them
+# The part of the 1000x800 picture above the indicators, in pixels of that picture: its size, its middle as seen from
+# the car (y points up), and half its size.
 VIEW = (car_racing.WINDOW_W, car_racing.WINDOW_H * VIEW_ROWS // car_racing.STATE_H)
 VIEW_MIDDLE = complex(0, car_racing.WINDOW_H * 3 / 4 - VIEW[1] / 2)
 VIEW_HALF = (VIEW[0] / 2, VIEW[1] / 2)
 
 
 def crop(observation: NDArray[np.uint8]) -> Frame:
-    """What V sees, (64, 64, 3), of an observation, (96, 96, 3) (World Models, appendix A.1)."""
+    """The frame of V, (64, 64, 3), from an observation, (96, 96, 3) (World Models, appendix A.1)."""
     return np.asarray(cv2.resize(observation[:VIEW_ROWS], FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def zoom_at(seconds: float) -> float:
-    """Pixels of the 1000x800 picture a unit of length: the camera comes down in the first second."""
+    """Pixels of the 1000x800 picture per unit of length; the camera zooms in during the first second."""
     return 0.1 * car_racing.SCALE * max(1 - seconds, 0) + car_racing.ZOOM * car_racing.SCALE * min(seconds, 1)
 
 
@@ -42,8 +42,9 @@ class Scene:
     """Grass, road and kerbs of one episode, in the order in which they are drawn.
 
     N polygons: `corners` (N, 4), `middles` (N,), `reach` (N,) from the middle to the farthest corner,
-    `colours` (N, 3). The game recolours tiles that are driven on: their colours are views of `colours`.
-    The first `grass` rows are grass; `tiles` are those of the road's tiles, with corners left, right, right, left.
+    `colours` (N, 3). The game recolours tiles that a wheel touches, so their colours are views of `colours`.
+    The first `grass` rows are grass. `tiles` are the rows of the road's tiles; their corners are left, right, right,
+    left.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -59,7 +60,7 @@ class Scene:
         self.reach = np.abs(self.corners - self.middles[:, None]).max(axis=1)
         self.colours = np.array([env.grass_color] * len(grass) + [colour for _, colour in env.road_poly], float)
         self.background = env.bg_color
-        # Tiles have arrays of numbers for colours, which the game changes in place; kerbs have tuples.
+        # The colour of a tile is an array, which the game changes in place; the colour of a kerb is a tuple.
         tiles: list[int] = [row for row, (_, colour) in enumerate(env.road_poly) if isinstance(colour, np.ndarray)]
         for row, tile in zip(tiles, cast("list[Any]", env.road), strict=True):
             tile.color = self.colours[len(grass) + row]
@@ -67,9 +68,9 @@ class Scene:
         self.grass, self.tiles = len(grass), len(grass) + np.array(tiles)
 
     def in_view(self, position: complex, turn: complex, margin: float) -> NDArray[np.intp]:
-        """Rows of the polygons that may reach into the view or up to `margin` pixels beside it.
+        """Rows of the polygons that may reach into the view, enlarged by `margin` pixels on every side.
 
-        `position` is the car's, `turn` takes the plane to pixels of the picture as seen from the car.
+        `position` is the car's; multiplying by `turn` converts the plane to pixels of the picture as seen from the car.
         """
         place = (self.middles - position) * turn - VIEW_MIDDLE
         reach = self.reach * abs(turn) + margin
@@ -79,13 +80,13 @@ class Scene:
 
     @staticmethod
     def fills_view(position: complex, turn: complex) -> bool:
-        """Whether the playfield's end is out of sight for certain."""
+        """True if the edge of the playfield is certainly out of view."""
         away = car_racing.PLAYFIELD - max(abs(position.real), abs(position.imag))
         return away * abs(turn) > abs(VIEW_MIDDLE) + math.hypot(*VIEW_HALF)
 
 
 def inward(corners: Points) -> Points:
-    """For each corner (..., C) of convex polygons: where to move it so that all sides move in by about 1."""
+    """The shift of each corner (..., C) of convex polygons that moves all sides inwards by about 1."""
     return unit_vectors(np.roll(corners, 1, axis=-1) - corners) + unit_vectors(np.roll(corners, -1, axis=-1) - corners)
 
 

@@ -1,4 +1,4 @@
-"""Nothing of a ViZDoom engine stays behind: processes, shared memory and scratch folders of dead owners are removed."""
+"""Removes the engine processes, shared memory and scratch folders of games whose process has died."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 SCRATCH_PREFIX = "wm-envs-doom-"
-_SCRATCH_NAME = re.compile(SCRATCH_PREFIX + r"(\d+)-(\d+)-\w+")  # its owner's process id and start time
-INSTANCE_FILE = "instance"  # the id in the names of its shared memory
+_SCRATCH_NAME = re.compile(SCRATCH_PREFIX + r"(\d+)-(\d+)-\w+")  # process id and start time of the owner
+INSTANCE_FILE = "instance"  # this file holds the id in the names of the shared memory
 _SHARED_MEMORY = Path("/dev/shm")
 
 
 def start_time(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot (with `pid` it names a process for good)."""
+    """Start time of a process in clock ticks since boot; `pid` and start time identify a process uniquely."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -32,7 +32,7 @@ def engines_of(parent: int) -> set[int]:
         try:
             name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
         except OSError:
-            continue  # it ended while we looked
+            continue  # it ended in the meantime
         if name == "vizdoom" and int(rest.split()[1]) == parent:
             found.add(int(stat.parent.name))
     return found
@@ -48,17 +48,17 @@ def instance_id(engine: int) -> str | None:
 
 
 def engines_in(scratch: Path) -> list[int]:
-    """Process ids of the ViZDoom engines that work in `scratch`."""
+    """Process ids of the ViZDoom engines whose working directory is `scratch`."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):  # another user's, or ended while we looked
+        with contextlib.suppress(OSError):  # another user's process, or it ended in the meantime
             if link.readlink() == scratch.resolve() and (link.parent / "comm").read_text() == "vizdoom\n":
                 found.append(int(link.parent.name))
     return found
 
 
 def sweep() -> int:
-    """Remove what games with a dead owner left behind; return how many there were."""
+    """Remove what games of dead processes left; return the number of such games."""
     swept = 0
     for scratch in Path(tempfile.gettempdir()).glob(SCRATCH_PREFIX + "*"):
         named = _SCRATCH_NAME.fullmatch(scratch.name)
@@ -66,7 +66,7 @@ def sweep() -> int:
             if named is None or scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
                 continue
         except OSError:
-            continue  # somebody else sweeps it
+            continue  # another process removes it
         owner, owner_start = int(named[1]), int(named[2])
         if owner_start == 0 or start_time(owner) == owner_start:
             continue
@@ -76,11 +76,11 @@ def sweep() -> int:
 
 
 def clear(scratch: Path) -> None:
-    """End what works in `scratch` and remove it, with its shared memory."""
+    """Kill the engines that run in `scratch`, then remove their shared memory and the folder."""
     instances = set()
     with contextlib.suppress(OSError, ValueError):
         instances.add((scratch / INSTANCE_FILE).read_text())
-    for engine in engines_in(scratch):  # found by where it works: its owner may have died before it wrote anything
+    for engine in engines_in(scratch):  # the owner may have died before it wrote INSTANCE_FILE
         instances.add(instance_id(engine) or "")
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine, signal.SIGKILL)

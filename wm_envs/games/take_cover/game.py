@@ -1,7 +1,7 @@
-"""The real game: ViZDoom's Take Cover, as the paper played it, and nothing of it left behind.
+"""The game behind the Take Cover task: ViZDoom's Take Cover, as in the paper (World Models, appendix A.5).
 
-Skill 4, RGB24, HUD off, a 4:3 screen whose lower sixth is cropped, resized to 64x64. The player can
-only move sideways; imps at the far wall throw fireballs; the first hit is death. Reward 1 a tic.
+Skill 4, RGB24, HUD off, a 4:3 screen without its lower sixth, resized to 64x64. The player can only move sideways.
+Imps at the far wall throw fireballs, and the first hit kills. The reward is 1 a tick.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import vizdoom
 
-from wm_envs.errors import MissingPackage
 from wm_envs.games.base import FRAME_SHAPE, Array, Frame, Tick
 from wm_envs.games.take_cover.engine_cleanup import (
     INSTANCE_FILE,
@@ -30,15 +31,7 @@ from wm_envs.games.take_cover.engine_cleanup import (
     sweep,
 )
 
-try:
-    import cv2
-    import vizdoom
-except ImportError as error:
-    raise MissingPackage(
-        "vizdoom", f"no package {error.name!r}", "the extra 'doom'", "pip install 'wm-envs[doom]'"
-    ) from error
-
-cv2.setNumThreads(1)  # many games run side by side: threads inside one resize only get in the way
+cv2.setNumThreads(1)  # many games run in parallel processes: threads inside one would slow the others
 
 CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
 _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
@@ -47,12 +40,12 @@ _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
 class TakeCoverGame:
     """One ViZDoom process playing Take Cover; satisfies `wm_envs.games.base.Game`.
 
-    The engine runs in a scratch folder of its own, whose name tells this process. What a
-    killed owner left behind (engine process, shared memory, folder) is swept away when the next
-    game is opened; games whose owner lives are never touched.
+    The engine runs in its own scratch folder, whose name contains the id of this process. If this process is killed,
+    the next game that is opened removes what is left: engine process, shared memory and folder. Games of living
+    processes are never touched.
     """
 
-    finished = False  # there is no goal but to live
+    finished = False  # there is no goal but survival
 
     def __init__(self) -> None:
         sweep()
@@ -61,7 +54,7 @@ class TakeCoverGame:
         self._seeded = False
         owner = f"{os.getpid()}-{start_time(os.getpid()) or 0}-"
         self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX + owner))
-        _live.add(self)  # from here on whoever ends this process ends the engine
+        _live.add(self)  # from here on the engine is closed when this process ends
         game = vizdoom.DoomGame()
         game.load_config(os.path.join(vizdoom.scenarios_path, "take_cover.cfg"))
         game.set_doom_config_path(str(self.scratch / "_vizdoom.ini"))
@@ -72,7 +65,7 @@ class TakeCoverGame:
         game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
         game.set_window_visible(False)
         game.set_sound_enabled(False)
-        game.set_episode_timeout(0)  # the limit belongs to the environment, not to the game
+        game.set_episode_timeout(0)  # the limit belongs to the environment
         before = engines_of(os.getpid())
         try:
             with _working_in(self.scratch):
@@ -86,19 +79,19 @@ class TakeCoverGame:
             (self.scratch / INSTANCE_FILE).write_text(instance_id(engines.pop()) or "")
 
     def reset(self, seed: int) -> Frame:
-        """Start the episode named by `seed`; the same seed gives the same episode."""
+        """Start the episode of `seed`; the same seed gives the same episode."""
         self._game.set_seed(int(seed) % 2**32)
         self._game.new_episode()
         return self._frame()
 
     def advance(self, action: Array, ticks: int) -> Tick:
-        """Hold `action` ((1,), below -1/3 left, above 1/3 right) for `ticks` tics."""
+        """Hold `action` ((1,): -1 left, 0 stay, 1 right) for `ticks` ticks of 1/35 s."""
         sideways = float(action[0])
         start = self._game.get_episode_time()
-        reward = self._game.make_action([sideways < -1 / 3, sideways > 1 / 3], ticks)
+        reward = self._game.make_action([sideways < 0, sideways > 0], ticks)
         terminated = bool(self._game.is_episode_finished())
         played = int(self._game.get_episode_time() - start)
-        # The screen of the dead player is all zeros: it is no frame of the game.
+        # When the player is dead the screen is all zeros, which is no frame of the game.
         return Tick(None if terminated else self._frame(), float(reward), terminated, played)
 
     def close(self) -> None:
@@ -106,7 +99,7 @@ class TakeCoverGame:
         game, self._game = self._game, None
         if game is not None:
             game.close()
-        clear(self.scratch)  # an engine that was just being started, too
+        clear(self.scratch)  # also ends an engine that was still starting
         _live.discard(self)
 
     def __del__(self) -> None:
@@ -118,7 +111,7 @@ class TakeCoverGame:
         return np.asarray(cv2.resize(screen, FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-# --- nothing stays behind -------------------------------------------------------------------------
+# --- cleanup --------------------------------------------------------------------------------------
 
 
 def close_all() -> None:
@@ -132,13 +125,13 @@ _cleanup_of: int | None = None
 
 
 def _install_cleanup() -> None:
-    """Close the games at exit and on SIGTERM (if nobody else handles it), once a process."""
+    """Close the games at exit, and on SIGTERM if no other handler is set; installed once per process."""
     global _cleanup_of
     if _cleanup_of == os.getpid():
         return
     _cleanup_of = os.getpid()
     atexit.register(close_all)
-    with contextlib.suppress(ValueError):  # signals can be set in the main thread only
+    with contextlib.suppress(ValueError):  # only the main thread can set signal handlers
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_terminate)
 
@@ -151,10 +144,10 @@ def _on_terminate(number: int, _: object) -> None:
 
 @contextlib.contextmanager
 def _working_in(folder: Path) -> Iterator[None]:
-    """Run the engine's start in `folder`: ViZDoom drops files into the working directory."""
+    """Start the engine in `folder`: ViZDoom writes files into the working directory."""
     before, runtime = Path.cwd(), os.environ.get("XDG_RUNTIME_DIR")
     os.chdir(folder)
-    os.environ["XDG_RUNTIME_DIR"] = runtime or str(folder)  # else SDL complains where there is no desktop
+    os.environ["XDG_RUNTIME_DIR"] = runtime or str(folder)  # without it SDL warns if there is no desktop
     try:
         yield
     finally:
