@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName
 from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
 from wm_envs.games.registry import TASKS
+from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
@@ -37,7 +38,10 @@ LARGEST_CONFIG = 1 << 20  # bytes
 LARGEST_FILE = 1 << 30
 # What config.json may name as the kind of V and of M: its config and its network. A new kind is a line here.
 VISION_KINDS = {"conv-vae": (ConvVAEConfig, ConvVAE)}
-MEMORY_KINDS = {"mdn-rnn": (MDNRNNConfig, MDNRNN)}
+MEMORY_KINDS: dict[str, tuple[type[MDNRNNConfig], type[MDNRNN]]] = {
+    "mdn-rnn": (MDNRNNConfig, MDNRNN),
+    "autoregressive": (AutoregressiveConfig, AutoregressiveMDNRNN),
+}
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
 
@@ -303,6 +307,9 @@ def _check_config(config: WorldConfig, folder: Path) -> None:
         and all(0 < n <= 4096 for n in (*config.vision.channels, sizes.latent, sizes.hidden))
         and 0 < sizes.mixtures <= 100
         and sizes.termination_weight > 0
+        and 0 < getattr(sizes, "units", 1) <= 4096
+        and len(set(active := getattr(sizes, "active", ()))) == len(active)
+        and all(0 <= dimension < sizes.latent for dimension in active)
         and 0 < config.frame_skip <= 1000
         and 0 <= config.burn_in < TASKS[config.task].tick_limit
         and config.termination in ("sampled", "threshold")

@@ -49,19 +49,28 @@ class MDNRNN(nn.Module):
     """M: (z_t, a_t, restart_t) and its recurrent state -> the distribution of z_{t+1}, and the new recurrent state.
 
     Its recurrent state is the LSTM's (h, c). Other code treats that as opaque and uses the names and shapes in
-    `recurrent_shapes`, so that another kind of M can take this one's place.
+    `recurrent_shapes`, so that another kind of M can take this one's place. The same holds for its predictions: other
+    code reads their `termination` and `reward`, and gives them back to `nll` and `sample`.
     """
 
     def __init__(self, config: MDNRNNConfig) -> None:
         super().__init__()
         self.config = config
-        self.inputs = config.latent + config.action + int(config.restart)
+        self.inputs = len(self.modelled) + config.action + int(config.restart)
         self.lstm = nn.LSTM(self.inputs, config.hidden)
-        self.components = config.mixtures * (1 if config.joint else config.latent)  # logits
-        outputs = self.components + 2 * config.mixtures * config.latent + 1 + int(config.reward)
-        self.head = nn.Linear(config.hidden, outputs)
-        self.termination_output = outputs - 1 - int(config.reward)  # which output is the logit of the termination
+        self.termination_output = self._latent_outputs()  # which output is the logit of the termination
+        self.head = nn.Linear(config.hidden, self.termination_output + 1 + int(config.reward))
         self._step = _PackedStep()
+
+    def _latent_outputs(self) -> int:
+        """Number of the head's outputs that describe the next latents; termination and reward follow them."""
+        self.components = self.config.mixtures * (1 if self.config.joint else self.config.latent)  # logits
+        return self.components + 2 * self.config.mixtures * self.config.latent
+
+    @property
+    def modelled(self) -> list[int]:
+        """The latent dimensions that M sees and predicts: all of them."""
+        return list(range(self.config.latent))
 
     @property
     def device(self) -> torch.device:
@@ -88,17 +97,21 @@ class MDNRNN(nn.Module):
 
     def assemble(self, latents: Tensor, actions: Tensor, restart: Tensor) -> Tensor:
         """Inputs (..., I) from latents (..., Z), actions (..., A) and restart flags (...)."""
-        parts = [latents, actions]
+        parts = [self._seen(latents), actions]
         if self.config.restart:
             parts.append(restart[..., None].to(latents.dtype))
         return torch.cat(parts, dim=-1)
+
+    def _seen(self, latents: Tensor) -> Tensor:
+        """The modelled dimensions of latents (..., Z)."""
+        return latents
 
     def forward(self, inputs: Tensor, recurrent: Recurrent) -> tuple[Tensor, Recurrent]:
         """Inputs (T, B, I) -> raw outputs (T, B, O) (see `split`) and the recurrent state after them."""
         hidden, (h, c) = self.lstm(inputs, (recurrent[0][None], recurrent[1][None]))
         return self.head(hidden), (h[0], c[0])
 
-    def split(self, outputs: Tensor) -> Prediction:
+    def split(self, outputs: Tensor) -> Any:
         """Raw outputs (..., O) as a `Prediction` (views)."""
         k, z = self.config.mixtures, self.config.latent
         sizes = self.components, k * z, k * z, 1, int(self.config.reward)
@@ -107,15 +120,13 @@ class MDNRNN(nn.Module):
         shown = reward.squeeze(-1) if self.config.reward else None
         return Prediction(logits, means, log_stds, termination.squeeze(-1), shown)
 
-    def nll(self, prediction: Prediction, latents: Tensor) -> Tensor:
-        """-log p(latents) in nats of next latents (..., Z); see `mixture_nll`."""
+    def nll(self, prediction: Any, latents: Tensor) -> Tensor:
+        """-log p in nats of the modelled dimensions of next latents (..., Z); see `mixture_nll`."""
         return mixture_nll(prediction, latents)
 
     # --- one step, for dreams -----------------------------------------------------------------------
 
-    def step(
-        self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
-    ) -> tuple[Prediction, Recurrent]:
+    def step(self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent) -> tuple[Any, Recurrent]:
         """One step without gradients, from latents (B, Z), action (B, A) and restart flags (B,).
 
         Returns the prediction and the new recurrent state. The prediction is a view of a buffer that
@@ -123,7 +134,7 @@ class MDNRNN(nn.Module):
         """
         return self._step(self, latents, action, restart, recurrent)
 
-    def sample(self, prediction: Prediction, temperature: Tensor, noise: Noise) -> Tensor:
+    def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
         """Next latents (B, Z), drawn at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
         return sample_latents(prediction, temperature, noise.uniform, noise.normal)
 
@@ -147,16 +158,17 @@ class _PackedStep:
     @torch.no_grad()
     def __call__(
         self, memory: MDNRNN, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent
-    ) -> tuple[Prediction, Recurrent]:
+    ) -> tuple[Any, Recurrent]:
         config, batch = memory.config, len(latents)
         dtype = compute_dtype(memory.device) if batch >= LOW_PRECISION_FROM else torch.float32
         weight, bias, head, head_bias = self._weights(memory, dtype)
         inputs, products, gates, outputs = self._workspace(memory, batch, dtype)
         hidden, cell = recurrent
-        inputs[:, : config.latent] = latents
-        inputs[:, config.latent : config.latent + config.action] = action
+        at = memory.inputs - config.action - int(config.restart)
+        inputs[:, :at] = memory._seen(latents)
+        inputs[:, at : at + config.action] = action
         if config.restart:
-            inputs[:, config.latent + config.action] = restart
+            inputs[:, at + config.action] = restart
         inputs[:, memory.inputs :] = hidden
         torch.addmm(bias, inputs, weight, out=products)
         if dtype != torch.float32:
@@ -243,15 +255,15 @@ def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
 
 
 def memory_loss(
-    memory: MDNRNN, prediction: Prediction, latents: Tensor, terminated: Tensor, has_next: Tensor,
+    memory: MDNRNN, prediction: Any, latents: Tensor, terminated: Tensor, has_next: Tensor,
     valid: Tensor, rewards: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Mean NLL a dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
+    """Mean NLL per modelled dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
 
     All of (T, B) but latents (T, B, Z). `has_next` marks steps whose next latent exists, `valid`
     those that belong to an episode at all.
     """
-    nll = memory.nll(prediction, latents).sum(-1) / latents.shape[-1]  # (T, B)
+    nll = memory.nll(prediction, latents).sum(-1) / len(memory.modelled)  # (T, B)
     nll = (nll * has_next).sum() / has_next.sum().clamp_min(1)
     weight = torch.tensor(memory.config.termination_weight, device=terminated.device)
     bce = F.binary_cross_entropy_with_logits(prediction.termination, terminated, pos_weight=weight, reduction="none")

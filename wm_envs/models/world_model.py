@@ -16,7 +16,7 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
 from wm_envs.models.controller import OBSERVATIONS
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, Prediction
+from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig
 from wm_envs.models.state import Noise, Outcome, Recurrent, State
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_frames, to_images
 
@@ -115,7 +115,7 @@ class WorldModel:
             reward = prediction.reward.float() * self.task.reward_scale
         return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
 
-    def predict(self, state: State, action: Tensor) -> tuple[Prediction, Recurrent]:
+    def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """M's prediction for the next step, and its recurrent state after this one; see `MDNRNN.step`."""
         return self.memory.step(state.latents, action, state.ticks == 0, state.recurrent)
 

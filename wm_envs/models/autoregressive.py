@@ -1,0 +1,114 @@
+"""M with a head that draws the latents one after the other, each given those drawn before it.
+
+The paper's head draws every latent dimension independently of the others (appendix A.2). What several dimensions encode
+together, such as a fireball, is then often drawn half and fades. Here the joint distribution is exact: p(z) is the
+product of p(z_i | z_1 .. z_{i-1}, h), each a mixture of K Gaussians.
+
+V uses few of its latent dimensions; the others hold nothing but its prior noise. Only the `active` ones are modelled,
+most informative first; the rest is drawn from the prior, N(0, 1), and is no input of M.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wm_envs.models.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, MDNRNN, MDNRNNConfig, Prediction, mixture_nll
+from wm_envs.models.state import Noise
+
+
+@dataclass(frozen=True)
+class AutoregressiveConfig(MDNRNNConfig):
+    """Sizes of the autoregressive M."""
+
+    active: tuple[int, ...] = ()  # modelled latent dimensions in the order they are drawn (none named: all)
+    units: int = 48  # U, ReLU units between h, the latents drawn before, and one dimension's mixture
+    kind: str = "autoregressive"
+
+
+class AutoregressivePrediction(NamedTuple):
+    """What M predicts of the next step, before any latent is drawn. N: modelled dimensions."""
+
+    context: Tensor  # (..., N * U) what h adds to the units of every dimension
+    termination: Tensor  # (...) logit that the episode ends with this step
+    reward: Tensor | None  # (...) reward of this step
+
+
+class AutoregressiveMDNRNN(MDNRNN):
+    """The MDN-RNN of the paper with an autoregressive head over its active latent dimensions.
+
+    Dimension i has U ReLU units that see h and the latents drawn before it, and a linear map to K mixture weights,
+    means and log standard deviations. Training knows all latents, so it is one pass with masked weights; drawing is
+    sequential.
+    """
+
+    config: AutoregressiveConfig
+
+    def __init__(self, config: AutoregressiveConfig) -> None:
+        super().__init__(config)
+        n, units, width = len(self.modelled), config.units, 3 * config.mixtures
+        self.earlier = nn.Parameter(torch.randn(n, units, n) / (units * n) ** 0.5)  # (N, U, N): latents -> units
+        self.mixture = nn.Parameter(torch.randn(n, units, width) / units**0.5)  # (N, U, 3K): units -> mixture
+        self.mixture_bias = nn.Parameter(torch.zeros(n, width))  # (N, 3K)
+        self._columns: dict[torch.device, Tensor] = {}  # `modelled` as an index, by device
+
+    def _latent_outputs(self) -> int:
+        return len(self.modelled) * self.config.units
+
+    @property
+    def modelled(self) -> list[int]:
+        """The latent dimensions that M sees and predicts, in the order they are drawn."""
+        return list(self.config.active or range(self.config.latent))
+
+    def _index(self, device: torch.device) -> Tensor:
+        if device not in self._columns:
+            self._columns[device] = torch.tensor(self.modelled, device=device)
+        return self._columns[device]
+
+    def _seen(self, latents: Tensor) -> Tensor:
+        return latents[..., self._index(latents.device)]
+
+    def split(self, outputs: Tensor) -> AutoregressivePrediction:
+        """Raw outputs (..., O) as an `AutoregressivePrediction` (views)."""
+        context, termination, reward = outputs.split((self.termination_output, 1, int(self.config.reward)), dim=-1)
+        shown = reward.squeeze(-1) if self.config.reward else None
+        return AutoregressivePrediction(context, termination.squeeze(-1), shown)
+
+    def nll(self, prediction: Any, latents: Tensor) -> Tensor:
+        """-log p in nats of each modelled dimension of next latents (..., Z), given those before it: (..., N)."""
+        seen = self._seen(latents)  # (..., N)
+        mask = torch.ones(len(self.modelled), len(self.modelled), device=seen.device).tril(-1)  # i sees those before it
+        earlier = F.linear(seen, (self.earlier * mask[:, None]).flatten(0, 1))  # (..., N * U)
+        units = torch.relu(prediction.context + earlier).unflatten(-1, (len(self.modelled), -1))  # (..., N, U)
+        outputs = torch.einsum("...nu,nuw->...nw", units, self.mixture) + self.mixture_bias  # (..., N, 3K)
+        logits, means, log_stds = outputs.unflatten(-1, (3, -1)).float().transpose(-3, -1).unbind(-2)  # (..., K, N)
+        none = prediction.termination
+        return mixture_nll(Prediction(logits, means, log_stds, none, None), seen)
+
+    @torch.no_grad()
+    def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
+        """Next latents (B, Z): modelled dimensions one after the other, the rest from the prior.
+
+        As in the paper, mixture logits are divided by the temperature and standard deviations multiplied by
+        its square root; the noise of the prior is the same at every temperature.
+        """
+        latents = noise.normal.clone()  # (B, Z)
+        context = prediction.context.float().unflatten(-1, (len(self.modelled), -1))  # (B, N, U)
+        scale = temperature.sqrt()
+        drawn = latents.new_empty(len(latents), len(self.modelled))  # (B, N)
+        for i, dimension in enumerate(self.modelled):
+            units = torch.addmm(context[:, i], drawn[:, :i], self.earlier[i, :, :i].t()).relu_()  # (B, U)
+            outputs = torch.addmm(self.mixture_bias[i], units, self.mixture[i])  # (B, 3K)
+            logits, means, log_stds = outputs.chunk(3, dim=1)  # (B, K)
+            weights = torch.exp((logits - logits.amax(dim=1, keepdim=True)) / temperature).cumsum(dim=1)
+            threshold = noise.uniform[:, dimension, None] * weights[:, -1:]
+            chosen = (weights[:, :-1] <= threshold).sum(dim=1, keepdim=True)  # (B, 1)
+            std = log_stds.gather(1, chosen).clamp_(*LOG_STD_RANGE).exp_().mul_(scale)
+            value = torch.addcmul(means.gather(1, chosen), std, noise.normal[:, dimension, None])
+            drawn[:, i : i + 1] = value.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        latents[:, self._index(latents.device)] = drawn
+        return latents
