@@ -18,7 +18,7 @@ play: $(VENV)/.installed-play ## play in the dream (without a screen: record 300
 	$(PY) play.py $(PLAY_ARGS)
 
 test: lint ## ruff, mypy and the fast tests
-	$(PY) -m pytest -q -m 'not slow'
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m 'not slow'
 
 slow: $(VENV)/.installed-dev ## the slow tests
 	$(PY) -m pytest -q -m slow

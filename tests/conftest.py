@@ -26,6 +26,8 @@ from wm_envs.models.world_model import WorldConfig, WorldModel
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows of render_mode="human"
+if "PYTEST_XDIST_WORKER" in os.environ:  # the tests' own processes share the cores: one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 if os.environ.get("OMP_NUM_THREADS") == "1":
     torch.set_num_threads(1)
 

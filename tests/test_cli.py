@@ -146,6 +146,7 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert last_json(capsys)["mean"] > 50
 
 
+@pytest.mark.slow  # over two minutes
 def test_a_whole_run_of_another_game(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

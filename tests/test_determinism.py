@@ -51,8 +51,8 @@ def test_real_games_are_the_same_with_any_number_of_workers(game: str, tiny_worl
     pytest.importorskip(game)
     world, renderer = (tiny_world, {}) if game == "vizdoom" else (tiny_drive, {"renderer": "fast"})
     policy = OpenLoopPolicy("random", "hold", 30, 60)
-    found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), renderer) for count in (1, 2, 4)]
-    assert found[0] == found[1] == found[2]
+    found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), renderer) for count in (1, 3)]
+    assert found[0] == found[1]
 
 
 @given(

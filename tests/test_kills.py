@@ -11,16 +11,24 @@ import pytest
 from conftest import ROOT
 
 TIMES = {
-    "kill": {"collect": 6, "vision": 6, "memory": 8, "evolve": 8, "ppo": 6, "evaluate": 3, "run": 1},
-    "full": {"collect": 4, "vision": 2, "memory": 3, "evolve": 2, "ppo": 2, "evaluate": 2, "run": 1},
+    "kill": {"collect": 4, "vision": 3, "memory": 4, "evolve": 4, "ppo": 3, "evaluate": 2, "run": 1},
+    "full": {"collect": 2, "vision": 2, "memory": 2, "evolve": 2, "ppo": 2, "evaluate": 2, "run": 1},
     "readonly": {"collect": 3, "evolve": 2},
     "vanish": {"collect": 3, "evolve": 2},
     "clock": {"collect": 1, "evolve": 1},
 }
 
 
+WHOLE_RUNS = ("run",)  # half a minute each
+CASES = [
+    pytest.param(harm, stage, marks=[pytest.mark.slow] if stage in WHOLE_RUNS else [])
+    for harm in TIMES
+    for stage in TIMES[harm]
+]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize(("harm", "stage"), [(harm, stage) for harm in TIMES for stage in TIMES[harm]])
+@pytest.mark.parametrize(("harm", "stage"), CASES)
 def test_a_harmed_stage_goes_on_to_the_same_end(harm: str, stage: str) -> None:
     if stage in ("collect", "evaluate", "run"):
         pytest.importorskip("Box2D")

@@ -87,7 +87,7 @@ def test_jobs_of_a_worker_that_dies_are_done_again(tmp_path: Path) -> None:
 
 def test_jobs_of_a_worker_that_hangs_are_done_again(tmp_path: Path) -> None:
     jobs = [(str(tmp_path), number) for number in range(2)]
-    assert dict(run_jobs(hang_once, jobs, TWO, patience=20.0)) == {job: job[1] for job in jobs}
+    assert dict(run_jobs(hang_once, jobs, TWO, patience=12.0)) == {job: job[1] for job in jobs}
     assert (tmp_path / "hung").exists() and not multiprocessing.active_children()
 
 
