@@ -171,9 +171,9 @@ DREAMS: list[tuple[Callable[[Path], Any], Callable[[Any], Any], type[Exception],
     # episodes
     (unbegun, step(ONE), ResetNeeded, "reset"),
     (unbegun_vector, step(LANES), ResetNeeded, "reset"),
-    (unbegun_vector, reset(reset_mask=MASK), ResetNeeded, "all lanes first"),
+    (unbegun_vector, reset(reset_mask=MASK), ResetNeeded, "all of them first"),
     (ended, step(ONE), ResetNeeded, "reset"),
-    (ended_vector, step(LANES), ResetNeeded, "lanes"),
+    (ended_vector, step(LANES), ResetNeeded, "are over"),
     # resets
     (began, reset(temperatur=1.0), InvalidOption, "'temperature', 'state'"),
     (began, reset(reset_mask=np.array([True])), InvalidOption, "options"),
