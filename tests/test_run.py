@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER, tiny_model
 
-from training.pipelines.run import RunOptions, _lesson, _players, round_folder
+from training.infra.run_folder import RunFolder
+from training.pipelines.run import RunOptions, _players, make_plan
 from training.stages.memory import MemoryOptions
 from wm_envs.models.bundle import save_controller, save_world
 
@@ -17,21 +18,23 @@ from wm_envs.models.bundle import save_controller, save_world
 def drivers(run: Path, scores: dict[str, float]) -> None:
     """The world of each round, with a controller that had such a score."""
     for number, (name, score) in enumerate(scores.items()):
-        world = round_folder(run, number) / "world"
+        world = RunFolder(run).round(number).world
         save_world(world, tiny_model())
         card = {"dream": {"mean": -score}, "validation": {"mean": score}}
         save_controller(world, name.split()[0], TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters), card)
 
 
 @pytest.mark.parametrize(("scores", "given", "players"), [
-    ({"controller": 300.0}, {}, ["world:controller"]),
-    ({"explorer": 500.0}, {"explore_steps": 1}, ["world:explorer"]),
-    ({"explorer": 500.0, "controller": -10.0}, {"explore_steps": 1}, ["round-1/world:controller", "world:explorer"]),
+    ({"controller": 300.0}, {}, ["round-0/world:controller"]),
+    ({"explorer": 500.0}, {"explore_steps": 1}, ["round-0/world:explorer"]),
+    ({"explorer": 500.0, "controller": -10.0}, {"explore_steps": 1},
+     ["round-1/world:controller", "round-0/world:explorer"]),
     ({"explorer": 500.0, "controller": 600.0}, {"explore_steps": 1}, ["round-1/world:controller"]),
     ({"controller": 7.0, "controller 1": 9.0, "controller 2": 8.0}, {},
      ["round-2/world:controller", "round-1/world:controller"]),
     ({"controller": 7.0, "controller 1": 7.0}, {}, ["round-1/world:controller"]),
-    ({"controller": 7.0, "controller 1": 5.0}, {"validate_episodes": 0}, ["round-1/world:controller"]),  # dreams differ
+    ({"controller": 7.0, "controller 1": 5.0}, {"stages": {"ppo": {"validate_episodes": 0}}},
+     ["round-1/world:controller"]),  # dreams differ
 ])  # fmt: skip
 def test_the_last_plays_and_the_best(
     tmp_path: Path, scores: dict[str, float], given: dict[str, Any], players: list[str]
@@ -48,6 +51,7 @@ def test_the_last_plays_and_the_best(
 def test_with_an_explorer_m_begins_anew_once_there_are_roads(
     tmp_path: Path, explore_steps: int, number: int, steps: int, rate: float, has_next: bool
 ) -> None:
-    lesson = _lesson(RunOptions(run=tmp_path, explore_steps=explore_steps, memory_steps=900), number, tmp_path)
-    assert lesson["steps"] == steps and ("start" in lesson) == has_next
-    assert lesson["learning_rate"] == pytest.approx(MemoryOptions.learning_rate * rate)
+    given = RunOptions(run=tmp_path, rounds=2, explore_steps=explore_steps, stages={"memory": {"steps": 900}})
+    lesson = make_plan(given).rounds[number].memory
+    assert lesson.steps == steps and bool(lesson.start) == has_next
+    assert lesson.learning_rate == pytest.approx(MemoryOptions.learning_rate * rate)

@@ -53,7 +53,7 @@ def evaluate_policy(
 
 def selection_score(card: dict[str, Any]) -> float:
     """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
-    return float(card.get("validation", card.get("dream"))["mean"])
+    return float((card["validation"] if "validation" in card else card["dream"])["mean"])
 
 
 def selection_key(card: dict[str, Any]) -> tuple[bool, float]:

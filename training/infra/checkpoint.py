@@ -1,27 +1,32 @@
 """Checkpoints of a training stage: weights, optimizer state and step in one safetensors file.
 
 Everything a stage draws at random is a function of (seed, step), so weights, optimizer and step are
-all there is to resume from.
+all there is to resume from. The header of a checkpoint of V or M holds the model's config.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenStore, Diverged, InvalidOption
+from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
-from wm_envs.models.bundle import load_world
+from wm_envs.models.bundle import load_world, typed_config
 from wm_envs.models.mdn_rnn import MDNRNN
-from wm_envs.models.vae import ConvVAE
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
+
+Config = TypeVar("Config")
 
 LARGEST = 1 << 34  # bytes
+LARGEST_SIZE = 4096  # of a layer
 LARGEST_STEP = 1 << 40
 SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
@@ -46,7 +51,14 @@ def save_checkpoint(
     tensors |= {f"carried/{name}": value for name, value in (extra_state or {}).items()}
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors, {"step": str(step)})
+    save_tensors(path, tensors, {"step": str(step)} | _config_header(model))
+
+
+def _config_header(model: nn.Module) -> dict[str, str]:
+    """The config of V or M as JSON; nothing for other models."""
+    if not isinstance(model, ConvVAE | MDNRNN):
+        return {}
+    return {"config": json.dumps(dataclasses.asdict(model.config))}
 
 
 def check_finite(model: nn.Module) -> None:
@@ -83,6 +95,32 @@ def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[st
     return [extra_state[name] for name in shapes]
 
 
+def read_vision(path: Path) -> ConvVAE:
+    """V from its checkpoint, with the config that the checkpoint holds; raises `BrokenStore`."""
+    tensors, header = read_tensors(path)
+    config = _read_config(path, header, ConvVAEConfig)
+    if len(config.channels) != 4 or not all(0 < size <= LARGEST_SIZE for size in (config.latent, *config.channels)):
+        raise _broken(path, f"sizes that make no model: {config}")
+    with torch.device("meta"):  # the sizes take no memory before the weights are known to have them
+        vision = ConvVAE(config)
+    try:
+        vision.load_state_dict(_below("model/", tensors), assign=True)
+    except (RuntimeError, ValueError) as error:
+        raise _broken(path, error) from error
+    return vision
+
+
+def _read_config(path: Path, header: dict[str, str], kind: type[Config]) -> Config:
+    """The config that a header holds; raises `BrokenStore` when it is not one of this kind."""
+    try:
+        config = typed_config(kind, json.loads(header["config"]), path)
+    except (KeyError, ValueError, RecursionError) as error:  # BrokenWorld is a ValueError
+        what = error.given if isinstance(error, BrokenWorld) else f"no config in its header: {error!r}"
+        raise _broken(path, what) from error
+    assert isinstance(config, kind)
+    return config
+
+
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
     total = zlib.crc32(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -101,32 +139,48 @@ def _broken(path: Path, why: object) -> BrokenStore:
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[int, dict[str, Tensor]]:
-    """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
+    """Fill model and optimizer from `path`; return the step and the extra state. Raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    slots: list[tuple[Tensor, str, Tensor]] = []
+    if isinstance(model, ConvVAE | MDNRNN):
+        config: Any = _read_config(path, header, type(model.config))
+        if config != model.config:
+            raise _broken(path, f"a model with {config}, not {model.config}")
     try:
-        step = int(header["step"])
-        if not 0 <= step < LARGEST_STEP:
-            raise ValueError(f"step {step}")
-        parameters = dict(model.named_parameters())
-        of_optimizer = _below("optimizer/", tensors)
-        if of_optimizer and of_optimizer.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
-            raise ValueError("an optimizer that lacks some of its state")
-        for name, value in of_optimizer.items():
-            slot, parameter = name.split("/", 1)
-            owner = parameters[parameter]
-            if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
-                raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
-            if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
-                raise ValueError(f"{name} of {float(value)}")
-            # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
-            slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value)))
+        step = _read_step(header)
+        slots = _read_slots(_below("optimizer/", tensors), dict(model.named_parameters()))
         model.load_state_dict(_below("model/", tensors))
     except (KeyError, ValueError, RuntimeError) as error:
         raise _broken(path, error) from error
-    for owner, slot, value in slots if optimizer is not None else ():
-        optimizer.state[owner][slot] = value
+    if optimizer is not None:
+        for parameter, slot, value in slots:
+            optimizer.state[parameter][slot] = value
     return step, _below("carried/", tensors)
+
+
+def _read_step(header: dict[str, str]) -> int:
+    step = int(header["step"])
+    if not 0 <= step < LARGEST_STEP:
+        raise ValueError(f"step {step}")
+    return step
+
+
+def _read_slots(
+    state: dict[str, Tensor], parameters: dict[str, nn.Parameter]
+) -> list[tuple[nn.Parameter, str, Tensor]]:
+    """What the optimizer keeps of each parameter; raises `ValueError` when it does not fit the model."""
+    if state and state.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
+        raise ValueError("an optimizer that lacks some of its state")
+    slots = []
+    for name, value in state.items():
+        slot, parameter = name.split("/", 1)
+        owner = parameters[parameter]
+        if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
+            raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
+        if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
+            raise ValueError(f"{name} of {float(value)}")
+        # In the memory order of its parameter (channels last, for example): fused optimizers walk raw memory.
+        slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value).detach()))
+    return slots
 
 
 def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
