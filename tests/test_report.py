@@ -45,7 +45,7 @@ def test_it_shows_what_is_there(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["What C needs", "V: real frames and what it makes of them"] and "Not there yet" in page
+    assert found["missing"] == ["What C needs", "V: frames and their reconstructions"] and "Not there yet" in page
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
     assert page.count("<svg") == 6 and page.count("data:image/png") == 3
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "nothing is fetched"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from conftest import TINY_CONTROLLER, tiny_model
 
-from training.infra.options import add_arguments, as_json, from_arguments, record_options
+from training.infra.arguments import add_arguments, from_arguments
+from training.infra.options import as_json, record_options
 from training.infra.run_folder import RunFolder
 from training.pipelines.run import STAGES, RunOptions, RunRecord, _players, make_plan
 from training.stages.memory import MemoryOptions

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from training.infra.options import add_arguments, from_arguments
+from training.infra.arguments import add_arguments, from_arguments
 from wm_envs.errors import WorldModelError
 
 PIPELINES = ("run", "transfer", "ablate", "compare")

@@ -40,7 +40,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, whole or not at all; refuses weights that are not finite.
 
-    `extra_state` are further tensors to resume with, such as the state of a recurrent network.
+    `extra_state` holds further tensors for a resumption, such as the state of a recurrent network.
     """
     check_finite(model)
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
@@ -81,17 +81,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise _broken(path, error) from error
-    said = header.pop("crc32", None)
-    if said is not None and said != _checksum(tensors, header):
-        raise _broken(path, "its contents do not have the checksum that it says")
+    expected = header.pop("crc32", None)
+    if expected is not None and expected != _checksum(tensors, header):
+        raise _broken(path, "its contents do not fit its checksum")
     return tensors, header
 
 
 def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-    """What a checkpoint carries under these names, of these shapes; raises `BrokenStore`."""
+    """The extra state of a checkpoint by name, with these shapes; raises `BrokenStore`."""
     for name, shape in shapes.items():
         if name not in extra_state or tuple(extra_state[name].shape) != shape:
-            raise _broken(path, f"it carries no {name} of shape {shape}")
+            raise _broken(path, f"no {name} of shape {shape}")
     return [extra_state[name] for name in shapes]
 
 
@@ -167,7 +167,7 @@ def _read_step(header: dict[str, str]) -> int:
 def _read_slots(
     state: dict[str, Tensor], parameters: dict[str, nn.Parameter]
 ) -> list[tuple[nn.Parameter, str, Tensor]]:
-    """What the optimizer keeps of each parameter; raises `ValueError` when it does not fit the model."""
+    """The optimizer's values for each parameter; raises `ValueError` when it does not fit the model."""
     if state and state.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
         raise ValueError("an optimizer that lacks some of its state")
     slots = []
@@ -184,7 +184,7 @@ def _read_slots(
 
 
 def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
-    """Fill V or M from a checkpoint, or from a world's name or folder, to go on training it."""
+    """Fill V or M from a checkpoint, or from a world's name or folder, to continue its training."""
     if source.endswith(".safetensors"):
         load_checkpoint(Path(source), model)
         return
@@ -193,7 +193,9 @@ def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
     try:
         model.load_state_dict(part.state_dict())
     except RuntimeError as error:
-        raise InvalidOption("start", source, "a world whose sizes are those asked for", "give its sizes") from error
+        raise InvalidOption(
+            "start", source, "a world with the sizes of this model", "give the sizes of that world"
+        ) from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,29 +1,22 @@
-"""Options of a stage: a typed dataclass for each stage, shown by --help, checked by what its fields declare, and kept
-as JSON in the run folder.
+"""Options of a stage: a typed dataclass whose fields declare help texts and bounds, with a JSON record in the run
+folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import inspect
 import json
 import math
 import os
-import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.files import read_json, write_json
-from wm_envs.games.registry import get_task
-
-Options = TypeVar("Options")
-
 
 # --- declaring ----------------------------------------------------------------------------------------
 
@@ -93,10 +86,18 @@ def passed_options(explanation: str, stages: dict[str, StageKind]) -> Any:
     return dataclasses.field(default_factory=dict, metadata=metadata)
 
 
+@dataclass
+class StageOptions:
+    """Base of all options."""
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for values that do not fit together."""
+
+
 # --- checking -----------------------------------------------------------------------------------------
 
 
-def check_options(options: Any, prefix: str = "") -> None:
+def check_options(options: StageOptions, prefix: str = "") -> None:
     """Raises `InvalidOption` or `UnknownName` for the first value that its field does not accept, then for values that
     do not fit together (`options.check()`). Names in errors start with `prefix`."""
     kinds = typing.get_type_hints(type(options))
@@ -105,7 +106,7 @@ def check_options(options: Any, prefix: str = "") -> None:
             kind, value = kinds[field.name], getattr(options, field.name)
             items = value if typing.get_origin(kind) is tuple else [value]
             if not isinstance(items, list | tuple):
-                raise InvalidOption(prefix + field.name, value, "a list of values", f"give --{_flag(field.name)} A B")
+                raise InvalidOption(prefix + field.name, value, "a list of values", f"give --{flag(field.name)} A B")
             kind = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
             for item in items:
                 _check_value(prefix + field.name, item, kind, field.metadata["bounds"])
@@ -120,9 +121,9 @@ def _check_value(name: str, value: Any, kind: Any, bounds: Bounds) -> None:
     elif bounds.choices:
         if value not in bounds.choices:
             expected = f"one of {list(bounds.choices)}"
-            raise InvalidOption(name, value, expected, f"give --{_flag(name)} {bounds.choices[0]}, for example")
+            raise InvalidOption(name, value, expected, f"give --{flag(name)} {bounds.choices[0]}, for example")
     elif not isinstance(value, str | Path if kind is Path else kind):
-        raise InvalidOption(name, value, f"a value of type {kind.__name__}", f"give --{_flag(name)} such a value")
+        raise InvalidOption(name, value, f"a value of type {kind.__name__}", f"give --{flag(name)} such a value")
     if bounds.check is not None:
         bounds.check(name, value)
 
@@ -130,9 +131,7 @@ def _check_value(name: str, value: Any, kind: Any, bounds: Bounds) -> None:
 def _check_whole_number(name: str, value: Any, bounds: Bounds) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not bounds.contain(value):
         expected = f"a whole number {bounds}".strip()
-        fix = (
-            f"give --{_flag(name)} {bounds.minimum} or more" if str(bounds) else f"give --{_flag(name)} 1, for example"
-        )
+        fix = f"give --{flag(name)} {bounds.minimum} or more" if str(bounds) else f"give --{flag(name)} 1, for example"
         raise InvalidOption(name, value, expected, fix)
 
 
@@ -140,205 +139,12 @@ def _check_number(name: str, value: Any, bounds: Bounds) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not bounds.contain(value):
         expected = f"a finite number {bounds}".strip()
-        raise InvalidOption(name, value, expected, f"give --{_flag(name)} such a number")
+        raise InvalidOption(name, value, expected, f"give --{flag(name)} such a number")
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """A name as the command line has it."""
     return name.replace("_", "-")
-
-
-def plain_name(name: str, value: str) -> str:
-    """`value` when it can be the name of a folder; raises `InvalidOption`."""
-    if not re.fullmatch(r"\w[\w.-]{0,99}", value, re.ASCII):
-        raise InvalidOption(name, value, "letters, digits, _, - and . only", f"give --{_flag(name)} such a name")
-    return value
-
-
-def known_task(name: str, value: str) -> None:
-    """Raises `UnknownName` unless `value` is a game."""
-    get_task(value)
-
-
-def game_settings(pairs: tuple[str, ...]) -> dict[str, float]:
-    """Settings of a game from words NAME=NUMBER; raises `InvalidOption`."""
-    found = {}
-    for pair in pairs:
-        name, _, number = pair.partition("=")
-        try:
-            found[name] = float(number)
-        except ValueError as error:
-            fix = "give lap_complete_percent=1, for example"
-            raise InvalidOption("settings", pair, "NAME=NUMBER", fix) from error
-    return found
-
-
-def check_setting(name: str, value: str) -> None:
-    """Raises `InvalidOption` unless `value` is NAME=NUMBER."""
-    game_settings((value,))
-
-
-# --- options that several stages share ------------------------------------------------------------------
-
-
-@dataclass
-class StageOptions:
-    """Base of all options."""
-
-    def check(self) -> None:
-        """Raises `InvalidOption` for values that do not fit together."""
-
-
-@dataclass
-class RunOption(StageOptions):
-    """The run folder."""
-
-    run: Path = stage_option(Path("runs/takecover"), "run folder")
-
-
-@dataclass
-class ModelRoundOptions(RunOption):
-    """The run folder and the round that a stage works for."""
-
-    round: int = stage_option(0, "round of the run", minimum=0)
-
-
-@dataclass
-class WorldRoundOptions(RunOption):
-    """The run folder and the round whose world a stage uses."""
-
-    round: int = stage_option(-1, "round of the run whose world is used (-1: the latest that has one)", minimum=-1)
-
-
-@dataclass(kw_only=True)
-class TaskOption(StageOptions):
-    """The game."""
-
-    task: str = stage_option("takecover", "the game: takecover or carracing", check=known_task)
-
-
-@dataclass(kw_only=True)
-class SeedOption(StageOptions):
-    """The seed."""
-
-    seed: int = stage_option(0, "seed of all random numbers", identity=True, minimum=0)
-
-
-@dataclass(kw_only=True)
-class ProcessOption(StageOptions):
-    """Processes on this machine."""
-
-    workers: int = stage_option(0, "worker processes (0: one per core)", minimum=0)
-
-
-@dataclass(kw_only=True)
-class WorkerOptions(ProcessOption):
-    """Processes on this machine, or a Ray cluster."""
-
-    ray: str = stage_option("", "use a Ray cluster instead: its address, auto, or local to start one here")
-
-
-@dataclass(kw_only=True)
-class RealGameOptions(WorkerOptions):
-    """Validation in the real game."""
-
-    validate_episodes: int = stage_option(48, "real episodes per validation (0: validate in dreams only)", minimum=0)
-
-
-@dataclass(kw_only=True)
-class DreamOptions(StageOptions):
-    """Temperatures of the dreams."""
-
-    temperature: float = stage_option(
-        1.1, "temperature of the dreams, or the lowest of a range", identity=True, exclusive_minimum=0
-    )
-    temperature_high: float = stage_option(
-        1.6, "highest temperature of the range (0: one temperature only)", identity=True, minimum=0
-    )
-
-    def check(self) -> None:
-        """Raises `InvalidOption` unless the range goes upwards."""
-        super().check()
-        if 0 < self.temperature_high < self.temperature:
-            raise InvalidOption(
-                "temperature_high", self.temperature_high, f"0, or at least the temperature, {self.temperature}",
-                "give --temperature-high 0",
-            )  # fmt: skip
-
-
-@dataclass(kw_only=True)
-class ControllerOptions(StageOptions):
-    """What a controller looks like."""
-
-    hidden_sizes: tuple[int, ...] = stage_option(
-        (64,), "tanh units of the controller's hidden layers with PPO (none: linear)", identity=True, minimum=1
-    )
-
-
-# --- the command line ---------------------------------------------------------------------------------
-
-
-def whole_number(text: str) -> int:
-    """A whole number as people write it: 4000000, 4_000_000 or 4e6."""
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-        if not number.is_integer():
-            raise
-        return int(number)
-
-
-whole_number.__name__ = "whole number"  # argparse says it in its error
-
-
-def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
-    """One --flag for each field of the dataclass `options`: its own first, those that stages share last."""
-    hints = typing.get_type_hints(options)
-    fields = dataclasses.fields(options)
-    names = {"run", "round", *inspect.get_annotations(options)}
-    own = [field for field in fields if field.name in names]
-    for field in [*own, *(field for field in fields if field not in own)]:
-        if "stages" in field.metadata:
-            _add_passed_arguments(parser, field.metadata["stages"])
-        else:
-            explanation = f"{field.metadata.get('help', '')} (default: {field.default})"
-            _add_argument(parser, field.name, hints[field.name], default=field.default, help=explanation)
-
-
-def _add_passed_arguments(parser: argparse.ArgumentParser, stages: dict[str, StageKind]) -> None:
-    """A --STAGE.OPTION for each option of other stages; --help of those stages explains them."""
-    for stage, kind in stages.items():
-        hints = typing.get_type_hints(kind.options)
-        for name in kind.fields():
-            unset: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-            _add_argument(parser, f"{stage}.{name}", hints[name], **unset)
-
-
-def _add_argument(parser: argparse.ArgumentParser, name: str, kind: Any, **more: Any) -> None:
-    flag = f"--{_flag(name)}"
-    readers: dict[Any, Callable[[str], Any]] = {int: whole_number}
-    if kind is bool:
-        parser.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, **more)
-    elif typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
-        parser.add_argument(flag, dest=name, nargs="*", type=readers.get(item, item), **more)
-    else:
-        parser.add_argument(flag, dest=name, type=readers.get(kind, kind), **more)
-
-
-def from_arguments(options: type[Options], arguments: argparse.Namespace) -> Options:
-    """The dataclass filled from parsed arguments."""
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()}
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(typing.cast(Any, options)):
-        if "stages" in field.metadata:
-            values[field.name] = {
-                stage: {name: given[f"{stage}.{name}"] for name in kind.fields() if f"{stage}.{name}" in given}
-                for stage, kind in field.metadata["stages"].items()
-            }
-        else:
-            values[field.name] = given[field.name]
-    return options(**values)
 
 
 # --- records ------------------------------------------------------------------------------------------
@@ -379,7 +185,7 @@ def record_options(path: Path, options: Any) -> None:
         if differing:
             shown = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in differing.items())
             raise OptionsDiffer(
-                "run folder", f"{path.parent} with {shown}", "the options it was begun with",
+                "run folder", f"{path.parent} with {shown}", "the options it was started with",
                 "give those, or another --run folder",
             )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -404,15 +210,15 @@ def _seen_from(folder: Path, place: str) -> str:
 
 
 @contextlib.contextmanager
-def check_run_options(path: Path, options: Any, begun: Path | None = None) -> Iterator[None]:
-    """`record_options`, and remove the record again when the stage refuses the options, unless the file `begun` shows
+def check_run_options(path: Path, options: Any, started: Path | None = None) -> Iterator[None]:
+    """`record_options`, and remove the record again when the stage refuses the options, unless the file `started` shows
     that the stage made something with them."""
     fresh = not path.exists()
     record_options(path, options)
     try:
         yield
     except (InvalidOption, UnknownName, OptionsDiffer):
-        if fresh and not (begun and begun.exists()):
+        if fresh and not (started and started.exists()):
             path.unlink(missing_ok=True)
         raise
 

@@ -1,4 +1,4 @@
-"""What a controller needs of the world: the same learner, budget and seeds with less and less to observe.
+"""Ablation of the features: the same learner, budget and seeds, with less and less to observe.
 
 All controllers are trained in the real game, where the errors of a dream cannot help: on [z, h] and on z alone, with a
 hidden layer and linear, and on z with the h of an untrained M. Random play is the baseline. (Ha and Schmidhuber compare

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluation.policies import load_policy, random_policy
-from training.infra.options import DreamOptions, check_options, stage_option
+from training.infra.option_groups import DreamOptions
+from training.infra.options import check_options, stage_option
 from training.pipelines.tables import Table, TableOptions, Trained
 from training.stages import evolve, ppo
 

@@ -14,21 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluation.validation import selection_score
-from training.infra.options import (
+from training.infra.option_groups import (
     DreamOptions,
     RunOption,
     SeedOption,
-    StageKind,
     TaskOption,
     WorkerOptions,
-    as_json,
-    check_options,
-    check_run_options,
     check_setting,
     game_settings,
-    passed_options,
-    stage_option,
 )
+from training.infra.options import StageKind, as_json, check_options, check_run_options, passed_options, stage_option
 from training.infra.run_folder import RoundFolder, RunFolder
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
 from wm_envs.envs.spaces import game_kwargs

@@ -18,16 +18,14 @@ import torch
 from training.evaluation.policies import Policy
 from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
-from training.infra.options import (
+from training.infra.option_groups import (
     ControllerOptions,
     RealGameOptions,
     SeedOption,
     WorldRoundOptions,
-    check_run_options,
     game_settings,
-    read_record,
-    stage_option,
 )
+from training.infra.options import check_run_options, read_record, stage_option
 from training.infra.pool import Workers
 from training.infra.run_folder import RunFolder
 from wm_envs.envs.spaces import game_kwargs
@@ -90,7 +88,7 @@ class Table:
     def __enter__(self) -> Table:
         with ExitStack() as held:
             held.enter_context(file_lock(self.files.rows))
-            held.enter_context(check_run_options(self.files.options, self.options, begun=self.files.rows))
+            held.enter_context(check_run_options(self.files.options, self.options, started=self.files.rows))
             if self.files.rows.exists():
                 self.rows = self._read()
             self._held = held.pop_all()

@@ -14,7 +14,8 @@ from typing import Any
 
 from training.data.episode_store import CHUNK, read_part
 from training.infra.checkpoint import read_tensors
-from training.infra.options import RunOption, check_options, stage_option
+from training.infra.option_groups import RunOption
+from training.infra.options import check_options, stage_option
 from training.infra.run_folder import RunFolder
 from wm_envs.errors import BrokenStore, WorldModelError
 from wm_envs.files import read_json, sweep

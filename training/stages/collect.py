@@ -15,15 +15,8 @@ import numpy as np
 
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
 from training.evaluation.policies import HeldActions
-from training.infra.options import (
-    ModelRoundOptions,
-    SeedOption,
-    TaskOption,
-    WorkerOptions,
-    check_options,
-    plain_name,
-    stage_option,
-)
+from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from training.infra.options import ProcessOption, check_options, stage_option
+from training.infra.option_groups import ProcessOption
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers, available_cores
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.hardware import best_device, compute_dtype

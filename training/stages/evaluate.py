@@ -10,7 +10,8 @@ from typing import Any
 from training.evaluation.policies import load_policy, random_policy
 from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
-from training.infra.options import WorkerOptions, check_options, check_setting, game_settings, stage_option
+from training.infra.option_groups import WorkerOptions, check_setting, game_settings
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.files import write_text

@@ -21,17 +21,8 @@ from numpy.typing import NDArray
 from training.evaluation.policies import ControllerPolicy, Policy, population_actor
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
-from training.infra.options import (
-    DreamOptions,
-    RealGameOptions,
-    SeedOption,
-    WorldRoundOptions,
-    check_options,
-    check_run_options,
-    plain_name,
-    read_record,
-    stage_option,
-)
+from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
+from training.infra.options import check_options, check_run_options, read_record, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
@@ -66,7 +57,7 @@ class EvolveOptions(SeedOption, DreamOptions, RealGameOptions, WorldRoundOptions
     validate_every: int = stage_option(10, "generations between validations", minimum=1)
 
     def check(self) -> None:
-        """Raises `InvalidOption` for a step budget in the real game, which counts none."""
+        """Raises `InvalidOption` for a step budget in the real game, which does not count steps."""
         super().check()
         if self.steps and self.env == "real":
             raise InvalidOption("steps", self.steps, "0 in the real game", "give --generations, or train in the dream")

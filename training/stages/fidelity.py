@@ -23,7 +23,8 @@ from training.evaluation.policies import (
 )
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance, spearman, summary
-from training.infra.options import WorkerOptions, check_options, read_record, stage_option
+from training.infra.option_groups import WorkerOptions
+from training.infra.options import check_options, read_record, stage_option
 from training.infra.pool import Workers
 from wm_envs.files import write_json
 from wm_envs.models.bundle import load_world, read_config, resolve

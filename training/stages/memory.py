@@ -18,15 +18,8 @@ from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join
 from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import (
-    ModelRoundOptions,
-    ProcessOption,
-    SeedOption,
-    TaskOption,
-    check_options,
-    check_run_options,
-    stage_option,
-)
+from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder

@@ -24,20 +24,17 @@ from training.evaluation.policies import ControllerPolicy
 from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, save_checkpoint
 from training.infra.optim import one_cycle
-from training.infra.options import (
+from training.infra.option_groups import (
     ControllerOptions,
     DreamOptions,
     RealGameOptions,
     SeedOption,
     WorldRoundOptions,
-    check_options,
-    check_run_options,
     check_setting,
     game_settings,
     plain_name,
-    read_record,
-    stage_option,
 )
+from training.infra.options import check_options, check_run_options, read_record, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import LearnerFolder, RoundFolder, RunFolder
@@ -353,7 +350,7 @@ def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wante
     If its actions differ, each action of the policy starts with the score of the nearest action of the controller.
     """
     if not config.choices or dataclasses.replace(config, choices=wanted.choices) != wanted:
-        raise InvalidOption("start", config, f"a controller like {wanted}", "give the --hidden-sizes it learnt with")
+        raise InvalidOption("start", config, f"a controller like {wanted}", "give its --hidden-sizes")
     there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
     nearest = torch.cdist(ours, there).argmin(dim=1)
     at, maps = 0, _maps(learner)
@@ -369,7 +366,7 @@ def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wante
 
 
 def _maps(learner: PPO) -> list[torch.nn.Linear]:
-    """The policy's affine maps, from what is observed to the scores of the actions."""
+    """The policy's affine maps, from the observation to the scores of the actions."""
     hidden = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
     last = learner.policy.action_net
     assert isinstance(last, torch.nn.Linear)

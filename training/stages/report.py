@@ -23,7 +23,8 @@ from PIL import Image
 from training.data.episode_store import RolloutStore
 from training.evaluation import figures
 from training.evaluation.policies import load_policy
-from training.infra.options import RunOption, check_options, read_record, stage_option
+from training.infra.option_groups import RunOption
+from training.infra.options import check_options, read_record, stage_option
 from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import write_text
 from wm_envs.models.bundle import load_world, read_config
@@ -62,8 +63,8 @@ def main(options: ReportOptions) -> dict[str, Any]:
         ("Result", lambda: _result(run)),
         *((title, functools.partial(_comparison, rounds, name)) for name, title in TABLES.items()),
         ("Fidelity", lambda: _fidelity(run, rounds)),
-        ("V: real frames and what it makes of them", lambda: _pairs(rounds)),
-        ("V: what its dimensions draw", lambda: _traversals(rounds)),
+        ("V: frames and their reconstructions", lambda: _pairs(rounds)),
+        ("V: latent traversals", lambda: _traversals(rounds)),
         ("Filmstrips", lambda: _films(run, rounds)),
         ("Curves", lambda: _curves(rounds)),
         ("The population", lambda: _populations(rounds)),

@@ -17,14 +17,8 @@ from training.data.latent_cache import encode_frames, on_best_device
 from training.evaluation.pictures import save_pairs
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import (
-    ModelRoundOptions,
-    SeedOption,
-    TaskOption,
-    check_options,
-    check_run_options,
-    stage_option,
-)
+from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
