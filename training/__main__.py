@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import signal
 import sys
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         options = getattr(module, STAGES[chosen])
         stage = stages.add_parser(
-            chosen, description=(module.__doc__ or "") + "\n\n" + (options.__doc__ or ""),
+            chosen, description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
         add_arguments(stage, options)

@@ -38,8 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
         if "stages" in field.metadata:
             _add_passed_arguments(parser, field.metadata["stages"])
         else:
-            explanation = f"{field.metadata.get('help', '')} (default: {field.default})"
+            explanation = field.metadata["help"] + _shown_default(field.default)
             _add_argument(parser, field.name, hints[field.name], default=field.default, help=explanation)
+
+
+def _shown_default(default: Any) -> str:
+    """A default as --help shows it; nothing for an empty one."""
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f" (default: {shown})" if shown else ""
 
 
 def _add_passed_arguments(parser: argparse.ArgumentParser, stages: dict[str, StageKind]) -> None:

@@ -193,9 +193,7 @@ def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
     try:
         model.load_state_dict(part.state_dict())
     except RuntimeError as error:
-        raise InvalidOption(
-            "start", source, "a world with the sizes of this model", "give the sizes of that world"
-        ) from error
+        raise InvalidOption("start", source, "a world of these sizes", "give its sizes") from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
