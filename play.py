@@ -175,6 +175,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> NoReturn:
+    """The command line."""
     torch.set_num_threads(1)  # one dream is too small to share: on a busy computer, threads wait for each other
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    cli()

@@ -26,7 +26,7 @@ class Side(ABC):
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         self.env = env
         self.inner: Any = env.unwrapped
-        self.world: WorldModel = self.inner.world
+        self.world: WorldModel = env.get_wrapper_attr("world")
         self.total = self.reward = 0.0
         self.ending = ""
 

@@ -79,14 +79,14 @@ def tiny_drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_world(tiny_world: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny world that a test may damage."""
-    return Path(shutil.copytree(tiny_world, tmp_path / "world"))
+    """A copy of the tiny world, as round 0 of a run, that a test may damage."""
+    return Path(shutil.copytree(tiny_world, tmp_path / "round-0/world"))
 
 
 @pytest.fixture
 def own_drive(tiny_drive: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny world of CarRacing that a test may damage."""
-    return Path(shutil.copytree(tiny_drive, tmp_path / "world"))
+    """A copy of the tiny world of CarRacing, as round 0 of a run, that a test may damage."""
+    return Path(shutil.copytree(tiny_drive, tmp_path / "round-0/world"))
 
 
 def fresh_process(code: str, timeout: float = 120, **environment: str) -> str:
@@ -129,7 +129,6 @@ def synthetic_store(run: Path, parts: int = 2, lengths: tuple[int, ...] = (37, 5
 def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages build V with few channels, and read frames in blocks of 64."""
     import training.data.episode_store
-    import training.stages.memory
     import training.stages.vision
 
     def blocks(parts: list, seed: int, chunks: int = 4) -> training.data.frame_batches.FrameBlocks:
@@ -137,8 +136,9 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
 
-    for module in (training.stages.vision, training.stages.memory):
-        monkeypatch.setattr(module, "ConvVAEConfig", lambda latent: ConvVAEConfig(latent, TINY.vision.channels))
+    monkeypatch.setattr(
+        training.stages.vision, "ConvVAEConfig", lambda latent: ConvVAEConfig(latent, TINY.vision.channels)
+    )
 
 
 def with_memory(**changes: object) -> WorldConfig:

@@ -16,12 +16,10 @@ from typing import Any
 import numcodecs
 import numpy as np
 import torch
-from conftest import TINY
 from safetensors.torch import load_file, save
 
 from training.data import episode_store as rollouts
-from training.data.latent_cache import read_vision
-from training.infra.checkpoint import load_checkpoint, read_tensors, save_tensors
+from training.infra.checkpoint import load_checkpoint, read_tensors, read_vision, save_tensors
 from training.infra.options import read_record, record_options
 from training.stages.ppo import PpoOptions
 from wm_envs.files import seal, unseal, write_json
@@ -265,7 +263,7 @@ def read_cache(folder: Path) -> None:
 
 
 def read_start(folder: Path) -> None:
-    read_vision(folder / "model.safetensors", TINY.vision)
+    read_vision(folder / "model.safetensors")
 
 
 def read_json_record(folder: Path) -> None:

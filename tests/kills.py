@@ -36,9 +36,8 @@ from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_mo
 from safetensors.torch import load_file
 
 import training.stages.fidelity
-import training.stages.memory
 import training.stages.vision
-from training.data import episode_store as rollouts
+from training.data import frame_batches
 from training.infra.checkpoint import save_checkpoint
 from training.pipelines import run as everything
 from training.stages import check, collect, evaluate, evolve, memory, ppo, vision
@@ -90,7 +89,7 @@ def run_ppo(run: Path) -> None:
 def run_evaluate(run: Path) -> None:
     """One episode of the real game, its score written to a file."""
     evaluate.main(evaluate.EvaluateOptions(
-        world=str(run / "world"), controller="random", episodes=1, workers=1, renderer="fast",
+        world=str(run / "round-0/world"), controller="random", episodes=1, workers=1, renderer="fast",
         scores=str(run / "s.json"),
     ))  # fmt: skip
 
@@ -98,9 +97,11 @@ def run_evaluate(run: Path) -> None:
 def run_run(run: Path) -> None:
     """Everything from nothing: a round of random play, a round of its own, the evaluation and the report."""
     everything.main(everything.RunOptions(
-        run=run, task="carracing", rounds=1, frames=200, own_frames=100, vision_batches=3, memory_steps=1,
-        learner="evolve", generations=2, population=4, rollouts=2, validate_episodes=0, episodes=1, workers=1,
-        renderer="fast",
+        run=run, task="carracing", rounds=1, own_frames=100, learner="evolve", workers=1, stages={
+            "collect": {"frames": 200}, "vision": {"batches": 3}, "memory": {"steps": 1},
+            "evolve": {"generations": 2, "population": 4, "rollouts": 2, "validate_episodes": 0},
+            "evaluate": {"episodes": 1, "renderer": "fast"},
+        },
     ))  # fmt: skip
 
 
@@ -114,21 +115,20 @@ def with_vision(run: Path) -> None:
     synthetic_store(run)
     torch.manual_seed(5)
     model = ConvVAE(TINY.vision)
-    save_checkpoint(run / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
-    (run / "vision.json").write_text(json.dumps({"latent": 4}))
+    save_checkpoint(run / "round-0" / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
 
 
 def with_drive(run: Path) -> None:
     """A world of CarRacing, with steps long enough to make episodes short."""
-    save_world(run / "world", tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=50)))
+    save_world(run / "round-0/world", tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=50)))
 
 
 STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
     "collect": (lambda run: run.mkdir(), run_collect),
     "vision": (with_store, run_vision),
     "memory": (with_vision, run_memory),
-    "evolve": (lambda run: make_tiny_world(run / "world"), run_evolve),
-    "ppo": (lambda run: make_tiny_world(run / "world"), run_ppo),
+    "evolve": (lambda run: make_tiny_world(run / "round-0/world"), run_evolve),
+    "ppo": (lambda run: make_tiny_world(run / "round-0/world"), run_ppo),
     "evaluate": (with_drive, run_evaluate),
     "run": (lambda run: run.mkdir(), run_run),
 }
@@ -136,10 +136,9 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
 
 def make_small() -> None:
     """V with few channels, blocks of few frames, drives of few ticks, batteries of few scripts."""
-    blocks = rollouts.FrameBlocks
+    blocks = frame_batches.FrameBlocks
     training.stages.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
-    for module in (training.stages.vision, training.stages.memory):
-        module.ConvVAEConfig = lambda latent: ConvVAEConfig(latent, TINY.vision.channels)  # type: ignore
+    training.stages.vision.ConvVAEConfig = lambda latent: ConvVAEConfig(latent, TINY.vision.channels)  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
     battery = training.stages.fidelity.open_loop_policies
     training.stages.fidelity.open_loop_policies = lambda task: battery(task)[::6]  # type: ignore

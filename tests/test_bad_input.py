@@ -273,7 +273,7 @@ STAGES = [
                          ids=[f"{module.__name__[9:]} {name} {value!r}" for module, name, value in STAGES])  # fmt: skip
 def test_stages(own_world: Path, module: Any, name: str, value: Any) -> None:
     """`own_world` is the run's world; a run that is refused leaves no trace."""
-    run = own_world.parent
+    run = own_world.parent.parent
     before = sorted(run.rglob("*"))
     options = OPTIONS[module](**{"run": run, **SMALL[module], name: value})
     with pytest.raises(InvalidOption, match=name):
@@ -290,7 +290,7 @@ def test_evaluate(tiny_world: Path, name: str, value: Any) -> None:
 
 
 def test_names_that_are_not_there(tiny_world: Path, own_world: Path) -> None:
-    run = own_world.parent
+    run = own_world.parent.parent
     with pytest.raises(UnknownName, match="controller"):
         evaluate.main(evaluate.EvaluateOptions(str(tiny_world), "nobody"))
     with pytest.raises(UnknownName, match="takecover"):
@@ -307,7 +307,7 @@ def test_names_that_are_not_there(tiny_world: Path, own_world: Path) -> None:
 
 
 def test_other_options_for_a_run(own_world: Path, tiny_vision: None) -> None:
-    run = synthetic_store(own_world.parent)
+    run = synthetic_store(own_world.parent.parent)
     small = {"generations": 1, "population": 4, "rollouts": 1, "validate_episodes": 0}
     evolve.main(evolve.EvolveOptions(run, **small))
     with pytest.raises(OptionsDiffer, match=r"sigma 0\.1 -> 0\.3"):

@@ -24,16 +24,16 @@ def run(tmp_path: Path, tiny_world: Path) -> Path:
     """A run folder with one of everything."""
     folder = tmp_path / "run"
     synthetic_store(folder)
-    shutil.copytree(tiny_world, folder / "world")
+    shutil.copytree(tiny_world, folder / "round-0/world")
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(3)).sum().backward()
     optimizer.step()
-    for path in (folder / "vision.safetensors", folder / "ppo" / "name" / "policy.safetensors"):
-        save_checkpoint(path, model, optimizer, 7)
+    for path in ("vision.safetensors", "ppo/name/policy.safetensors"):
+        save_checkpoint(folder / "round-0" / path, model, optimizer, 7)
     (folder / "latents").mkdir()
     save_tensors(folder / "latents" / "part-00000.safetensors", {"means": torch.ones(4)}, {})
-    (folder / "vision.json").write_text(json.dumps({"latent": 4}))
+    (folder / "round-0" / "vision.json").write_text(json.dumps({"latent": 4}))
     return folder
 
 
@@ -50,11 +50,11 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 BREAK = {
     "rollouts/part-00001.zarr": "rollouts/part-00001.zarr/frames/c/0/0/0/0",
-    "vision.safetensors": "vision.safetensors",
-    "ppo/name/policy.safetensors": "ppo/name/policy.safetensors",
+    "round-0/vision.safetensors": "round-0/vision.safetensors",
+    "round-0/ppo/name/policy.safetensors": "round-0/ppo/name/policy.safetensors",
     "latents/part-00000.safetensors": "latents/part-00000.safetensors",
-    "world": "world/world.safetensors",
-    "vision.json": "vision.json",
+    "round-0/world": "round-0/world/world.safetensors",
+    "round-0/vision.json": "round-0/vision.json",
 }
 
 
@@ -75,9 +75,9 @@ def test_what_is_cut_is_named_and_set_aside(run: Path, thing: str) -> None:
 
 def test_what_is_set_aside_twice_is_kept_twice(run: Path) -> None:
     for text in ("[", "{"):
-        (run / "vision.json").write_text(text)
+        (run / "round-0" / "vision.json").write_text(text)
         check.main(CheckOptions(run, repair=True))
-    assert {path.name for path in (run / "set-aside").iterdir()} == {"vision.json", "vision.json.2"}
+    assert {path.name for path in (run / "set-aside" / "round-0").iterdir()} == {"vision.json", "vision.json.2"}
 
 
 def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:

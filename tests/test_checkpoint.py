@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 
 from training.infra import optim
-from training.infra.checkpoint import load_checkpoint, save_checkpoint
+from training.infra.checkpoint import load_checkpoint, read_tensors, read_vision, save_checkpoint, save_tensors
 from training.infra.optim import one_cycle
 from wm_envs.errors import BrokenStore, Diverged
+from wm_envs.models.mdn_rnn import MDNRNN
+from wm_envs.models.vae import ConvVAE
 
 
 @pytest.mark.parametrize(("warm", "last"), [(0.1, 0.01), (0.03, 0.03), (0.5, 0.5)])
@@ -62,3 +67,38 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
 def test_steps_have_generators_of_their_own() -> None:
     generators = [optim.generator(seed, step) for seed in range(4) for step in range(50)]
     assert len({float(torch.rand(1, generator=generator)) for generator in generators}) == 200
+
+
+def saved(path: Path, model: torch.nn.Module) -> Path:
+    save_checkpoint(path, model, torch.optim.Adam(model.parameters()), 1)
+    return path
+
+
+def test_a_checkpoint_of_v_says_what_v_is(tmp_path: Path) -> None:
+    model = ConvVAE(TINY.vision)
+    found = read_vision(saved(tmp_path / "c", model))
+    assert found.config == TINY.vision
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("config", [
+    None, "", "[]", "3", "{", "[" * 100_000, '{"latent": "4"}', '{"latent": 4.0}', '{"sizes": 4}', '{"latent": 0}',
+    '{"latent": 1000000000000}', '{"latent": 5, "channels": [4, 4, 8, 8]}', '{"latent": 4, "channels": [4]}',
+    '{"latent": 4, "channels": [4, 4, 8, "8"]}', '{"latent": 4}',
+])  # fmt: skip
+def test_a_config_that_is_none_or_of_another_model_is_refused(tmp_path: Path, config: str | None) -> None:
+    path = saved(tmp_path / "c", ConvVAE(TINY.vision))
+    tensors, header = read_tensors(path)
+    del header["config"]
+    save_tensors(path, tensors, header | ({} if config is None else {"config": config}))
+    for read in (read_vision, lambda path: load_checkpoint(path, ConvVAE(TINY.vision))):
+        with pytest.raises(BrokenStore, match=str(path)):
+            read(path)
+
+
+def test_m_is_not_filled_from_an_m_with_another_config(tmp_path: Path) -> None:
+    path = saved(tmp_path / "c", MDNRNN(TINY.memory))
+    assert json.loads(read_tensors(path)[1]["config"]) == dataclasses.asdict(TINY.memory)
+    load_checkpoint(path, MDNRNN(TINY.memory))
+    with pytest.raises(BrokenStore, match="termination_weight"):
+        load_checkpoint(path, MDNRNN(dataclasses.replace(TINY.memory, termination_weight=3.0)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import gymnasium as gym
@@ -58,14 +60,14 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["publish", "--world", "nowhere"], "nowhere"),
         (["run", "--rounds", "-1"], "rounds"),
         (["run", "--learner", "luck"], "learner"),
-        (["run", "--ppo-steps", "0"], "ppo_steps"),  # not after hours of V and M
+        (["run", "--ppo.total-timesteps", "0"], "ppo.total_timesteps"),  # not after hours of V and M
         (["run", "--temperature-high", "nan"], "temperature_high"),
         (["run", "--task", "chess"], "chess"),
-        (["run", "--renderer", "oils"], "renderer"),
+        (["run", "--evaluate.renderer", "oils"], "renderer"),
         (["run", "--learner", "evolve", "--real-steps", "9"], "learner"),  # it is PPO that goes on in the real game
         (["run", "--real-steps", "-1"], "real_steps"),
         (["run", "--explore-steps", "9", "--rounds", "0"], "explore_steps"),  # nobody would see it play
-        (["run", "--explore-steps", "9", "--validate-episodes", "0"], "validate_episodes"),
+        (["run", "--explore-steps", "9", "--ppo.validate-episodes", "0"], "validate_episodes"),
         (["ablate", "--steps", "0"], "steps"),
         (["ablate", "--validate-episodes", "0"], "validate_episodes"),
         (["run", "--vision-rounds", "-1"], "vision_rounds"),
@@ -97,9 +99,18 @@ def test_mistakes_are_said_in_one_line(
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
 
 
+def test_the_console_scripts_exist() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) == {"wm-train", "wm-play"}
+    for target in scripts.values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
 TINY = {
-    "frames": 1500, "own-frames": 400, "vision-batches": 6, "memory-steps": 30_000, "generations": 2, "population": 4,
-    "rollouts": 2, "ppo-steps": 16_384, "validate-episodes": 2, "episodes": 4, "workers": 1, "rounds": 1,
+    "collect.frames": 1500, "own-frames": 400, "vision.batches": 6, "memory.steps": "3e4", "evolve.generations": 2,
+    "evolve.population": 4, "evolve.rollouts": 2, "evolve.validate-episodes": 2, "ppo.total-timesteps": 16_384,
+    "ppo.validate-episodes": 2, "evaluate.episodes": 4, "workers": 1, "rounds": 1,
 }  # fmt: skip
 
 
@@ -138,7 +149,18 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
 
     bundle = tmp_path / "bundle"
     assert (
-        main(["publish", "--world", str(run / "world"), "--to", str(bundle), "--scores", str(run / "scores.json")]) == 0
+        main(
+            [
+                "publish",
+                "--world",
+                str(run / "round-0/world"),
+                "--to",
+                str(bundle),
+                "--scores",
+                str(run / "scores.json"),
+            ]
+        )
+        == 0
     )
     assert "Real game, test seeds" in (bundle / "README.md").read_text()
     capsys.readouterr()
@@ -156,11 +178,11 @@ def test_a_whole_run_of_another_game(
     monkeypatch.setattr(fidelity, "open_loop_policies", lambda task: open_loop_policies(task)[::5])
     run = tmp_path / "run"
     tiny = TINY | {
-        "frames": 3000,
-        "episodes": 1,
+        "collect.frames": 3000,
+        "evaluate.episodes": 1,
         "explore-steps": 64,
         "real-steps": 64,
-        "renderer": "fast",
+        "evaluate.renderer": "fast",
         "vision-rounds": 0,
         "real-settings": "off_road_cost=2",
     }
@@ -171,7 +193,7 @@ def test_a_whole_run_of_another_game(
     assert main(["run", "--task", "carracing", "--run", str(run), "--json", *words]) == 0
     assert last_json(capsys) == found, "a finished run does nothing again"
     assert "ppo" in found["round 0"] and "fidelity" not in found["round 0"] and found["best round"] == 1
-    assert list(read_config(run / "world")["controllers"]) == ["explorer"]
+    assert list(read_config(run / "round-0/world")["controllers"]) == ["explorer"]
     assert "vision" not in found["round 1"] and len(list((run / "latents").iterdir())) == 1, "V stays, and its latents"
     assert (
         "tuned" in found

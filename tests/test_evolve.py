@@ -26,12 +26,12 @@ from wm_envs.models.controller import act
 def bred_runs(tiny_world: Path, tmp_path: Path) -> list[Path]:
     folders = [tmp_path / name for name in ("whole", "resumed")]
     for run in folders:
-        shutil.copytree(tiny_world, run / "world")
+        shutil.copytree(tiny_world, run / "round-0/world")
     return folders
 
 
 def history(run: Path, name: str = "controller") -> list[dict[str, Any]]:
-    return json.loads((run / "evolve" / name / "history.json").read_text())["generations"]
+    return json.loads((run / "round-0" / "evolve" / name / "history.json").read_text())["generations"]
 
 
 def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
@@ -41,16 +41,16 @@ def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
     assert evolve.main(evolve_options(resumed)) == metrics
     assert len(history(whole)) == 4
     assert history(whole) == history(resumed)
-    assert torch.equal(load_controller(whole / "world")[1], load_controller(resumed / "world")[1])
+    assert torch.equal(load_controller(whole / "round-0/world")[1], load_controller(resumed / "round-0/world")[1])
 
 
 def test_the_best_validated_mean_is_saved(bred_runs: list[Path]) -> None:
     run = bred_runs[0]
     evolve.main(evolve_options(run, name="best"))
     best = max((entry for entry in history(run, "best") if "dream" in entry), key=lambda entry: entry["dream"]["mean"])
-    config, parameters = load_controller(run / "world", "best")
+    config, parameters = load_controller(run / "round-0/world", "best")
     assert config == TINY_CONTROLLER and parameters.tolist() == pytest.approx(best["parameters"])
-    assert list(read_config(run / "world")["controllers"]) == ["controller", "best"], "the others stay"
+    assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], "the others stay"
 
 
 @pytest.mark.parametrize("stop", [2, 4])
@@ -66,14 +66,14 @@ def test_the_best_of_before_is_not_forgotten(bred_runs: list[Path], monkeypatch:
     evolve.main(evolve_options(run, generations=stop))
     first = history(run)[1]["parameters"]
     assert evolve.main(evolve_options(run))["dream"]["mean"] == 100
-    assert load_controller(run / "world")[1].tolist() == pytest.approx(first)
+    assert load_controller(run / "round-0/world")[1].tolist() == pytest.approx(first)
 
 
 def test_steps_cannot_be_counted_on_from_a_history_without_them(bred_runs: list[Path]) -> None:
     run = bred_runs[0]
     evolve.main(evolve_options(run, generations=1))
     entries = [{name: value for name, value in entry.items() if name != "steps"} for entry in history(run)]
-    (run / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
+    (run / "round-0" / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
     with pytest.raises(BrokenStore, match="how many steps"):
         evolve.main(evolve_options(run, steps=1000))
     evolve.main(evolve_options(run, generations=2))
@@ -85,7 +85,7 @@ def test_fewer_generations_than_are_done_are_no_crash(bred_runs: list[Path]) -> 
     entries = history(run)
     for entry in entries:
         entry.pop("dream", None), entry.pop("parameters", None)  # as if interrupted before a validation
-    (run / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
+    (run / "round-0" / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
     evolve.main(evolve_options(run, generations=3, validate_every=10))
 
 
@@ -98,7 +98,7 @@ DAMAGED = ["", "[{", "{}", "[]", '{"generations": 3}', '{"generations": [], "crc
 def test_a_damaged_history_is_refused(bred_runs: list[Path], text: str) -> None:
     run = bred_runs[0]
     evolve.main(evolve_options(run, generations=1))
-    (run / "evolve" / "controller" / "history.json").write_text(text)
+    (run / "round-0" / "evolve" / "controller" / "history.json").write_text(text)
     with pytest.raises(BrokenStore, match=r"history\.json"):
         evolve.main(evolve_options(run))
 

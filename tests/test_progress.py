@@ -14,7 +14,7 @@ from training.infra.progress import Progress
 
 
 def work(run: Path, done: int = 0) -> None:
-    with Progress("vision", 10, run, "batches") as progress:
+    with Progress("vision", 10, run / "logs", "batches") as progress:
         progress.skip(done)
         for step in range(done, 10):
             progress.update(1)

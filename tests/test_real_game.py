@@ -283,7 +283,7 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     scores = []
     for workers in (1, 2):
         file = tmp_path / f"scores-{workers}.json"
-        world = str(run / "world")
+        world = str(run / "round-0/world")
         result = evaluate.main(evaluate.EvaluateOptions(world, "controller", 4, workers=workers, scores=str(file)))
         scores.append(json.loads(file.read_text())["scores"])
         assert result["episodes"] == 4 and result["mean"] == pytest.approx(np.mean(list(scores[-1].values())))
@@ -293,7 +293,7 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In turns, also when one of them sees through another world."""
-    run, played = own_world.parent, []
+    run, played = own_world.parent.parent, []
     own_episodes = collect.own_episodes
     monkeypatch.setattr(collect, "TILE", 2)
     monkeypatch.setattr(collect, "own_episodes", lambda *how: played.append(how[:2]) or own_episodes(*how))

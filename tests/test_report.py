@@ -27,7 +27,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.fixture
 def run(own_world: Path) -> Path:
     """A run folder with a little of everything."""
-    folder = synthetic_store(own_world.parent)
+    folder = synthetic_store(own_world.parent.parent)
     evolve(EvolveOptions(folder, generations=2, population=4, rollouts=2, validate_every=1, validate_episodes=0))
     score = {"mean": 300.0, "std": 100.0, "interval": 20.0, "p10": 150.0, "episodes": 9}
     rows = [{"policy": name, "real": score, "dream": score | {"mean": 310.0}} for name in ("hold <1>", "controller")]
@@ -35,8 +35,8 @@ def run(own_world: Path) -> Path:
     results = {"round 0": done, "evaluate": score, "world": "here & there"}
     (folder / "results.json").write_text(json.dumps(results))
     for name in ("transfer", "learners"):
-        (folder / name).mkdir()
-        (folder / name / "rows.json").write_text(json.dumps({"rows": rows}))
+        (folder / "round-0" / name).mkdir()
+        (folder / "round-0" / name / "rows.json").write_text(json.dumps({"rows": rows}))
         rows = [row | {"curve": [[1000, 200.0], [2000, 300.0]]} for row in rows]
     return folder
 
@@ -45,7 +45,7 @@ def test_it_shows_what_is_there(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["What C needs", "V: real frames and what it makes of them"] and "Not there yet" in page
+    assert found["missing"] == ["What C needs", "V: frames and their reconstructions"] and "Not there yet" in page
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
     assert page.count("<svg") == 6 and page.count("data:image/png") == 3
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "nothing is fetched"
@@ -54,7 +54,7 @@ def test_it_shows_what_is_there(run: Path) -> None:
 
 def test_it_says_what_is_broken_and_what_is_missing(run: Path, tmp_path: Path) -> None:
     (run / "results.json").write_text("{")
-    shutil.rmtree(run / "evolve")
+    shutil.rmtree(run / "round-0" / "evolve")
     found = report.main(ReportOptions(run, str(tmp_path / "other.html")))
     page = (tmp_path / "other.html").read_text()
     assert page.count("Unreadable") == 2 and "The population" in found["missing"]
@@ -93,7 +93,7 @@ def look(world: Path, **options: Any) -> dict[str, Any]:
 def test_a_sound_world_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(DoctorOptions(episodes=0))["to_fix"] == 0
     said = capsys.readouterr().out
-    assert "takecover: bundle" in said and "carracing: V" in said and "MEND" not in said
+    assert "takecover: bundle" in said and "carracing: V" in said and "FIX" not in said
 
 
 def test_what_is_wrong_is_named(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,49 +112,51 @@ def options(run: Path, **changes: Any) -> PpoOptions:
 
 
 def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
-    make_tiny_world(tmp_path / "world")
+    make_tiny_world(tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path))
-    config, parameters = load_controller(tmp_path / "world", "ppo")
+    config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
     assert config.hidden_sizes == (5,) and config.choices == (0.0, 1.0, -1.0) and result["dream"]["episodes"] == 256
-    assert load_controller(tmp_path / "world")[0].hidden_sizes == ()  # the one that was there
-    assert len((tmp_path / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
+    assert load_controller(tmp_path / "round-0/world")[0].hidden_sizes == ()  # the one that was there
+    assert len((tmp_path / "round-0" / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
     assert ppo.main(options(tmp_path)) == result  # done already
     with pytest.raises(OptionsDiffer, match="gamma"):
         ppo.main(options(tmp_path, gamma=0.5))
-    card = json.loads((tmp_path / "world" / "config.json").read_text())["controllers"]["ppo"]["card"]
+    card = json.loads((tmp_path / "round-0/world" / "config.json").read_text())["controllers"]["ppo"]["card"]
     assert result == card | {"curve": []}, "of validations in the game, of which there are none"
     assert torch.isfinite(parameters).all()
 
 
 def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, judged = tmp_path / "run", ppo._evaluate
-    make_tiny_world(run / "world")
+    make_tiny_world(run / "round-0/world")
     shutil.copytree(run, tmp_path / "start")
     ppo.main(options(run))
     run.rename(tmp_path / "whole")
     shutil.copytree(tmp_path / "start", run)
     monkeypatch.setattr(
-        ppo, "_evaluate", lambda *given: judged(*given) if not (run / "ppo/ppo/best.json").exists() else 1 / 0
+        ppo, "_evaluate", lambda *given: judged(*given) if not (run / "round-0/ppo/ppo/best.json").exists() else 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         ppo.main(options(run))
     monkeypatch.undo()
     ppo.main(options(run))
-    for name in ("ppo/ppo/policy.safetensors", "world/controllers.safetensors"):
+    for name in ("round-0/ppo/ppo/policy.safetensors", "round-0/world/controllers.safetensors"):
         found, expected = load_file(run / name), load_file(tmp_path / "whole" / name)
         assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found), name
-    assert (run / "ppo/ppo/best.json").read_bytes() == (tmp_path / "whole/ppo/ppo/best.json").read_bytes()
+    assert (run / "round-0/ppo/ppo/best.json").read_bytes() == (
+        tmp_path / "whole/round-0/ppo/ppo/best.json"
+    ).read_bytes()
 
 
 def test_a_refused_option_is_not_remembered(tmp_path: Path) -> None:
-    make_tiny_world(tmp_path / "world")
+    make_tiny_world(tmp_path / "round-0/world")
     with pytest.raises(InvalidOption, match="actions"):
         ppo.main(options(tmp_path, actions="fine"))  # CarRacing has those
     ppo.main(options(tmp_path))
 
 
 def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_tiny_world(tmp_path / "world")
+    make_tiny_world(tmp_path / "round-0/world")
     train, trained = PPO.train, 0
 
     def poisoned(learner: PPO) -> None:
@@ -165,7 +167,9 @@ def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pyt
             learner.policy.action_net.bias.data[0] = float("nan")
 
     monkeypatch.setattr(PPO, "train", poisoned)
-    kept = [tmp_path / name for name in ("ppo/ppo/policy.safetensors", "ppo/ppo/best.json", "world/config.json")]
+    kept = [
+        tmp_path / "round-0" / name for name in ("ppo/ppo/policy.safetensors", "ppo/ppo/best.json", "world/config.json")
+    ]
     seen: list[list[bytes]] = []
     log = Progress.log
     monkeypatch.setattr(Progress, "log", lambda *given: (seen.append([p.read_bytes() for p in kept]), log(*given)))
@@ -176,8 +180,8 @@ def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("hidden_sizes", [(), (5,), (6, 4)])
 def test_the_controller_is_the_policy(tmp_path: Path, hidden_sizes: tuple[int, ...]) -> None:
-    world = load_world(make_tiny_world(tmp_path / "world"))
-    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "world"), actions="discrete")
+    world = load_world(make_tiny_world(tmp_path / "round-0/world"))
+    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "round-0/world"), actions="discrete")
     learner = PPO(
         "MlpPolicy", env, policy_kwargs={"net_arch": {"pi": list(hidden_sizes), "vf": [3]}}, seed=1, device="cpu"
     )
@@ -202,20 +206,23 @@ def test_a_committee_scores_as_its_members_on_average(hidden_sizes: tuple[int, .
 
 
 def test_members_learn_and_decide_together(tmp_path: Path) -> None:
-    make_tiny_world(tmp_path / "world")
+    make_tiny_world(tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, total_timesteps=128, ensemble_size=2))
-    config, parameters = load_controller(tmp_path / "world", "ppo")
-    single = [load_controller(tmp_path / "world", name) for name in ("ppo-1", "ppo-2")]
+    config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
+    single = [load_controller(tmp_path / "round-0/world", name) for name in ("ppo-1", "ppo-2")]
     assert config.hidden_sizes == (10,) and not torch.equal(single[0][1], single[1][1])
     assert torch.equal(ppo.ensemble(single)[1], parameters) and result["dream"]["episodes"] == 256
 
 
 def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
-    world = load_world(make_tiny_world(tmp_path / "world"))
+    world = load_world(make_tiny_world(tmp_path / "round-0/world"))
     ppo.main(options(tmp_path))
-    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "world"), actions="discrete")
+    env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "round-0/world"), actions="discrete")
     learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [5], "vf": [3]}}, device="cpu")
-    known, kind = load_controller(tmp_path / "world", "ppo"), ppo.as_controller(learner, world, options(tmp_path))[0]
+    known, kind = (
+        load_controller(tmp_path / "round-0/world", "ppo"),
+        ppo.as_controller(learner, world, options(tmp_path))[0],
+    )
     ppo.start_from(learner, *known, kind)
     assert torch.equal(ppo.as_controller(learner, world, options(tmp_path))[1], known[1])
     ppo.main(options(tmp_path, name="second", start="ppo"))
@@ -225,7 +232,7 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
 
 def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
     """Each fine action begins as the nearest of those that the controller chose from."""
-    small = options(own_drive.parent, total_timesteps=128)
+    small = options(own_drive.parent.parent, total_timesteps=128)
     ppo.main(small)
     ppo.main(dataclasses.replace(small, name="fine", actions="fine", start="ppo", learning_rate=1e-9))
     (coarse, before), (fine, after) = (load_controller(own_drive, name) for name in ("ppo", "fine"))
@@ -251,17 +258,17 @@ def test_rewards_are_capped_and_nothing_else(tiny_world: Path) -> None:
 
 def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
-    shutil.copytree(tiny_drive, tmp_path / "world")
+    shutil.copytree(tiny_drive, tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
-    assert load_controller(tmp_path / "world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
+    assert load_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
 
 
 def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    make_tiny_world(tmp_path / "world")
+    make_tiny_world(tmp_path / "round-0/world")
     ppo.main(options(tmp_path, total_timesteps=256))
-    checkpoint = tmp_path / "ppo" / "ppo" / "policy.safetensors"
+    checkpoint = tmp_path / "round-0/ppo/ppo" / "policy.safetensors"
     before = checkpoint.read_bytes()
-    (tmp_path / "ppo" / "ppo" / "options.json").unlink()  # ask for more steps than before
+    (tmp_path / "round-0/ppo/ppo" / "options.json").unlink()  # ask for more steps than before
     ppo.main(options(tmp_path, total_timesteps=512))
     assert checkpoint.read_bytes() != before
 

@@ -51,7 +51,7 @@ def run(own_drive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
     monkeypatch.setattr(transfer, "OPEN_LOOPS", (40, 80))
     monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in ROWS["ablations"][:-1]})
-    return own_drive.parent
+    return own_drive.parent.parent
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -63,18 +63,18 @@ def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.Monk
     assert [row["policy"] for row in rows if "dream" in row] == (
         [*ROWS[name][:1], "C on z only"] if name == "transfer" else []
     )
-    written = (run / name / "table.md").read_text()
+    written = (run / "round-0" / name / "table.md").read_text()
     assert written == as_markdown(rows) and written.count("\n") == len(rows) + 2 and "goal reached" in written
     if name == "learners":
         curves = [row["curve"] for row in rows[:3]]
         assert [[at for at, _ in curve] for curve in curves[:2]] == [[16_384], [16_384]]  # of one update
         steps = [at for at, _ in curves[2]]
         assert steps == sorted(steps) and steps[-2] < 200 <= steps[-1]
-        assert not any("curve" in entry["card"] for entry in read_config(run / "world")["controllers"].values())
+        assert not any("curve" in entry["card"] for entry in read_config(run / "round-0/world")["controllers"].values())
 
-    kept = json.loads((run / name / "rows.json").read_text())
+    kept = json.loads((run / "round-0" / name / "rows.json").read_text())
     assert kept["rows"] == rows
-    (run / name / "rows.json").write_text(json.dumps({"world": kept["world"], "rows": rows[:-1]}))
+    (run / "round-0" / name / "rows.json").write_text(json.dumps({"world": kept["world"], "rows": rows[:-1]}))
     played = []
     monkeypatch.setattr(
         tables, "score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1]["real"], [])
@@ -89,13 +89,13 @@ def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -
     for _ in range(2):  # a table that is refused is left to others
         with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
             ablate.main(AblateOptions(run=run, **SMALL | {"episodes": 3}))
-    world = (run / "world", tiny_model(0.1, TINY_DRIVE))
+    world = (run / "round-0/world", tiny_model(0.1, TINY_DRIVE))
     save_world(*world)
     with pytest.raises(OptionsDiffer, match="another V and M"):
         ablate.main(AblateOptions(run=run, **SMALL))
-    shutil.rmtree(run / "ablations")
+    shutil.rmtree(run / "round-0" / "ablations")
     ablate.main(AblateOptions(run=run, **SMALL))
-    (run / "ablations" / "rows.json").write_text('{"rows": [3]}')
+    (run / "round-0" / "ablations" / "rows.json").write_text('{"rows": [3]}')
     with pytest.raises(BrokenStore, match="table"):
         ablate.main(AblateOptions(run=run, **SMALL))
 
@@ -107,7 +107,7 @@ def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> N
         patched.setattr(transfer, "_with_dreams", lambda *given: sys.exit())  # stopped before the first row
         with pytest.raises(SystemExit):
             transfer.main(TransferOptions(run=run, ppo_steps=1, **few))
-    shutil.rmtree(run / "transfer")
+    shutil.rmtree(run / "round-0" / "transfer")
     with pytest.raises(OptionsDiffer, match="steps 1 -> 2"):
         transfer.main(TransferOptions(run=run, ppo_steps=2, **few))
     rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few))["rows"]
@@ -121,7 +121,7 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
     found = []
     for number, budgets in enumerate([(900,), (300, 900)]):
         run = tmp_path / str(number)
-        shutil.copytree(tiny_world, run / "world")
+        shutil.copytree(tiny_world, run / "round-0/world")
         for steps in budgets:
             found.append(evolve.main(evolve.EvolveOptions(
                 run=run, steps=steps, population=4, rollouts=3, validate_every=3, validate_episodes=0
@@ -129,7 +129,8 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
     whole, part, resumed = found
     assert resumed == whole and 0 < part["generations"] < whole["generations"]
     steps = [
-        entry["steps"] for entry in json.loads((run / "evolve/controller/history.json").read_text())["generations"]
+        entry["steps"]
+        for entry in json.loads((run / "round-0/evolve/controller/history.json").read_text())["generations"]
     ]
     assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole["generations"]
 

@@ -16,6 +16,7 @@ from conftest import TINY, memory_options, synthetic_store, vision_options
 from safetensors.torch import load_file
 
 from training.infra.checkpoint import load_checkpoint, save_checkpoint
+from training.infra.run_folder import RunFolder
 from training.stages import memory, vision
 from wm_envs.errors import BrokenStore, Diverged, OptionsDiffer
 from wm_envs.models.bundle import load_world, read_config
@@ -66,7 +67,7 @@ def runs(tmp_path: Path) -> list[Path]:
 def test_resumed_vision_is_the_uninterrupted(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None
 ) -> None:
-    whole, resumed = resumed_and_uninterrupted(monkeypatch, vision, runs, vision_options, "vision.safetensors")
+    whole, resumed = resumed_and_uninterrupted(monkeypatch, vision, runs, vision_options, "round-0/vision.safetensors")
     assert_equal(whole, resumed)
     assert not list(runs[1].rglob("*.tmp"))
 
@@ -75,12 +76,12 @@ def test_vision_learns_and_says_so(tmp_path: Path, tiny_vision: None) -> None:
     run = synthetic_store(tmp_path)
     options = dataclasses.replace(vision_options(run), batches=24, checkpoint_every=12, learning_rate=0.01)
     metrics = vision.main(options)
-    rows = (run / "logs" / "vision.csv").read_text().splitlines()
+    rows = (run / "round-0" / "logs" / "vision.csv").read_text().splitlines()
     assert len(rows) == 3 and rows[0].startswith("step,seconds,error")
     first, last = (float(row.split(",")[2]) for row in rows[1:])
     assert metrics["error"] == pytest.approx(last) and last < first
-    assert (run / "pictures" / "vision.png").exists()
-    assert json.loads((run / "vision_metrics.json").read_text()) == metrics
+    assert (run / "round-0" / "pictures" / "vision.png").exists()
+    assert json.loads((run / "round-0" / "vision_metrics.json").read_text()) == metrics
     assert vision.main(options).keys() == metrics.keys(), "a finished stage is finished at once"
 
 
@@ -115,15 +116,16 @@ def encoded_runs(runs: list[Path], tiny_vision: None) -> list[Path]:
     for run in runs:
         torch.manual_seed(5)
         model = ConvVAE(TINY.vision)
-        save_checkpoint(run / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
-        (run / "vision.json").write_text(json.dumps({"latent": 4}))
+        save_checkpoint(run / "round-0" / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
     return runs
 
 
 def test_resumed_memory_is_the_uninterrupted(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, resumed = resumed_and_uninterrupted(monkeypatch, memory, encoded_runs, memory_options, "memory.safetensors")
+    whole, resumed = resumed_and_uninterrupted(
+        monkeypatch, memory, encoded_runs, memory_options, "round-0/memory.safetensors"
+    )
     assert_equal(whole, resumed)
-    worlds = [load_file(run / "world" / "world.safetensors") for run in encoded_runs]
+    worlds = [load_file(run / "round-0/world" / "world.safetensors") for run in encoded_runs]
     assert_equal(*worlds)
 
 
@@ -131,21 +133,33 @@ def test_memory_writes_a_world_that_can_be_dreamt(encoded_runs: list[Path]) -> N
     run = encoded_runs[0]
     metrics = memory.main(memory_options(run, frame_skip=3))
     assert all(np.isfinite(value) for value in metrics.values())
-    world = load_world(run / "world")
+    world = load_world(run / "round-0/world")
     assert world.config.frame_skip == 3 and world.config.memory.hidden == 8
-    assert read_config(run / "world")["card"]["memory"] == metrics
+    assert read_config(run / "round-0/world")["card"]["memory"] == metrics
     assert len(world.initial_means) == 3, "the first frames of the training episodes"
 
 
 def test_memory_keeps_to_the_v_it_learnt_with(encoded_runs: list[Path]) -> None:
     """The latents of another one mean something else; the same one elsewhere is the same."""
     run, other = encoded_runs
+    weights = [folder / "round-0" / "vision.safetensors" for folder in encoded_runs]
     memory.main(memory_options(run))
-    shutil.copytree(other, run / "same")
-    memory.main(memory_options(run, vision=str(run / "same")))
-    vision.main(dataclasses.replace(vision_options(run / "other", seed=1), store=str(run / "rollouts")))
+    shutil.copy(weights[1], weights[0])
+    memory.main(memory_options(run))
+    weights[1].unlink()
+    vision.main(vision_options(other, seed=1))
+    shutil.copy(weights[1], weights[0])
     with pytest.raises(OptionsDiffer, match="vision"):
-        memory.main(memory_options(run, vision=str(run / "other")))
+        memory.main(memory_options(run))
+
+
+def test_a_round_without_a_v_sees_with_the_one_before(encoded_runs: list[Path]) -> None:
+    run = encoded_runs[0]
+    memory.main(memory_options(run, round=2))
+    assert (run / "round-2" / "world" / "config.json").exists() and not (
+        run / "round-2" / "vision.safetensors"
+    ).exists()
+    assert RunFolder(run).world_round().number == 2 and RunFolder(run).vision_round(2).number == 0
 
 
 def test_memory_needs_a_v(runs: list[Path]) -> None:
@@ -163,7 +177,7 @@ def test_a_poisoned_batch_ends_the_stage_and_spares_its_checkpoint(
 ) -> None:
     module, options = {"vision": (vision, vision_options), "memory": (memory, memory_options)}[stage]
     whole, poisoned = encoded_runs
-    for path in [path for run in encoded_runs for path in run.glob("vision*")] if stage == "vision" else []:
+    for path in [path for run in encoded_runs for path in run.glob("round-0/vision*")] if stage == "vision" else []:
         path.unlink()  # it begins anew
     module.main(options(whole))
     seen, said = [], {"loss": "loss", "gradient": "gradient", "weights": "weights|loss|gradient"}[what]
@@ -187,9 +201,9 @@ def test_a_poisoned_batch_ends_the_stage_and_spares_its_checkpoint(
         patch.setattr(module, "clip_gradients", clip_gradients)
         with pytest.raises(Diverged, match=said):
             module.main(options(poisoned))
-    path = poisoned / f"{stage}.safetensors"
+    path = poisoned / "round-0" / f"{stage}.safetensors"
     assert path.exists() == (batch == 4)  # after 3 a checkpoint is due, but not of weights that are none
     if path.exists():
         assert all(value.isfinite().all() for value in load_file(path).values())
     module.main(options(poisoned))
-    assert_equal(load_file(whole / f"{stage}.safetensors"), load_file(path))
+    assert_equal(load_file(whole / "round-0" / f"{stage}.safetensors"), load_file(path))

@@ -1,15 +1,16 @@
-"""`python -m training STAGE [--options]`: make a world and its controllers."""
+"""`python -m training STAGE [--options]`, or `wm-train STAGE`: train a world model and its controllers."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-from training.infra.options import add_arguments, from_arguments
+from training.infra.arguments import add_arguments, from_arguments
 from wm_envs.errors import WorldModelError
 
 PIPELINES = ("run", "transfer", "ablate", "compare")
@@ -33,7 +34,7 @@ STAGES = {  # stage -> its options class; the module is training/stages/STAGE.py
 
 
 class Terminated(BaseException):
-    """SIGTERM, raised so that workers and games are closed on the way out."""
+    """Raised on SIGTERM, so that workers and games are closed."""
 
 
 def _terminate(*_: object) -> None:
@@ -41,12 +42,12 @@ def _terminate(*_: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; 0 when it went well, 2 for an error the user can mend, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Run one stage; returns 0 on success, 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Train a world model of a game and breed controllers in its dream.",
-        epilog="Each stage has its own --help. `run` does all of them in order; all can be resumed.",
+        description="Train a world model of a game, and controllers in its dream.",
+        epilog="Each stage has its own --help. `run` does all stages in order; the same command resumes a stage.",
     )
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     chosen = next((word for word in words if word in STAGES), None)
@@ -66,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         options = getattr(module, STAGES[chosen])
         stage = stages.add_parser(
-            chosen, description=(module.__doc__ or "") + "\n\n" + (options.__doc__ or ""),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            chosen, description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
         add_arguments(stage, options)
         stage.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
@@ -78,13 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # no space, no permission, a folder that vanished
-        print(f"error: {error}; mend that and run the same command again to go on", file=sys.stderr)
+        print(f"error: {error}; fix that and run the same command again to continue", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         return 130
     except Terminated:
-        print("terminated; run the same command again to go on", file=sys.stderr)
+        print("terminated; run the same command again to continue", file=sys.stderr)
         return 143
     print(json.dumps(result, default=str) if parsed.json else _readable(result))
     return 0
@@ -98,6 +99,11 @@ def _readable(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def cli() -> NoReturn:
+    """The command line: SIGTERM ends a stage as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    cli()

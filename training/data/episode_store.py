@@ -73,7 +73,7 @@ class Part:
     rewards: NDArray[np.float32] | None = None  # (N,); None: 1 a tick
 
     @cached_property
-    def frames(self) -> zarr.Array:
+    def frames(self) -> zarr.Array[Any]:
         """(N, 64, 64, 3) uint8, read chunk by chunk."""
         return zarr.open_array(self.path / "frames", mode="r")
 
@@ -121,7 +121,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         _create(group, "lengths", np.array([len(e.actions) for e in episodes], np.int32))
         _create(group, "terminated", np.array([e.terminated for e in episodes], np.bool_))
         if all(episode.rewards is not None for episode in episodes):
-            _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))  # type: ignore[arg-type]
+            _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))
         _sync(temporary)
         _replace_folder(temporary, final)
         _sync_folder(folder)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.episode_store import Part, read_part
-from training.infra.checkpoint import load_checkpoint, read_tensors, save_tensors
+from training.infra.checkpoint import read_tensors, read_vision, save_tensors
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.errors import BrokenStore
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_images
+from wm_envs.models.vae import ConvVAE, to_images
 
 
 @dataclass(frozen=True)
@@ -26,34 +27,37 @@ class EncodeJob:
     """One part to encode; a job is all that its result depends on."""
 
     weights: Path  # a checkpoint of V
-    config: ConvVAEConfig
     part: Path
     to: Path
     identity: str  # of the weights
 
 
-def read_vision(weights: Path, config: ConvVAEConfig) -> ConvVAE:
+def on_best_device(vision: ConvVAE) -> ConvVAE:
+    """V on the best device, in the memory order that is fastest for convolutions."""
+    order: dict[str, Any] = {"memory_format": torch.channels_last}
+    return vision.to(best_device(), **order)
+
+
+def load_vision(weights: Path) -> ConvVAE:
     """V from a checkpoint, ready to encode."""
-    vision = ConvVAE(config).to(best_device(), memory_format=torch.channels_last)
-    load_checkpoint(weights, vision)
-    return vision.eval()
+    return on_best_device(read_vision(weights)).eval()
 
 
 @functools.lru_cache(maxsize=1)
-def _vision(weights: Path, config: ConvVAEConfig, identity: str) -> ConvVAE:
-    return read_vision(weights, config)  # kept by what it is, not by where it is
+def _vision(weights: Path, identity: str) -> ConvVAE:
+    return load_vision(weights)  # `identity` tells a V from another that was in the same place before
 
 
 def encode_part(job: EncodeJob) -> None:
     """Write V's means and log variances of one part to `job.to`."""
-    vision, part = _vision(job.weights, job.config, job.identity), read_part(job.part)
+    vision, part = _vision(job.weights, job.identity), read_part(job.part)
     blocks = [encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)]
     means, logvars = (torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
     save_tensors(job.to, {"means": means, "logvars": logvars}, {"vision": job.identity})
 
 
 def encode_store(
-    vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, run: Path, workers: Workers
+    vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, logs: Path, workers: Workers
 ) -> list[tuple[Tensor, Tensor]]:
     """V's (means, logvars) of every part, kept in `folder`, under the V's name, so that they are encoded once.
 
@@ -66,12 +70,12 @@ def encode_store(
     shapes = [(part.size, vision.config.latent) for part in parts]
     encoded = [cached_latents(path, identity, shape) for path, shape in zip(paths, shapes, strict=True)]
     jobs = [
-        EncodeJob(weights, vision.config, part.path, path, identity)
+        EncodeJob(weights, part.path, path, identity)
         for part, path, latents in zip(parts, paths, encoded, strict=True)
         if latents is None
     ]
     sizes = {path: part.size for path, part in zip(paths, parts, strict=True)}
-    with Progress("encode", sum(sizes.values()), run, "frames") as progress:
+    with Progress("encode", sum(sizes.values()), logs, "frames") as progress:
         progress.skip(sum(sizes.values()) - sum(sizes[job.to] for job in jobs))
         for job, _ in run_jobs(encode_part, jobs, workers):
             progress.update(sizes[job.to])

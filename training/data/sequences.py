@@ -56,7 +56,7 @@ def join(
     actions = _sums(np.concatenate([part.actions for part in parts]), tick, after) / (after - tick)[:, None]
     rewards = None
     if reward_scale is not None:
-        of_ticks = np.concatenate([part.rewards for part in parts])[:, None]  # type: ignore[arg-type]
+        of_ticks = np.concatenate([part.rewards for part in parts])[:, None]
         rewards = (_sums(of_ticks, tick, after)[:, 0] / reward_scale).astype(np.float32)
     return Latents(
         means=torch.cat([means for means, _ in encoded]),

@@ -25,7 +25,7 @@ except ImportError as error:
 from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # seen on white and on black
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "text.color": GREY,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25,
     "savefig.transparent": True, "svg.hashsalt": "wm-envs", "font.size": 9, "legend.frameon": False,

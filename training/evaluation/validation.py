@@ -18,11 +18,11 @@ from wm_envs.models.world_model import WorldModel
 
 
 def score(
-    folder: Path, policy: Policy, seeds: list[int], workers: Workers, how: dict[str, Any]
+    folder: Path, policy: Policy, seeds: list[int], workers: Workers, game_kwargs: dict[str, Any]
 ) -> tuple[dict[str, float], list[float]]:
     """Summary of a policy's real episodes on `seeds`, with the share that reached the goal where the game has one, and
     the scores themselves."""
-    played = real_episodes(folder, [policy], seeds, workers, how)[policy.name]
+    played = real_episodes(folder, [policy], seeds, workers, game_kwargs)[policy.name]
     scores = [episode.score for episode in played]
     found = summary(np.array(scores))
     if not get_task(read_config(folder)["world"]["task"]).survival:
@@ -53,7 +53,7 @@ def evaluate_policy(
 
 def selection_score(card: dict[str, Any]) -> float:
     """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
-    return float(card.get("validation", card.get("dream"))["mean"])
+    return float((card["validation"] if "validation" in card else card["dream"])["mean"])
 
 
 def selection_key(card: dict[str, Any]) -> tuple[bool, float]:

@@ -1,27 +1,32 @@
 """Checkpoints of a training stage: weights, optimizer state and step in one safetensors file.
 
 Everything a stage draws at random is a function of (seed, step), so weights, optimizer and step are
-all there is to resume from.
+all there is to resume from. The header of a checkpoint of V or M holds the model's config.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenStore, Diverged, InvalidOption
+from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
-from wm_envs.models.bundle import load_world
+from wm_envs.models.bundle import load_world, typed_config
 from wm_envs.models.mdn_rnn import MDNRNN
-from wm_envs.models.vae import ConvVAE
+from wm_envs.models.vae import ConvVAE, ConvVAEConfig
+
+Config = TypeVar("Config")
 
 LARGEST = 1 << 34  # bytes
+LARGEST_SIZE = 4096  # of a layer
 LARGEST_STEP = 1 << 40
 SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
@@ -35,7 +40,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, whole or not at all; refuses weights that are not finite.
 
-    `extra_state` are further tensors to resume with, such as the state of a recurrent network.
+    `extra_state` holds further tensors for a resumption, such as the state of a recurrent network.
     """
     check_finite(model)
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
@@ -46,7 +51,14 @@ def save_checkpoint(
     tensors |= {f"carried/{name}": value for name, value in (extra_state or {}).items()}
     tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors, {"step": str(step)})
+    save_tensors(path, tensors, {"step": str(step)} | _config_header(model))
+
+
+def _config_header(model: nn.Module) -> dict[str, str]:
+    """The config of V or M as JSON; nothing for other models."""
+    if not isinstance(model, ConvVAE | MDNRNN):
+        return {}
+    return {"config": json.dumps(dataclasses.asdict(model.config))}
 
 
 def check_finite(model: nn.Module) -> None:
@@ -69,18 +81,44 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise _broken(path, error) from error
-    said = header.pop("crc32", None)
-    if said is not None and said != _checksum(tensors, header):
-        raise _broken(path, "its contents do not have the checksum that it says")
+    expected = header.pop("crc32", None)
+    if expected is not None and expected != _checksum(tensors, header):
+        raise _broken(path, "its contents do not fit its checksum")
     return tensors, header
 
 
 def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-    """What a checkpoint carries under these names, of these shapes; raises `BrokenStore`."""
+    """The extra state of a checkpoint by name, with these shapes; raises `BrokenStore`."""
     for name, shape in shapes.items():
         if name not in extra_state or tuple(extra_state[name].shape) != shape:
-            raise _broken(path, f"it carries no {name} of shape {shape}")
+            raise _broken(path, f"no {name} of shape {shape}")
     return [extra_state[name] for name in shapes]
+
+
+def read_vision(path: Path) -> ConvVAE:
+    """V from its checkpoint, with the config that the checkpoint holds; raises `BrokenStore`."""
+    tensors, header = read_tensors(path)
+    config = _read_config(path, header, ConvVAEConfig)
+    if len(config.channels) != 4 or not all(0 < size <= LARGEST_SIZE for size in (config.latent, *config.channels)):
+        raise _broken(path, f"sizes that make no model: {config}")
+    with torch.device("meta"):  # the sizes take no memory before the weights are known to have them
+        vision = ConvVAE(config)
+    try:
+        vision.load_state_dict(_below("model/", tensors), assign=True)
+    except (RuntimeError, ValueError) as error:
+        raise _broken(path, error) from error
+    return vision
+
+
+def _read_config(path: Path, header: dict[str, str], kind: type[Config]) -> Config:
+    """The config that a header holds; raises `BrokenStore` when it is not one of this kind."""
+    try:
+        config = typed_config(kind, json.loads(header["config"]), path)
+    except (KeyError, ValueError, RecursionError) as error:  # BrokenWorld is a ValueError
+        what = error.given if isinstance(error, BrokenWorld) else f"no config in its header: {error!r}"
+        raise _broken(path, what) from error
+    assert isinstance(config, kind)
+    return config
 
 
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
@@ -101,36 +139,52 @@ def _broken(path: Path, why: object) -> BrokenStore:
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[int, dict[str, Tensor]]:
-    """Fill model and optimizer from `path`; return (step, carried). Raises `BrokenStore`."""
+    """Fill model and optimizer from `path`; return the step and the extra state. Raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    slots: list[tuple[Tensor, str, Tensor]] = []
+    if isinstance(model, ConvVAE | MDNRNN):
+        config: Any = _read_config(path, header, type(model.config))
+        if config != model.config:
+            raise _broken(path, f"a model with {config}, not {model.config}")
     try:
-        step = int(header["step"])
-        if not 0 <= step < LARGEST_STEP:
-            raise ValueError(f"step {step}")
-        parameters = dict(model.named_parameters())
-        of_optimizer = _below("optimizer/", tensors)
-        if of_optimizer and of_optimizer.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
-            raise ValueError("an optimizer that lacks some of its state")
-        for name, value in of_optimizer.items():
-            slot, parameter = name.split("/", 1)
-            owner = parameters[parameter]
-            if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
-                raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
-            if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
-                raise ValueError(f"{name} of {float(value)}")
-            # In the memory order of its parameter (channels last, say): fused optimizers walk raw memory.
-            slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value)))
+        step = _read_step(header)
+        slots = _read_slots(_below("optimizer/", tensors), dict(model.named_parameters()))
         model.load_state_dict(_below("model/", tensors))
     except (KeyError, ValueError, RuntimeError) as error:
         raise _broken(path, error) from error
-    for owner, slot, value in slots if optimizer is not None else ():
-        optimizer.state[owner][slot] = value
+    if optimizer is not None:
+        for parameter, slot, value in slots:
+            optimizer.state[parameter][slot] = value
     return step, _below("carried/", tensors)
 
 
+def _read_step(header: dict[str, str]) -> int:
+    step = int(header["step"])
+    if not 0 <= step < LARGEST_STEP:
+        raise ValueError(f"step {step}")
+    return step
+
+
+def _read_slots(
+    state: dict[str, Tensor], parameters: dict[str, nn.Parameter]
+) -> list[tuple[nn.Parameter, str, Tensor]]:
+    """The optimizer's values for each parameter; raises `ValueError` when it does not fit the model."""
+    if state and state.keys() != {f"{slot}/{name}" for slot in SLOTS for name in parameters}:
+        raise ValueError("an optimizer that lacks some of its state")
+    slots = []
+    for name, value in state.items():
+        slot, parameter = name.split("/", 1)
+        owner = parameters[parameter]
+        if value.shape != (() if slot == "step" else owner.shape) or not value.is_floating_point():
+            raise ValueError(f"{name} of shape {tuple(value.shape)} and type {value.dtype}")
+        if slot == "step" and not 0 <= float(value) < LARGEST_STEP:
+            raise ValueError(f"{name} of {float(value)}")
+        # In the memory order of its parameter (channels last, for example): fused optimizers walk raw memory.
+        slots.append((owner, slot, value.float() if slot == "step" else torch.empty_like(owner).copy_(value).detach()))
+    return slots
+
+
 def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
-    """Fill V or M from a checkpoint, or from a world's name or folder, to go on training it."""
+    """Fill V or M from a checkpoint, or from a world's name or folder, to continue its training."""
     if source.endswith(".safetensors"):
         load_checkpoint(Path(source), model)
         return
@@ -139,7 +193,7 @@ def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
     try:
         model.load_state_dict(part.state_dict())
     except RuntimeError as error:
-        raise InvalidOption("start", source, "a world whose sizes are those asked for", "give its sizes") from error
+        raise InvalidOption("start", source, "a world of these sizes", "give its sizes") from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

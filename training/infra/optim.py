@@ -1,4 +1,4 @@
-"""What every training loop shares: seeded generators, the learning-rate schedule, checks for finite numbers."""
+"""Shared by all training loops: seeded generators, the learning-rate schedule, checks for finite numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wm_envs.errors import Diverged
 
 
 def generator(seed: int, step: int) -> torch.Generator:
-    """The generator of one training step, so that a resumed run draws what it would have drawn."""
+    """The generator of one training step; a resumed run draws the same numbers."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 

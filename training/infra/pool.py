@@ -1,8 +1,7 @@
-"""The one seam to parallel work: map a function over jobs in this process, in several, or on a Ray cluster.
+"""Parallel work: map a function over jobs in this process, in several processes, or on a Ray cluster.
 
-A job must say all that its result depends on (its seeds above all), so that the results are the
-same on all three, for any number of workers. A worker that dies or hangs is replaced and its jobs
-are done again.
+A job must hold everything that its result depends on, such as its seeds. Then the results are the same everywhere and
+for any number of workers. A worker that dies or hangs is replaced, and its jobs are done again.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ from wm_envs.errors import InvalidOption, MissingPackage, WorkersLost
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-PATIENCE = 900.0  # seconds in which at least one job must end, or its worker is taken to hang
-ATTEMPTS = 3  # times that workers may be lost in a row without any job done
+PATIENCE = 900.0  # seconds without a finished job after which workers count as hung
+ATTEMPTS = 3  # number of times in a row that workers may be lost without a finished job
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where jobs are done: in `count` processes here (0: one a core, 1: this very one), or on a Ray cluster."""
+    """Where jobs run: in `count` processes here (0: one per core, 1: this process), or on a Ray cluster."""
 
     count: int = 0
     ray: str = ""  # address of the cluster, or "local" to start one on this machine
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_jobs(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: Workers | None = None, patience: float = PATIENCE
 ) -> Iterator[tuple[Job, Result]]:
-    """Yield (job, result) as jobs end, in any order. What `function` raises is raised here.
+    """Yield (job, result) as jobs end, in any order. Errors of `function` are raised here.
 
-    Raises `WorkersLost` when workers die or hang again and again.
+    Raises `WorkersLost` when workers die or hang repeatedly.
     """
     workers, pending = workers or Workers(1), list(jobs)
     count = min(workers.count or available_cores(), len(pending))
@@ -63,7 +62,7 @@ def run_jobs(
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     import torch
 
     torch.set_num_threads(1)  # more threads than cores make every worker several times slower
@@ -71,7 +70,7 @@ def _start_worker() -> None:
 
 
 def _follow_the_parent() -> None:
-    """A worker whose parent was killed would wait for jobs for ever: it ends, and its games with it."""
+    """End this worker and its games when the parent is killed; it would wait for jobs forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -89,21 +88,21 @@ def _in_processes(
         lost = lost + 1 if len(left) == before else 0
         if left and lost == ATTEMPTS:
             raise WorkersLost(
-                "workers", f"{ATTEMPTS} times in a row none of which did a job", "workers that live",
-                "see whether memory is short, give fewer --workers, or 1 to see what goes wrong",
+                "workers", f"workers lost {ATTEMPTS} times in a row without a finished job", "workers that stay alive",
+                "check the free memory, give fewer --workers, or --workers 1 to see the error",
             )  # fmt: skip
 
 
 def _until_broken(
     function: Callable[[Job], Result], jobs: dict[int, Job], count: int, patience: float
 ) -> Iterator[tuple[int, Result]]:
-    """Results by number until all jobs are done, or a worker died or hangs; no worker is left behind."""
+    """Results by number until all jobs are done, or a worker dies or hangs; ends all workers."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # fork and threads of torch do not mix
     executor = ProcessPoolExecutor(min(count, len(jobs)), context, _start_worker)
     futures: dict[Future[Result], int] = {}
     try:
-        for number, job in jobs.items():  # a worker may die while others are still being given their jobs
+        for number, job in jobs.items():  # a worker may die while jobs are submitted
             futures[executor.submit(function, job)] = number
         while futures:
             done, _ = wait(futures, timeout=patience, return_when=FIRST_COMPLETED)
@@ -115,12 +114,12 @@ def _until_broken(
         return
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        while ours := set(multiprocessing.active_children()) - others:  # the executor may be starting one just now
+        while ours := set(multiprocessing.active_children()) - others:  # the executor may be starting another one
             _end(ours, gently=not futures)
 
 
 def _end(processes: set[Any], gently: bool) -> None:
-    """Wait for workers that have nothing left to do; end the others, who close their games on SIGTERM."""
+    """Wait for idle workers; end the others, which close their games on SIGTERM."""
     for process in processes:
         if not gently:
             process.terminate()
@@ -138,7 +137,7 @@ def _on_ray(
     function: Callable[[Job], Result], jobs: list[Job], address: str, patience: float
 ) -> Iterator[tuple[Job, Result]]:
     ray = _connected(address)
-    remote = ray.remote(max_retries=ATTEMPTS, num_cpus=1)(_one_thread)  # Ray itself does again what a dead worker left
+    remote = ray.remote(max_retries=ATTEMPTS, num_cpus=1)(_one_thread)  # Ray repeats the jobs of dead workers
     waiting = {remote.remote(function, job): job for job in jobs}
     hung = 0
     try:
@@ -149,30 +148,31 @@ def _on_ray(
             hung = 0 if done else hung + 1
             if hung == ATTEMPTS:
                 raise WorkersLost(
-                    "workers", f"no job done in {hung} times {patience:g} s", "workers that live", "see Ray's logs"
+                    "workers",
+                    f"no job done in {hung} times {patience:g} s",
+                    "workers that stay alive",
+                    "see Ray's logs",
                 )
             if hung:
                 for reference in waiting:
                     ray.cancel(reference, force=True)
                 waiting = {remote.remote(function, job): job for job in waiting.values()}
     except ray.exceptions.WorkerCrashedError as error:
-        raise WorkersLost("workers", str(error), "workers that live", "see Ray's logs for what killed them") from error
+        raise WorkersLost("workers", str(error), "workers that stay alive", "see Ray's logs for the cause") from error
     finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
 
 
 def _connected(address: str) -> Any:
-    """Ray, connected to the cluster at `address`, or to one that is started here."""
+    """Ray, connected to the cluster at `address`, or to a new one on this machine."""
     try:
         import ray
     except ImportError as error:
-        raise MissingPackage(
-            "ray", "not installed", "Ray", "pip install 'wm-envs[ray]', or leave --ray away"
-        ) from error
+        raise MissingPackage("ray", "not installed", "Ray", "pip install 'wm-envs[ray]', or omit --ray") from error
     if not ray.is_initialized():
-        _knock(address)
-        here = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}  # workers import what this process does
+        _check_address(address)
+        here = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}  # workers import the same modules
         try:
             ray.init(
                 address=None if address == "local" else address, log_to_driver=False, include_dashboard=False,
@@ -185,11 +185,11 @@ def _connected(address: str) -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
-    """Raise `InvalidOption` when nobody answers at host:port; left to itself Ray tries for ten minutes."""
+def _check_address(address: str) -> None:
+    """Raise `InvalidOption` when nothing answers at host:port; Ray itself tries for ten minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # "local", or "auto", which Ray looks up in no time
+        return  # "local" or "auto"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
@@ -197,7 +197,7 @@ def _knock(address: str) -> None:
             "ray",
             address,
             f"a cluster that answers ({error})",
-            "start one with `ray start --head`, or mend the port",
+            "start one with `ray start --head`, or correct the port",
         ) from error
 
 

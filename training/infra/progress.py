@@ -1,4 +1,4 @@
-"""Long work shows itself: a bar with rate and time left, and CSV and TensorBoard logs of metrics."""
+"""Progress of long work: a bar with rate and time left, and CSV and TensorBoard logs of metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE = "{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining
 
 
 class _Lines:
-    """A log that gets each state of a bar as a line of its own, where a terminal would write over the last one."""
+    """A log in which each state of a bar is a line; a terminal overwrites the last state instead."""
 
     def __init__(self, log: TextIO) -> None:
         self.log = log
@@ -34,11 +34,11 @@ class _Lines:
 class Progress:
     """A progress bar on a terminal, plain lines in a log, and the metrics of a stage in its folder.
 
-    `log` appends a row to RUN/logs/STAGE.csv and to TensorBoard's event files, when it is installed.
+    `log` appends a row to LOGS/STAGE.csv and to TensorBoard's event files, if TensorBoard is installed.
     """
 
-    def __init__(self, stage: str, total: int, run: Path, unit: str) -> None:
-        self.stage, self.run = stage, Path(run)
+    def __init__(self, stage: str, total: int, logs: Path, unit: str) -> None:
+        self.stage, self.logs = stage, Path(logs)
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=total, desc=stage, unit=" " + unit, unit_scale=True, smoothing=0.05,
@@ -57,7 +57,7 @@ class Progress:
             self._writer.close()
 
     def skip(self, done: int) -> None:
-        """Count work that an earlier run did, without letting it into the rate."""
+        """Count work of an earlier run; the rate leaves it out."""
         self.bar.initial = done
         self.bar.update(done)
         self.bar.start_t = self.bar.last_print_t = time.time()
@@ -69,10 +69,9 @@ class Progress:
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Show metrics beside the bar, and append them to the CSV and TensorBoard logs."""
         self.bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
-        folder = self.run / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         row = {"step": step, "seconds": round(time.monotonic() - self.started, 2)} | metrics
-        _append(folder / f"{self.stage}.csv", row)
+        _append(self.logs / f"{self.stage}.csv", row)
         for name, value in metrics.items():
             self._tensorboard(name, value, step)
 
@@ -83,13 +82,13 @@ class Progress:
             except ImportError:  # TensorBoard is optional: the CSV holds the same
                 self._writer = False
             else:
-                self._writer = SummaryWriter(str(self.run / "logs" / "tensorboard" / self.stage))
+                self._writer = SummaryWriter(str(self.logs / "tensorboard" / self.stage))
         if self._writer:
             self._writer.add_scalar(name, value, step)
 
 
 def _append(path: Path, row: dict[str, float]) -> None:
-    """Add a row to a CSV file; a column that comes later gets its name, too."""
+    """Add a row to a CSV file; a new column extends the header."""
     names: list[str] = []
     if path.exists():
         with path.open(newline="") as file:

@@ -1,218 +1,307 @@
-"""All stages in order, from nothing to a controller that learnt wholly in the dream.
+"""All stages in order, from nothing to a controller that is trained only in the dream.
 
-Every stage knows what it has done, so running this again goes on where it stopped. Round 0 learns
-from random play; each further round adds play of C of the round before, and of the best so far, to the store and goes
-on training V, M and C from those of the round before. Where random play sees too little of a game to dream
-of it, as in CarRacing, C of round 0 learns in the real game on what V and M see, and its play teaches the dream.
+Every stage skips what it has done, so the same command resumes a run. Round 0 learns from random play. Each further
+round adds play of the last controller, and of the best one so far, to the store and continues the training of V, M and
+C from the round before. In games where random play sees too little, as in CarRacing, the controller of round 0 is
+trained in the real game on the features of V and M, and its play teaches the dream.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from training.evaluation.validation import selection_score
-from training.infra.options import (
-    check_run_options,
-    check_temperatures,
-    count,
+from training.infra.option_groups import (
+    DreamOptions,
+    RunOption,
+    SeedOption,
+    TaskOption,
+    WorkerOptions,
+    check_setting,
     game_settings,
-    not_negative,
-    stage_option,
 )
+from training.infra.options import StageKind, as_json, check_options, check_run_options, passed_options, stage_option
+from training.infra.run_folder import RoundFolder, RunFolder
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from wm_envs.envs.spaces import game_kwargs, one_of
+from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config
 
-SIZES = ("frames", "own_frames", "vision_batches", "memory_steps", "frame_skip", "ppo_steps", "generations",
-         "population", "rollouts", "episodes")  # fmt: skip
+SHARED = frozenset({"run", "round", "task", "seed", "workers", "ray"})  # options that the run sets for every stage
+LEARNER = SHARED | {"temperature", "temperature_high", "name", "env", "start"}
+STAGES = {
+    "collect": StageKind(collect.CollectOptions, SHARED | {"controllers", "world"}),
+    "vision": StageKind(vision.VisionOptions, SHARED | {"rounds", "start"}, {"batches": 6_000}),
+    "memory": StageKind(
+        memory.MemoryOptions, SHARED | {"rounds", "start"}, {"steps": 20_000_000, "latent_dropout": 0.5}
+    ),
+    "ppo": StageKind(ppo.PpoOptions, LEARNER | {"settings"}),
+    "evolve": StageKind(evolve.EvolveOptions, LEARNER | {"observer"}),
+    "fidelity": StageKind(fidelity.FidelityOptions, SHARED | {"world", "controllers", "controllers_of", "cache"}),
+    "evaluate": StageKind(evaluate.EvaluateOptions, SHARED | {"world", "controller", "scores"}),
+}
+IN_EVERY_GAME = ("hidden_sizes", "observation", "actions", "validate_episodes")  # of PPO, in dreams and in the game
 
 
 @dataclass
-class RunOptions:
-    """Collect, train V, train M, let C learn in the dream, evaluate it in the real game."""
+class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption):
+    """Collect episodes, train V, M and C, and evaluate the best controller in the real game.
 
-    run: Path = stage_option("runs/takecover", "run folder")
-    task: str = stage_option("takecover", "which game")
-    rounds: int = stage_option(1, "rounds of own play after the first")
+    --STAGE.OPTION VALUE gives an option to a stage: --vision.batches 6000 --ppo.total-timesteps 4e6, for example.
+    STAGE is collect, vision, memory, ppo, evolve, fidelity or evaluate; `python -m training STAGE --help` explains it.
+    """
+
+    rounds: int = stage_option(1, "number of rounds after round 0, each with play of its own", minimum=0)
     vision_rounds: int = stage_option(
-        1, "of these, how many V learns in, too; then it stays, and with it M's latents", True
+        1, "number of these rounds that train V; later rounds use the same V", identity=True, minimum=0
     )
-    frames: int = stage_option(2_000_000, "frames of random play", True)
-    own_frames: int = stage_option(800_000, "frames of own play a round", True)
-    vision_batches: int = stage_option(6_000, "batches for V in round 0; a third of it in the others", True)
-    memory_steps: int = stage_option(
-        20_000_000, "steps for M in its first round that counts; two thirds of it in later ones", True
+    own_frames: int = stage_option(
+        800_000, "frames of the controllers' own play per round", identity=True, minimum=1
+    )  # fmt: skip
+    learner: str = stage_option(
+        "ppo", "how C is trained in the dream: ppo, or evolve (CMA-ES, as in the paper)", identity=True,
+        choices=("ppo", "evolve"),
+    )  # fmt: skip
+    explore_steps: int = stage_option(
+        0, "steps of PPO in the real game in round 0, for a controller that plays for round 1", identity=True, minimum=0
     )
-    frame_skip: int = stage_option(4, "ticks in a step (the paper: 1)", True)
-    explore_steps: int = stage_option(0, "steps of PPO in the real game in round 0, to play for round 1", True)
-    learner: str = stage_option("ppo", "how C learns in the dream: ppo, or evolve (CMA-ES, as in the paper)", True)
-    ppo_steps: int = stage_option(8_000_000, "steps of dreams for PPO a round", True)
-    hidden_sizes: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers with PPO (none: linear)", True)
-    generations: int = stage_option(60, "generations of CMA-ES a round", True)
-    population: int = stage_option(64, "candidates a generation", True)
-    rollouts: int = stage_option(16, "dreams each", True)
-    temperature: float = stage_option(1.1, "of the dreams to learn in, or the lowest of them", True)
-    temperature_high: float = stage_option(1.6, "the highest, spread over the rollouts (0: all the same)", True)
-    latent_dropout: float = stage_option(0.5, "share of steps that M learns blindfolded (the paper: 0)", True)
-    real_steps: int = stage_option(0, "steps of PPO in the real game at the end, from what the best dream taught", True)
-    real_settings: tuple[str, ...] = stage_option((), "of the game meanwhile (CarRacing: off_road_cost=2)", True)
-    validate_episodes: int = stage_option(48, "real episodes in a validation", True)
-    episodes: int = stage_option(100, "real episodes of the final evaluation on test seeds")
-    workers: int = stage_option(0, "processes (0: one a core)")
-    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    renderer: str = stage_option("", "how the game draws itself at last (default: as scores are measured)")
-    seed: int = stage_option(0, "of everything", True)
+    real_steps: int = stage_option(
+        0, "steps of PPO in the real game at the end, which start from the best controller", identity=True, minimum=0
+    )
+    real_settings: tuple[str, ...] = stage_option(
+        (), "settings of the game during these steps (CarRacing: off_road_cost=2)", identity=True, check=check_setting
+    )
+    stages: dict[str, dict[str, Any]] = passed_options("options of the stages", STAGES)
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for values that do not fit together."""
+        super().check()
+        if self.explore_steps and not self.rounds:
+            raise InvalidOption("explore_steps", self.explore_steps, "0 without a round 1", "give --rounds 1 or more")
+        if self.explore_steps and not self.stage("ppo").validate_episodes:  # round 0 has no dream to evaluate in
+            fix = "give --ppo.validate-episodes 1 or more"
+            raise InvalidOption("ppo.validate_episodes", 0, "at least 1 with --explore-steps", fix)
+        if self.real_steps and self.learner != "ppo":
+            raise InvalidOption("learner", self.learner, "ppo with --real-steps", "give --learner ppo")
+
+    def stage(self, name: str, /, **set_here: Any) -> Any:
+        """Options of a stage: the pipeline's defaults, then what the user gave, then what the run sets."""
+        kind = STAGES[name]
+        fields = {field.name for field in dataclasses.fields(kind.options)}
+        shared = {field: getattr(self, field) for field in fields if hasattr(self, field) and field in kind.hidden}
+        return kind.options(**{**kind.defaults, **shared, **self.stages.get(name, {}), **set_here})
+
+
+@dataclass
+class RunRecord(RunOptions):
+    """The options, and those of all stages that follow from them."""
+
+    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+# --- the plan -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class RoundPlan:
+    """Options of the stages of a round; results of earlier rounds add who plays in `collect`."""
+
+    collect: collect.CollectOptions
+    vision: vision.VisionOptions | None
+    memory: memory.MemoryOptions
+    learner: ppo.PpoOptions | evolve.EvolveOptions
+    fidelity: fidelity.FidelityOptions | None
+
+    def stages(self) -> dict[str, Any]:
+        """The options by the name of their stage."""
+        learner = "ppo" if isinstance(self.learner, ppo.PpoOptions) else "evolve"
+        found: dict[str, Any] = {"collect": self.collect, "vision": self.vision, "memory": self.memory}
+        found[learner] = self.learner
+        found["fidelity"] = self.fidelity
+        return {name: options for name, options in found.items() if options is not None}
+
+
+@dataclass
+class Plan:
+    """Options of all stages; results of the rounds add the world of the last two."""
+
+    rounds: list[RoundPlan]
+    tuned: ppo.PpoOptions | None
+    evaluate: evaluate.EvaluateOptions
+
+    def stages(self) -> Iterator[tuple[str, str, Any]]:
+        """Where, stage and options, in order."""
+        for number, planned in enumerate(self.rounds):
+            for name, options in planned.stages().items():
+                yield f"round {number}", name, options
+        if self.tuned:
+            yield "tuned", "ppo", self.tuned
+        yield "final", "evaluate", self.evaluate
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """All options, as run.json holds them."""
+        found: dict[str, dict[str, Any]] = {}
+        for where, name, options in self.stages():
+            found.setdefault(where, {})[name] = as_json(options)
+        return found
+
+
+def make_plan(options: RunOptions) -> Plan:
+    """Options of all stages of all rounds, checked: a wrong value is refused before any work."""
+    check_options(options)
+    for name in STAGES:
+        check_options(options.stage(name), f"{name}.")
+    tuned = None
+    if options.real_steps:
+        tuned = _in_the_game(
+            options, "tuned", total_timesteps=options.real_steps, start="controller",
+            settings=tuple(options.real_settings), learning_rate=3e-4, gamma=0.99,
+        )  # fmt: skip
+    final = options.stage(
+        "evaluate", controller="tuned" if tuned else "controller", scores=str(RunFolder(options.run).scores)
+    )
+    plan = Plan([_plan_round(options, number) for number in range(options.rounds + 1)], tuned, final)
+    for _, name, planned in plan.stages():
+        check_options(planned, f"{name}.")
+    task = get_task(options.task)
+    game_kwargs(task, final.renderer or None, game_settings(final.settings))
+    game_kwargs(task, None, game_settings(options.real_settings))
+    return plan
+
+
+def _plan_round(options: RunOptions, number: int) -> RoundPlan:
+    """Options of one round."""
+    folder, exploring = RunFolder(options.run).round(number), number == 0 and options.explore_steps > 0
+    shared = {"round": number, "rounds": number + 1}
+    frames = {"frames": options.own_frames} if number else {}
+    return RoundPlan(
+        collect=options.stage("collect", round=number, **frames),
+        vision=options.stage("vision", **_vision_lesson(options, number), **shared)
+        if number <= options.vision_rounds
+        else None,
+        memory=options.stage("memory", **_memory_lesson(options, number), **shared),
+        learner=_in_the_game(options, "explorer", total_timesteps=options.explore_steps)
+        if exploring
+        else options.stage(options.learner, round=number, name="controller"),
+        fidelity=None if exploring else _plan_fidelity(options, folder),
+    )
+
+
+def _vision_lesson(options: RunOptions, number: int) -> dict[str, Any]:
+    """How much V learns in round `number`: after round 0 a third of the batches, at a third of the rate."""
+    if number == 0:
+        return {}
+    given, before = options.stage("vision"), RunFolder(options.run).round(number - 1)
+    return {
+        "batches": max(1, given.batches // 3),
+        "learning_rate": given.learning_rate / 3,
+        "start": str(before.vision),
+    }
+
+
+def _memory_lesson(options: RunOptions, number: int) -> dict[str, Any]:
+    """How much M learns in round `number`, at which rate, and from which weights.
+
+    After exploration M of round 0 only has to provide features, so it learns a third. In round 1 it starts from new
+    weights: on random play it learned to ignore actions, and it hardly unlearns that. Later rounds continue.
+    """
+    given, before = options.stage("memory"), RunFolder(options.run).round(number - 1)
+    exploring = options.explore_steps > 0
+    if number <= exploring:
+        return {"steps": max(1, given.steps // 3 if exploring and number == 0 else given.steps)}
+    return {
+        "steps": max(1, given.steps * 2 // 3),
+        "learning_rate": given.learning_rate * (2 / 3 if exploring else 1 / 2),  # an explorer leaves more to learn
+        "start": str(before.memory),
+    }
+
+
+def _plan_fidelity(options: RunOptions, folder: RoundFolder) -> fidelity.FidelityOptions:
+    """Fidelity with the round's controller; by default in the middle of the range of temperatures."""
+    given = options.stages.get("fidelity", {})
+    middle = (options.temperature + (options.temperature_high or options.temperature)) / 2
+    defaults = {"temperature": middle, "episodes": max(2, options.stage(options.learner).validate_episodes)}
+    planned: fidelity.FidelityOptions = options.stage(
+        "fidelity", world=str(folder.world), controllers="controller", cache=str(folder.run.fidelity_cache),
+        **{name: value for name, value in defaults.items() if name not in given},
+    )  # fmt: skip
+    return planned
+
+
+def _in_the_game(options: RunOptions, name: str, **set_here: Any) -> ppo.PpoOptions:
+    """A controller that PPO trains in the real game; of the options of --ppo, `IN_EVERY_GAME` apply to it."""
+    kept = {field: getattr(options.stage("ppo"), field) for field in IN_EVERY_GAME}
+    shared = {"name": name, "round": 0, "validate_every": 48}
+    ranges = {field: getattr(options, field) for field in ("temperature", "temperature_high")}
+    return ppo.PpoOptions(
+        run=options.run, seed=options.seed, workers=options.workers, ray=options.ray,
+        **{**shared, **ranges, **kept, **ppo.IN_THE_GAME, **set_here},
+    )  # fmt: skip
+
+
+# --- the work -----------------------------------------------------------------------------------------
 
 
 def main(options: RunOptions) -> dict[str, Any]:
-    """Run what is not done yet; returns the metrics of every stage."""
-    for name in SIZES:  # all of them now: the last stage begins hours after the first
-        count(name, getattr(options, name), 2 if name == "population" else 1)
-    for name in ("rounds", "vision_rounds", "explore_steps", "real_steps", "validate_episodes", "workers", "seed"):
-        count(name, getattr(options, name), 0)
-    check_temperatures(options.temperature, options.temperature_high)
-    if not_negative("latent_dropout", options.latent_dropout) >= 1:
-        raise InvalidOption(
-            "latent_dropout", options.latent_dropout, "a share from 0 to below 1", "give --latent-dropout 0.2, say"
-        )
-    for width in options.hidden_sizes:
-        count("hidden_sizes", width)
-    if options.explore_steps and not options.rounds:
-        raise InvalidOption("explore_steps", options.explore_steps, "0 without a round 1", "give --rounds 1, or more")
-    if options.explore_steps:
-        count("validate_episodes", options.validate_episodes)  # the dreams of round 0 can judge nobody
-    game_kwargs(get_task(options.task), options.renderer or None, game_settings(options.real_settings))
-    one_of("learner", options.learner, ("ppo", "evolve") if options.real_steps == 0 else ("ppo",))
-    run = Path(options.run)
-    with file_lock(run / "run.json"), check_run_options(run / "run.json", options):
-        return _stages(run, options)
+    """Do what is not done yet; returns the metrics of every stage."""
+    plan, run = make_plan(options), RunFolder(options.run)
+    record = RunRecord(**vars(options), plan=plan.as_json())
+    with file_lock(run.options), check_run_options(run.options, record):
+        return _run(run, plan, options)
 
 
-def _stages(run: Path, options: RunOptions) -> dict[str, Any]:
+def _run(run: RunFolder, plan: Plan, options: RunOptions) -> dict[str, Any]:
     """All rounds, then the evaluation of the best."""
     results: dict[str, Any] = {}
-    folder = run
-    for number in range(options.rounds + 1):
-        before, folder = folder, round_folder(run, number)
-        print(f"round {number}: {folder}", flush=True)
-        results[f"round {number}"] = _round(options, number, before, folder)
-        write_json(run / "results.json", results)
-    dreamt = range(1 if options.explore_steps else 0, options.rounds + 1)
-    best = max(dreamt, key=lambda number: _validated(round_folder(run, number)))
-    final = round_folder(run, best) / "world"
-    if options.real_steps:
-        results["tuned"] = {"ppo": _learn_in_the_game(
-            options, round_folder(run, best), "tuned", start="controller", total_timesteps=options.real_steps,
-            settings=tuple(options.real_settings), learning_rate=3e-4, gamma=0.99,
-        )}  # fmt: skip
-    scores = evaluate.main(
-        evaluate.EvaluateOptions(
-            world=str(final),
-            controller="tuned" if options.real_steps else "controller",
-            episodes=options.episodes,
-            workers=options.workers,
-            ray=options.ray,
-            renderer=options.renderer,
-            scores=str(run / "scores.json"),
-        )
-    )
-    results |= {"best round": best, "world": str(final), "evaluate": scores}
-    write_json(run / "results.json", results)
-    return results | report.main(report.ReportOptions(run))
+    for number, planned in enumerate(plan.rounds):
+        folder = run.round(number)
+        print(f"{folder.name}: {folder.path}", flush=True)
+        players = _players(options, number) if number else ()
+        results[folder.name] = _run_round(planned, players)
+        write_json(run.results, results)
+    first = 1 if options.explore_steps else 0  # the explorer is not trained in a dream
+    best = max(range(first, options.rounds + 1), key=lambda number: _score(run.round(number)))
+    if plan.tuned:
+        results["tuned"] = {"ppo": ppo.main(dataclasses.replace(plan.tuned, round=best))}
+    world = str(run.round(best).world)
+    scores = evaluate.main(dataclasses.replace(plan.evaluate, world=world))
+    results |= {"best round": best, "world": world, "evaluate": scores}
+    write_json(run.results, results)
+    return results | report.main(report.ReportOptions(run.path))
 
 
-def round_folder(run: Path, number: int) -> Path:
-    """Where a round's models are; the rollouts of all rounds are in RUN/rollouts."""
-    return run if number == 0 else run / f"round-{number}"
-
-
-def _latest_vision(run: Path, number: int) -> Path:
-    """The folder of the V that sees in round `number`."""
-    folders = (round_folder(run, each) for each in range(number, -1, -1))
-    return next(folder for folder in folders if (folder / "vision.safetensors").exists())
-
-
-def _validated(folder: Path, name: str = "controller") -> float:
-    return selection_score(read_config(folder / "world")["controllers"][name]["card"])
-
-
-def _players(options: RunOptions, number: int) -> tuple[str, ...]:
-    """Who play for round `number`: C of the round before, whose dream has to learn what comes of what it does, and who
-    did best in the game so far, if that is somebody else (a C that its dream deceived shows little of the game)."""
-    names = ["explorer" if each == 0 and options.explore_steps else "controller" for each in range(number)]
-    last = number - 1
-    best = max(range(number), key=lambda each: (_validated(round_folder(options.run, each), names[each]), each))
-    chosen = [last, best] if options.validate_episodes and best != last else [last]
-    return tuple(f"{round_folder(options.run, each) / 'world'}:{names[each]}" for each in chosen)
-
-
-def _round(options: RunOptions, number: int, before: Path, folder: Path) -> dict[str, Any]:
+def _run_round(planned: RoundPlan, players: tuple[str, ...]) -> dict[str, Any]:
     """One round: collect, vision, memory, ppo or evolve, fidelity."""
-    own = number > 0
-    shared = {"task": options.task, "seed": options.seed}
-    where = {"workers": options.workers, "ray": options.ray}
-    store = str(Path(options.run) / "rollouts")
-    done: dict[str, Any] = {}
-    done["collect"] = collect.main(collect.CollectOptions(
-        run=options.run, frames=options.own_frames if own else options.frames, round=number,
-        controllers=_players(options, number) if own else (), **where, **shared))  # fmt: skip
-    del done["collect"]["recorded"]  # this time: a run that was stopped has the same results in the end
-    if number <= options.vision_rounds or (folder / "vision.safetensors").exists():  # it has, before there was a choice
-        done["vision"] = vision.main(vision.VisionOptions(
-            run=folder, store=store, rounds=number + 1, batches=max(1, options.vision_batches // (3 if own else 1)),
-            learning_rate=vision.VisionOptions.learning_rate / (3 if own else 1),
-            start=str(before / "vision.safetensors") if own else "", **shared))  # fmt: skip
-    done["memory"] = memory.main(memory.MemoryOptions(
-        run=folder, store=store, rounds=number + 1, vision=str(_latest_vision(Path(options.run), number)),
-        latent_dropout=options.latent_dropout, frame_skip=options.frame_skip,
-        **_lesson(options, number, before), **shared))  # fmt: skip
-    if number == 0 and options.explore_steps:
-        return done | {"ppo": _learn_in_the_game(options, folder, "explorer", total_timesteps=options.explore_steps)}
-    done[options.learner] = _learn(options, folder, where)
-    done["fidelity"] = fidelity.main(fidelity.FidelityOptions(
-        world=str(folder / "world"), controllers="controller", episodes=max(2, options.validate_episodes), **where,
-        temperature=(options.temperature + (options.temperature_high or options.temperature)) / 2,
-        cache=str(Path(options.run) / "fidelity_cache.json")))  # fmt: skip
+    done: dict[str, Any] = {"collect": collect.main(dataclasses.replace(planned.collect, controllers=players))}
+    del done["collect"]["recorded"]  # by this process: a resumed run has the same results
+    if planned.vision:
+        done["vision"] = vision.main(planned.vision)
+    done["memory"] = memory.main(planned.memory)
+    if isinstance(planned.learner, ppo.PpoOptions):
+        done["ppo"] = ppo.main(planned.learner)
+    else:
+        done["evolve"] = evolve.main(planned.learner)
+    if planned.fidelity:
+        done["fidelity"] = fidelity.main(planned.fidelity)
     return done
 
 
-def _lesson(options: RunOptions, number: int, before: Path) -> dict[str, Any]:
-    """What M learns in round `number`: how many steps, at which rate, from what.
-
-    Where random play saw too little to dream of, M of round 0 has only to be something to look through. In round 1 it
-    begins anew, on play that shows what actions do: one that has learnt to do without them hardly takes them up again.
-    """
-    rate, steps = memory.MemoryOptions.learning_rate, options.memory_steps
-    exploring = options.explore_steps > 0
-    if number <= exploring:
-        return {"steps": max(1, steps // 3 if exploring and number == 0 else steps), "learning_rate": rate}
-    rate *= 2 / 3 if exploring else 1 / 2  # with an explorer there is more left to learn
-    return {"steps": max(1, steps * 2 // 3), "learning_rate": rate, "start": str(before / "memory.safetensors")}
+def _score(folder: RoundFolder, name: str = "controller") -> float:
+    return selection_score(read_config(folder.world)["controllers"][name]["card"])
 
 
-def _learn(options: RunOptions, folder: Path, where: dict[str, Any]) -> dict[str, Any]:
-    """C, by PPO or by CMA-ES, in the dream of `folder`."""
-    shared: dict[str, Any] = {
-        "run": folder, "name": "controller", "temperature": options.temperature, "seed": options.seed,
-        "temperature_high": options.temperature_high, "validate_episodes": options.validate_episodes, **where,
-    }  # fmt: skip
-    if options.learner == "ppo":
-        return ppo.main(
-            ppo.PpoOptions(total_timesteps=options.ppo_steps, hidden_sizes=tuple(options.hidden_sizes), **shared)
-        )
-    sizes = {name: getattr(options, name) for name in ("generations", "population", "rollouts")}
-    return evolve.main(evolve.EvolveOptions(**sizes, **shared))
-
-
-def _learn_in_the_game(options: RunOptions, folder: Path, name: str, **how: Any) -> dict[str, Any]:
-    """A controller of `folder` that learns, or goes on learning, in the real game seen through V and M."""
-    shared: dict[str, Any] = {key: getattr(options, key) for key in (
-        "validate_episodes", "workers", "ray", "seed", "temperature", "temperature_high",
-    )}  # fmt: skip
-    given = {"hidden_sizes": tuple(options.hidden_sizes), "validate_every": 48} | ppo.IN_THE_GAME | shared | how
-    return ppo.main(ppo.PpoOptions(run=folder, name=name, **given))
+def _players(options: RunOptions, number: int) -> tuple[str, ...]:
+    """The controllers that play for round `number`: the last one, from whose play its dream learns what the controller
+    does, and the best one so far if it is another (a controller that exploits its dream sees little of the game)."""
+    run = RunFolder(options.run)
+    names = ["explorer" if each == 0 and options.explore_steps else "controller" for each in range(number)]
+    last = number - 1
+    best = max(range(number), key=lambda each: (_score(run.round(each), names[each]), each))
+    validated = options.stage(options.learner).validate_episodes > 0
+    chosen = [last, best] if validated and best != last else [last]
+    return tuple(f"{run.round(each).world}:{names[each]}" for each in chosen)

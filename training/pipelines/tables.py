@@ -1,6 +1,6 @@
-"""Tables: controllers that learnt in different ways, each played in the real game on the test seeds.
+"""Tables: controllers that were trained in different ways, each played in the real game on the test seeds.
 
-RUN/NAME/rows.json grows row by row, and a row that is there is not made again; RUN/NAME/table.md is for people.
+A table is a folder of the round: its rows.json grows row by row, no row is made twice, and table.md is for readers.
 """
 
 from __future__ import annotations
@@ -18,73 +18,78 @@ import torch
 from training.evaluation.policies import Policy
 from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
-from training.infra.options import check_run_options, count, game_settings, read_record, stage_option
+from training.infra.option_groups import (
+    ControllerOptions,
+    RealGameOptions,
+    SeedOption,
+    WorldRoundOptions,
+    game_settings,
+)
+from training.infra.options import check_run_options, read_record, stage_option
 from training.infra.pool import Workers
+from training.infra.run_folder import RunFolder
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json, write_text
-from wm_envs.models.bundle import load_world, read_config
+from wm_envs.models.bundle import WEIGHTS, load_world, read_config
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
 
 
 @dataclass
-class TableOptions:
-    """What all tables ask for."""
+class TableOptions(SeedOption, RealGameOptions, ControllerOptions, WorldRoundOptions):
+    """Options of all tables."""
 
-    run: Path = stage_option("runs/takecover", "run folder with a world")
-    hidden_sizes: tuple[int, ...] = stage_option((64,), "tanh units of C's hidden layers, where PPO makes some", True)
-    validate_episodes: int = stage_option(48, "real episodes in a validation", True)
-    episodes: int = stage_option(100, "episodes of every row, on test seeds", True)
-    renderer: str = stage_option("", "how the game draws itself at last (default: as scores are measured)", True)
-    workers: int = stage_option(0, "processes for the real game (0: one a core)")
-    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    seed: int = stage_option(0, "of the weights and of the episodes to learn from", True)
+    episodes: int = stage_option(100, "test episodes per row", identity=True, minimum=1)
+    renderer: str = stage_option(
+        "", "renderer of the game in the test episodes (default: the one that scores are measured with)", identity=True
+    )
 
-    def checked(self) -> None:
-        """Raises `InvalidOption` for what no table could be made with."""
-        count("episodes", self.episodes)
-        for name in ("validate_episodes", "workers", "seed"):
-            count(name, getattr(self, name), 0)
-        for width in self.hidden_sizes:
-            count("hidden_sizes", width)
-
-    def needs_units(self) -> None:
-        """Raises `InvalidOption` where a row is called one with a hidden layer and there is none."""
+    def needs_hidden_layer(self) -> None:
+        """Raises `InvalidOption` without a hidden layer, for tables that compare with a linear controller."""
         if not self.hidden_sizes:
             raise InvalidOption(
-                "hidden_sizes", self.hidden_sizes, "the width of a hidden layer", "give --hidden-sizes 64, say"
+                "hidden_sizes", self.hidden_sizes, "the size of a hidden layer", "give --hidden-sizes 64, for example"
+            )
+
+    def needs_validation(self) -> None:
+        """Raises `InvalidOption` without validation in the real game."""
+        if not self.validate_episodes:
+            raise InvalidOption(
+                "validate_episodes", 0, "a whole number of at least 1", "give --validate-episodes 1 or more"
             )
 
     def shared(self) -> dict[str, Any]:
-        """What every learner of the table is given."""
-        return {name: getattr(self, name) for name in ("validate_episodes", "workers", "ray", "seed")}
+        """Options of every learner of the table."""
+        return {name: getattr(self, name) for name in ("run", "round", "validate_episodes", "workers", "ray", "seed")}
 
 
-class Learnt(NamedTuple):
-    """Who is to be played for a row, through which bundle, and what else stands in the row."""
+class Trained(NamedTuple):
+    """The policy of a row, the bundle that it plays with, and further columns of the row."""
 
     world: Path
     policy: Policy
-    more: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+    more: dict[str, Any] = {}  # noqa: RUF012 (it is never written to)
 
 
 class Table:
-    """Rows of RUN/NAME/rows.json, for as long as it is entered this process's own."""
+    """Rows of a table; no other process can work on the table while it is open."""
 
     def __init__(self, name: str, options: TableOptions) -> None:
-        self.name, self.options, self.folder = name, options, Path(options.run) / name
-        self.world = load_world(Path(options.run) / "world")
-        self.how = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
-        self.path = self.folder / "rows.json"
+        self.name, self.options = name, options
+        self.round = RunFolder(options.run).world_round(options.round)
+        options.round = self.round.number  # all learners of the table use this round
+        self.files = self.round.table(name)
+        self.world = load_world(self.round.world)
+        self.game_kwargs = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
         self.rows: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
     def __enter__(self) -> Table:
         with ExitStack() as held:
-            held.enter_context(file_lock(self.path))
-            held.enter_context(check_run_options(self.folder / "options.json", self.options, begun=self.path))
-            if self.path.exists():
+            held.enter_context(file_lock(self.files.rows))
+            held.enter_context(check_run_options(self.files.options, self.options, started=self.files.rows))
+            if self.files.rows.exists():
                 self.rows = self._read()
             self._held = held.pop_all()
         return self
@@ -94,39 +99,39 @@ class Table:
     ) -> None:
         self._held.__exit__(kind, error, where)
 
-    def row(self, policy: str, learn: Callable[[], Learnt]) -> None:
-        """Let somebody learn and play, unless the row called `policy` is there."""
+    def row(self, policy: str, train: Callable[[], Trained]) -> None:
+        """Train and play a policy, unless the table has a row of that name."""
         self.asked.append(policy)
         if any(row["policy"] == policy for row in self.rows):
             return
-        world, player, more = learn()
+        world, player, more = train()
         seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
-        real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.how)
+        real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.game_kwargs)
         self.rows.append({"policy": policy, "player": player.name, "real": real, **more})
-        write_json(self.path, {"world": self._world(), "rows": self.rows})
+        write_json(self.files.rows, {"world": self._world(), "rows": self.rows})
 
     def finish(self) -> dict[str, Any]:
-        """Write the table for people; returns the rows that were asked for."""
+        """Write the table for readers; returns the rows that were asked for."""
         known = {row["policy"]: row for row in self.rows}
         rows = [known[policy] for policy in self.asked]
-        write_text(self.folder / "table.md", as_markdown(rows))
+        write_text(self.files.markdown, as_markdown(rows))
         print(as_markdown(rows))
         return {"rows": rows}
 
     def _world(self) -> str:
-        """Names the V and M that the rows are of."""
-        return str(read_config(Path(self.options.run) / "world")["files"]["world.safetensors"]["sha256"])
+        """The hash of the V and M that the rows are for."""
+        return str(read_config(self.round.world)["files"][WEIGHTS]["sha256"])
 
     def _read(self) -> list[dict[str, Any]]:
-        """The rows that are there; raises `BrokenStore`, and `OptionsDiffer` when they are another world's."""
-        found = read_record(self.path)
+        """The rows so far; raises `BrokenStore`, and `OptionsDiffer` when they are those of another world."""
+        found = read_record(self.files.rows)
         rows = found.get("rows")
         if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
-            raise BrokenStore("table", self.path, "the rows that were made", "remove it and run the stage again")
+            raise BrokenStore("table", self.files.rows, "the rows that were made", "remove it and run the stage again")
         if found.get("world") != self._world():
             raise OptionsDiffer(
-                "table", f"{self.path} of another V and M", "the world that its rows were played in",
-                f"remove {self.folder} to make the table anew",
+                "table", f"{self.files.rows} of another V and M", "the world that its rows were played in",
+                f"remove {self.files.path} to make the table again",
             )  # fmt: skip
         return rows
 
@@ -139,14 +144,14 @@ def _is_row(row: object) -> bool:
 
 
 def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
-    """The same V with an M that never learnt."""
+    """The same V with an untrained M."""
     torch.manual_seed(seed)
-    config = dataclasses.replace(world.config, burn_in=0)  # M's states after it are another M's
+    config = dataclasses.replace(world.config, burn_in=0)  # the states after a burn-in depend on M
     return WorldModel(config, world.vision, MDNRNN(config.memory), world.initial_means, world.initial_logvars)
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The table, for people: a column only where some row has something for it."""
+    """The table for readers, without empty columns."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "policy": lambda row: row["policy"],
         "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",

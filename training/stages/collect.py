@@ -1,8 +1,8 @@
-"""Stage 1, collect: play the real game at random, or with bred controllers, into the store.
+"""Stage 1, collect: play the real game at random, or with trained controllers, and store the episodes.
 
-The paper holds a random action for 1-10 ticks. A player that does so hardly moves, and an M that
-saw only this knows nothing of what long moves do; so every episode here is held at one of several
-scales (`Task.hold_scales`), and half of the episodes never idle.
+The paper holds a random action for 1-10 ticks. Such a player hardly moves, and an M that is trained on its play cannot
+predict long moves. So every episode here holds actions at one of several scales (`Task.hold_scales`), and half of the
+episodes never idle.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from torch import Tensor
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
 from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
-from training.infra.options import count, plain_name, stage_option
+from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
+from training.infra.run_folder import RunFolder
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock
@@ -29,31 +31,25 @@ from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller, load_world
 from wm_envs.models.controller import ControllerConfig, act
 
-SEEDS_FROM = 1_000_000  # training episodes; validation is 100,000 and up, test 200,000 and up
+SEEDS_FROM = 1_000_000  # of training episodes; validation seeds start at 100,000, test seeds at 200,000
 SEEDS_A_PART = 1_000
-TILE = 8  # games of own play that share a batch of V
-STRAY = (0.0, 0.0, 0.02, 0.05)  # chance a step that a lane of own play sets out on a random hold
+TILE = 8  # games with controllers that share a batch of V
+STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game starts to hold a random action
 
 
 @dataclass
-class CollectOptions:
-    """Record episodes into RUN/rollouts: random play, or with --controllers the own play of bred ones."""
+class CollectOptions(TaskOption, SeedOption, WorkerOptions, ModelRoundOptions):
+    """Record episodes in the store of the run: random play, or the play of --controllers."""
 
-    run: Path = stage_option("runs/takecover", "run folder")
-    task: str = stage_option("takecover", "which game")
-    frames: int = stage_option(2_000_000, "frames to record in this round")
-    round: int = stage_option(0, "number of the round; each has parts of its own")
-    controllers: tuple[str, ...] = stage_option((), "who play in turns, NAME, or FOLDER:NAME of another world")
-    world: str = stage_option("", "the world of these controllers (default: RUN/world)")
-    part_frames: int = stage_option(16_384, "frames in one part, written whole or not at all")
-    workers: int = stage_option(0, "processes (0: one a core)")
-    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    seed: int = stage_option(0, "names the whole collection")
+    frames: int = stage_option(2_000_000, "frames to record in this round", identity=True, minimum=1)
+    controllers: tuple[str, ...] = stage_option((), "players that take turns: NAME, or WORLD_FOLDER:NAME")
+    world: str = stage_option("", "world of these controllers (default: that of the latest round)")
+    part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
 
 
 @dataclass(frozen=True)
 class PartJob:
-    """All that one part depends on."""
+    """Everything that one part depends on."""
 
     folder: Path
     task: str
@@ -83,8 +79,8 @@ def _rewards(task: Task, rewards: list[float]) -> Array | None:
 
 
 def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> list[Episode]:
-    """Play a controller of the world in `folder` on a tile of seeds. Lane by lane it strays more: now and then, lanes
-    but the first two hold a random action for a while, so that M sees what comes of mistakes."""
+    """Play a controller of the world in `folder` on a tile of seeds. All games but the first two sometimes hold a
+    random action for a while, so that M learns what follows from mistakes."""
     world = load_world(folder)
     config, parameters = load_controller(folder, controller)
     episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
@@ -107,7 +103,7 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
     finally:
         games.close()
     return [
-        Episode(np.stack(e.frames), np.stack(e.actions), e.terminated, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
+        Episode(np.stack(list(e.frames)), np.stack(list(e.actions)), e.terminated, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
         for e in episodes
     ]
 
@@ -133,7 +129,7 @@ def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: lis
 
 
 def record_part(job: PartJob) -> int:
-    """Play until the part is full, write it, return its frames."""
+    """Play until the part is full, write it, and return the number of its frames."""
     task = get_task(job.task)
     episodes: list[Episode] = []
 
@@ -162,37 +158,33 @@ def record_part(job: PartJob) -> int:
 
 
 def main(options: CollectOptions) -> dict[str, Any]:
-    """Record the parts of this round that are not there yet."""
-    count("frames", options.frames)
-    count("part_frames", options.part_frames)
-    for name in ("round", "workers", "seed"):
-        count(name, getattr(options, name), 0)
-    get_task(options.task)
-    run = Path(options.run)
+    """Record the missing parts of this round."""
+    check_options(options)
+    run = RunFolder(options.run)
     players = []
     for entry in options.controllers:
         folder, _, name = entry.rpartition(":")
-        players.append((folder or options.world or str(run / "world"), plain_name("controllers", name)))
-        load_controller(*players[-1])  # says what is wrong before any work
+        players.append((folder or options.world or str(run.world_round().world), plain_name("controllers", name)))
+        load_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
-            raise InvalidOption("controllers", entry, f"drivers of {options.task}", f"give --task {plays}")
-    with file_lock(run / "rollouts" / "collect"):
+            raise InvalidOption("controllers", entry, f"controllers for {options.task}", f"give --task {plays}")
+    with file_lock(run.collect_lock):
         return _record(run, tuple(players), options)
 
 
-def _record(run: Path, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
+def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
     parts = -(-options.frames // options.part_frames)
     size = min(options.frames, options.part_frames)
     jobs = [
-        PartJob(run / "rollouts", options.task, index, size, options.seed, options.round, players)
+        PartJob(run.rollouts, options.task, index, size, options.seed, options.round, players)
         for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
-        if not part_path(run / "rollouts", index).exists()
+        if not part_path(run.rollouts, index).exists()
     ]  # fmt: skip
     recorded = 0
-    with Progress("collect", parts * size, run, "frames") as progress:
+    with Progress("collect", parts * size, run.round(options.round).logs, "frames") as progress:
         progress.skip((parts - len(jobs)) * size)
         for _, frames in run_jobs(record_part, jobs, Workers(options.workers, options.ray)):
             recorded += frames
             progress.update(size)
-    return {"parts": parts, "recorded": recorded, "folder": str(run / "rollouts")}
+    return {"parts": parts, "recorded": recorded, "folder": str(run.rollouts)}

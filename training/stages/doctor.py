@@ -1,8 +1,8 @@
-"""Stage doctor: what is installed and used here, and whether worlds are sound, honest and well driven.
+"""Stage doctor: what is installed here, and whether worlds are intact, realistic and not exploited.
 
-For each world: does it load and do its hashes hold, does V use its latent dimensions, do scripted policies fare in its
-dreams as in the game (played now, where the game is installed), and is any controller far better in dreams than in the
-game.
+For each world: whether it loads and its hashes hold, whether V uses its latent dimensions, whether scripted policies
+score in its dreams as in the game (played now, if the game is installed), and whether a controller is far better in
+dreams than in the game.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from training.infra.options import count, stage_option
+from training.infra.option_groups import ProcessOption
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers, available_cores
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.games.registry import TASKS
@@ -31,12 +32,12 @@ EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fi
     "train": (("zarr", "cma", "stable_baselines3", "matplotlib"), "all training stages"),
     "ray": (("ray",), "several machines"),
 }
-LEAST_ACTIVE = 6  # dimensions; fewer, and V hardly tells one frame from another
+MIN_ACTIVE = 6  # dimensions; with fewer, V hardly distinguishes frames
 EXPLOITED = 1.6  # times better in dreams than in the game
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `fix` is empty where there is nothing to do."""
+    """The result of one check; `fix` is empty when there is nothing to do."""
 
     what: str
     found: str
@@ -44,21 +45,19 @@ class Finding(NamedTuple):
 
 
 @dataclass
-class DoctorOptions:
-    """Look at this installation and at one world, or at all that are shipped."""
+class DoctorOptions(ProcessOption):
+    """Check this installation and one world, or all shipped worlds."""
 
     world: str = stage_option("", "a shipped world's name or a folder (default: all shipped)")
-    episodes: int = stage_option(8, "real episodes of each of six policies (0: no game is played)")
-    workers: int = stage_option(0, "processes for the real game (0: one a core)")
+    episodes: int = stage_option(8, "real episodes of each of six policies (0: do not play the game)", minimum=0)
 
 
 def main(options: DoctorOptions) -> dict[str, Any]:
-    """Print every finding; raises `Unsound`, so that scripts notice, when something should be mended."""
-    count("episodes", options.episodes, 0)
-    count("workers", options.workers, 0)
+    """Print every finding; raises `Unsound` when something needs a fix, so that scripts notice."""
+    check_options(options)
     findings = []
     for finding in _all(options):
-        print(f"{'MEND' if finding.fix else 'fine':>4}  {finding.what}: {finding.found}", flush=True)
+        print(f"{'FIX' if finding.fix else 'ok':>4}  {finding.what}: {finding.found}", flush=True)
         if finding.fix:
             print(f"      -> {finding.fix}")
         findings.append(finding)
@@ -67,8 +66,8 @@ def main(options: DoctorOptions) -> dict[str, Any]:
         raise Unsound(
             "doctor",
             "; ".join(finding.what for finding in wrong),
-            "nothing to mend",
-            "see the lines above that say MEND",
+            "nothing to fix",
+            "see the lines above that say FIX",
         )
     return {"findings": len(findings), "to_fix": 0}
 
@@ -93,7 +92,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
 
 
 def installation() -> Iterator[Finding]:
-    """Versions, extras and what computes."""
+    """Versions, extras and the device."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "numpy")]
     yield Finding("installed", f"Python {platform.python_version()}, {', '.join(versions)}")
     games = [(task.extra, (task.requires, f"the real {task.title}")) for task in TASKS.values() if task.extra]
@@ -110,22 +109,22 @@ def _there(modules: tuple[str, ...]) -> bool:
 
 
 def vision(name: str, world: WorldModel) -> Finding:
-    """Whether V has collapsed: how many dimensions it is sure of, where the noise of one that tells nothing is 1."""
+    """Whether V has collapsed: the number of dimensions with little noise (an unused dimension has noise 1)."""
     noise = world.initial_logvars.exp().mean(dim=0)
     active = int((noise < 0.5).sum())
-    fix = "" if active >= LEAST_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
-    return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions tell something", fix)
+    fix = "" if active >= MIN_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
+    return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions are in use", fix)
 
 
 def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
-    """Whether a controller lives off what M gets wrong."""
+    """Whether a controller exploits the errors of M."""
     for controller, entry in controllers.items():
         card = entry["card"]
         if "dream" in card and "validation" in card:
             dream, real = card["dream"]["mean"], card["validation"]["mean"]
             cheats = dream > EXPLOITED * max(real, 1.0)
             fix = (
-                "it exploits its dream: let it learn in a warmer one, or after a round of its own play"
+                "it exploits its dream: train it at a higher temperature, or after a round with its own play"
                 if cheats
                 else ""
             )
@@ -140,7 +139,7 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
 
     there = open_loop_policies(world.task)
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
-    # With rewards, all scripts end alike: without a policy that plays well, there is no spread to compare with.
+    # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.
     battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = real_returns(folder, battery, seeds, Workers(options.workers))

@@ -1,7 +1,7 @@
-"""Fidelity: does the dream answer to what one does as the game does? The measure that counts.
+"""Stage fidelity: whether the dream responds to actions as the game does.
 
-A battery of policies is played in the real game and in the dream. A good world ranks them alike
-(Spearman) and gives each the lifetime it has in the game (mean absolute log ratio).
+A battery of policies plays the real game and the dream. A good world ranks them alike (Spearman) and gives each the
+score that it has in the game (mean absolute log ratio).
 """
 
 from __future__ import annotations
@@ -23,59 +23,52 @@ from training.evaluation.policies import (
 )
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance, spearman, summary
-from training.infra.options import count, positive, read_record, stage_option
+from training.infra.option_groups import WorkerOptions
+from training.infra.options import check_options, read_record, stage_option
 from training.infra.pool import Workers
-from wm_envs.errors import InvalidOption
 from wm_envs.files import write_json
 from wm_envs.models.bundle import load_world, read_config, resolve
 
 
 @dataclass
-class FidelityOptions:
+class FidelityOptions(WorkerOptions):
     """Compare the dream with the game, policy by policy."""
 
     world: str = stage_option("takecover", "a shipped world's name or a folder")
-    controllers: str = stage_option("all", "bred controllers in the battery: all, none, or names, comma separated")
+    controllers: str = stage_option("all", "controllers in the battery: all, none, or names, comma separated")
     controllers_of: str = stage_option("", "another world whose controllers to play (default: the same)")
-    epsilons: tuple[float, ...] = stage_option((), "each of them again with such a share of its steps random (0.2 0.5)")
-    episodes: int = stage_option(64, "real episodes of each policy")
-    dreams: int = stage_option(512, "dreams of each policy")
-    temperature: float = stage_option(1.0, "of the dreams")
-    workers: int = stage_option(0, "processes for the real game (0: one a core)")
-    ray: str = stage_option("", "do it on a Ray cluster instead: its address, auto, or local to start one here")
-    cache: str = stage_option("", "JSON file of real returns of scripts, which do not depend on the world's weights")
+    epsilons: tuple[float, ...] = stage_option(
+        (), "also play each controller with these shares of random actions (0.2 0.5)", exclusive_minimum=0, maximum=1
+    )
+    episodes: int = stage_option(64, "real episodes per policy", minimum=2)
+    dreams: int = stage_option(512, "dreams per policy", minimum=2)
+    temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
+    cache: str = stage_option("", "JSON file for the real returns of scripts, which do not depend on the world")
 
 
 def main(options: FidelityOptions) -> dict[str, Any]:
-    """Mean lifetimes with intervals in both, Spearman's rank correlation, mean absolute log ratio."""
-    for name in ("episodes", "dreams"):
-        count(name, getattr(options, name), 2)
-    positive("temperature", options.temperature)
-    for epsilon in options.epsilons:
-        if positive("epsilons", epsilon) > 1:
-            raise InvalidOption("epsilons", epsilon, "shares above 0 and up to 1", "give --epsilons 0.2 0.5, say")
+    """Mean scores with intervals in both, Spearman's rank correlation, mean absolute log ratio."""
+    check_options(options)
     folder = resolve(options.world)
     world = load_world(folder)
     source = resolve(options.controllers_of) if options.controllers_of else folder
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
-    learnt = [load_policy(source, name) for name in names]
-    slipping = [
-        EpsilonRandomPolicy(policy, epsilon) for policy in learnt for epsilon in dict.fromkeys(options.epsilons)
-    ]
-    battery: list[Policy] = [*open_loop_policies(world.task), *learnt, *slipping]
+    trained = [load_policy(source, name) for name in names]
+    noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
+    battery: list[Policy] = [*open_loop_policies(world.task), *trained, *noisy]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     real = _real(options, folder, battery, seeds)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for policy in battery:
         act, observation = actor(policy, world.task, list(range(options.dreams)), world.config.frame_skip)
         dreams = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)
         rows.append({"policy": policy.name, "real": summary(real[policy.name]), "dream": summary(dreams.returns[0])})
-    means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])  # type: ignore[index]
+    means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])
     for row in rows:
         print(
-            f"{row['policy']:>22}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"  # type: ignore[index]
-            f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"  # type: ignore[index]
+            f"{row['policy']:>22}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"
+            f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"
         )
     found = distance(world.task, means)
     return {
@@ -87,7 +80,7 @@ def main(options: FidelityOptions) -> dict[str, Any]:
 
 
 def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: list[int]) -> dict[str, NDArray[Any]]:
-    """Real returns of the battery, those of scripts from the cache when they are there."""
+    """Real returns of the battery; those of scripts come from the cache if it has them."""
     path = Path(options.cache) if options.cache else None
     skip = load_world(folder).config.frame_skip
     known = read_record(path) if path and path.exists() else {}

@@ -1,4 +1,4 @@
-"""Stage 3, memory: encode the store with V, train M on it, and write the world bundle."""
+"""Stage 3, memory: encode the store with V, train M on the latents, and write the world bundle."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from training.data.episode_store import RolloutStore
-from training.data.latent_cache import encode_store, read_vision, weights_hash
+from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join
 from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import check_run_options, count, not_negative, positive, read_record, stage_option
+from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
-from wm_envs.errors import InvalidOption
+from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
@@ -29,87 +30,93 @@ from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle import save_world
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig, memory_loss
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vae import ConvVAE
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 
 @dataclass
-class MemoryOptions:
-    """Train M on V's latents of RUN/rollouts; the result is RUN/memory.safetensors and RUN/world."""
+class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
+    """Train M on V's latents of the rollouts, with the latest V up to the round; the results are M and the world of
+    the round."""
 
-    run: Path = stage_option("runs/takecover", "run folder")
-    task: str = stage_option("takecover", "which game")
-    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts); the latents are kept beside it")
-    vision: str = stage_option("", "folder of the V that sees (default: RUN)", True)
-    rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
-    frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", True)
-    posterior_noise: float = stage_option(1.0, "share of V's posterior noise in the latents (the paper: 1)", True)
-    hidden: int = stage_option(0, "H (0: the paper's for this game)", True)
-    mixtures: int = stage_option(5, "K", True)
-    joint: bool = stage_option(False, "one component for all of z, instead of the paper's one a dimension", True)
-    steps: int = stage_option(30_000_000, "steps to train on", True)
-    batch_size: int = stage_option(256, "sequences in a batch", True)
-    sequence_length: int = stage_option(48, "steps back-propagated through", True)
-    learning_rate: float = stage_option(1.5e-3, "peak of the schedule", True)
-    latent_dropout: float = stage_option(
-        0.0, "share of steps whose latents M is not shown while it learns (the paper: 0)", True
+    rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
+    frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", identity=True, minimum=1)
+    posterior_noise: float = stage_option(
+        1.0, "share of V's posterior noise in the latents (the paper: 1)", identity=True, exclusive_minimum=0
     )
-    start: str = stage_option("", "weights to go on from: a memory.safetensors, or a world", True, path=True)
-    seed: int = stage_option(0, "of the weights, the order and the noise", True)
-    calibrate: bool = stage_option(True, "shift the bias of death so that held-out ones are foretold", True)
-    checkpoint_every: int = stage_option(200, "batches between checkpoints")
-    workers: int = stage_option(0, "processes that encode the store (0: one a core)")
+    hidden: int = stage_option(0, "H, units of the LSTM (0: the paper's for this game)", identity=True, minimum=0)
+    mixtures: int = stage_option(5, "K, components of each mixture", identity=True, minimum=1)
+    joint: bool = stage_option(False, "one mixture over all of z (the paper: one per dimension)", identity=True)
+    steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
+    batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
+    sequence_length: int = stage_option(48, "steps of back-propagation through time", identity=True, minimum=1)
+    learning_rate: float = stage_option(
+        1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
+    )
+    latent_dropout: float = stage_option(
+        0.0, "probability that an input latent vector is zeroed (the paper: 0)", identity=True, minimum=0,
+        exclusive_maximum=1,
+    )  # fmt: skip
+    start: str = stage_option(
+        "", "weights to start from: the checkpoint of an M, or a world", identity=True, path=True
+    )  # fmt: skip
+    calibrate: bool = stage_option(True, "calibrate the probability of the end on held-out episodes", identity=True)
+    checkpoint_every: int = stage_option(200, "batches between checkpoints", minimum=1)
+
+
+@dataclass
+class MemoryRecord(MemoryOptions):
+    """The options, and the V whose latents M is trained on."""
+
+    vision: str = stage_option("", "hash of the weights of V", identity=True)
 
 
 def main(options: MemoryOptions) -> dict[str, Any]:
-    """Train, or go on training, M, measure it on held-out episodes, and write the bundle."""
-    for name in ("frame_skip", "mixtures", "steps", "batch_size", "sequence_length", "checkpoint_every"):
-        count(name, getattr(options, name))
-    count("hidden", options.hidden, 0)
-    positive("learning_rate", options.learning_rate)
-    positive("posterior_noise", options.posterior_noise)
-    if not_negative("latent_dropout", options.latent_dropout) >= 1:
-        raise InvalidOption(
-            "latent_dropout", options.latent_dropout, "a share from 0 to below 1", "give --latent-dropout 0.2, say"
-        )
-    for name in ("rounds", "seed", "workers"):
-        count(name, getattr(options, name), 0)
-    run, task = Path(options.run), get_task(options.task)
+    """Train M, or continue its training, measure it on held-out episodes, and write the bundle."""
+    check_options(options)
+    run, task = RunFolder(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
-    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
-    vision = load_vision(Path(options.vision) if options.vision else run)
-    known = dataclasses.replace(options, vision=weights_hash(vision)[:16])
-    with (
-        file_lock(run / "memory"),
-        check_run_options(run / "memory.json", known),
-    ):  # whose latents they are, not where V was
-        return _make(run, task, store, vision, options)
+    store = RolloutStore(run.rollouts, options.task, options.rounds)
+    folder, weights = run.round(options.round), run.vision_round(options.round).vision
+    vision = load_vision(weights)
+    record = MemoryRecord(**vars(options), vision=weights_hash(vision)[:16])
+    with file_lock(folder.memory), check_run_options(folder.memory_options, record):
+        encoded = _encode(folder, store, vision, weights, options)
+        return _make(folder, task, store, vision, encoded, options)
 
 
-def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: MemoryOptions) -> dict[str, Any]:
-    """Encode the store, train, calibrate, write the bundle."""
-    weights = (Path(options.vision) if options.vision else run) / "vision.safetensors"
+def _encode(
+    folder: RoundFolder, store: RolloutStore, vision: ConvVAE, weights: Path, options: MemoryOptions
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """V's latents of every part, by the index of the part."""
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
-    encoded = encode_store(vision, weights, store.parts, store.folder.parent / "latents", run, workers)
-    by_index = {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
+    encoded = encode_store(vision, weights, store.parts, folder.run.latents, folder.logs, workers)
+    return {part.index: latents for part, latents in zip(store.parts, encoded, strict=True)}
+
+
+def _make(
+    folder: RoundFolder, task: Task, store: RolloutStore, vision: ConvVAE, encoded: dict[int, tuple[Tensor, Tensor]],
+    options: MemoryOptions,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, calibrate, write the bundle."""
     training, held_out = (
         join(
             parts,
-            [by_index[part.index] for part in parts],
+            [encoded[part.index] for part in parts],
             options.frame_skip,
             options.posterior_noise,
             None if task.survival else task.reward_scale,
         )
         for parts in store.split()
     )
-    del encoded, by_index
+    encoded.clear()
     torch.manual_seed(options.seed)
     config = MDNRNNConfig(
         vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint,
         reward=not task.survival,
     )  # fmt: skip
     memory = MDNRNN(config).to(best_device())
-    metrics = train(memory, training, held_out, options)
+    metrics = train(memory, training, held_out, folder, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
     burn_in = -(-task.burn_in // options.frame_skip) * options.frame_skip
@@ -121,23 +128,16 @@ def _make(run: Path, task: Task, store: RolloutStore, vision: ConvVAE, options: 
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip
-    save_world(run / "world", world, {"memory": metrics})
-    write_text(run / "memory_metrics.json", json.dumps(metrics))
+    save_world(folder.world, world, {"memory": metrics})
+    write_text(folder.memory_metrics, json.dumps(metrics))
     return metrics
 
 
-def load_vision(run: Path) -> ConvVAE:
-    """The V that was trained in `run`."""
-    path = run / "vision.safetensors"
-    latent = count("latent", read_record(run / "vision.json").get("latent")) if path.exists() else 1
-    return read_vision(path, ConvVAEConfig(latent))
-
-
 @torch.no_grad()
-def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, most: int = 1024) -> list[Tensor]:
-    """Where dreams start: means and logvars (N, Z) of the first frames of `most` episodes, or of those `burn_in`
-    ticks later, and then M's h and c (N, H) after what was recorded until there."""
-    starts = torch.from_numpy(latents.starts[latents.lengths > burn_in][:most])
+def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes: int = 1024) -> list[Tensor]:
+    """Where dreams start: means and logvars (N, Z) of the frames `burn_in` ticks into at most `max_episodes` episodes
+    and, with a burn-in, M's h and c (N, H) after those ticks."""
+    starts = torch.from_numpy(latents.starts[latents.lengths > burn_in][:max_episodes])
     state, draw = memory.initial_state(len(starts)), generator(5, 0)
     for at in range(0, burn_in, latents.frame_skip):
         restart = torch.full((1, len(starts)), float(at == 0))
@@ -147,10 +147,11 @@ def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, most: int = 1
     return [*found, *state] if burn_in else found
 
 
-def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryOptions) -> dict[str, float]:
+def train(
+    memory: MDNRNN, training: Latents, held_out: Latents, folder: RoundFolder, options: MemoryOptions
+) -> dict[str, float]:
     """Train to `options.steps`, with checkpoints; returns the held-out metrics at the end."""
-    run = Path(options.run)
-    path = run / "memory.safetensors"
+    path = folder.memory
     optimizer = torch.optim.Adam(memory.parameters(), options.learning_rate, fused=True)
     streams = Streams(training, options.batch_size, options.sequence_length, options.seed)
     batches = max(1, options.steps // (options.batch_size * options.sequence_length))
@@ -162,7 +163,7 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
     elif options.start:
         start_from(options.start, memory)
     metrics: dict[str, float] = {}
-    with Progress("memory", batches, run, "batches") as progress:
+    with Progress("memory", batches, folder.logs, "batches") as progress:
         progress.skip(step)
         while step < batches:
             for group in optimizer.param_groups:
@@ -180,10 +181,10 @@ def train(memory: MDNRNN, training: Latents, held_out: Latents, options: MemoryO
 
 
 def drop_latents(batch: SequenceBatch, share: float, draw: torch.Generator) -> SequenceBatch:
-    """The window with the latents of a random share of its steps put to zero.
+    """The window with the latents of a random share of its steps set to zero.
 
-    In a dream M sees its own draws, and a fireball that is half drawn is easily forgotten. An M that
-    is now and then shown nothing learns to remember what was there.
+    In a dream M reads its own samples, in which a fireball can be faint. An M that sometimes sees no latents learns to
+    rely on its state instead.
     """
     if share == 0:
         return batch
@@ -214,7 +215,7 @@ def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tenso
 
 
 def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
-    """M's prediction for a window. A lane that starts an episode with the window starts from zeros;
+    """M's prediction for a window. A sequence that starts an episode with the window starts from zeros;
     within the window the restart flag tells M to forget, as in the paper."""
     device = memory.device
     keep = (1 - batch.restart[0])[:, None].to(device)
@@ -227,20 +228,20 @@ def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 
 @torch.no_grad()
-def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 24) -> dict[str, float]:
-    """Held-out figures, per latent dimension in nats.
+def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
+    """Metrics on held-out episodes, per latent dimension in nats.
 
-    nll beside its two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise);
-    `shuffled` is the nll with the actions of other lanes; death's precision and recall at
-    probability 1/2, and `calibration`, the deaths foretold over those that came.
+    `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
+    the nll with the actions of other sequences. `precision` and `recall` of the end are at probability 1/2;
+    `calibration` is the number of predicted ends over the number of real ones.
     """
     streams = Streams(latents, batch_size, 48, seed=7)
     order = torch.randperm(batch_size, generator=generator(7, 0))
     states = [memory.initial_state(batch_size) for _ in range(2)]
     nlls: list[list[Tensor]] = [[], []]
-    foretold, came = [], []
-    rewards: list[tuple[Tensor, Tensor]] = []  # (foretold, came)
-    for index in range(min(most, streams.batches_per_epoch)):
+    predicted, real = [], []
+    rewards: list[tuple[Tensor, Tensor]] = []  # (predicted, real)
+    for index in range(min(max_batches, streams.batches_per_epoch)):
         batch = streams.batch(index, generator(7, index))
         shuffled = dataclasses.replace(batch, actions=batch.actions[:, order])
         for which, seen in enumerate((batch, shuffled)):
@@ -250,9 +251,9 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 
                 valid = (batch.has_next + batch.terminated) > 0
                 if batch.rewards is not None:
                     rewards.append((prediction.reward.cpu()[valid], batch.rewards[valid]))
-                foretold.append(memory.termination_probability(prediction.termination).cpu()[valid])
-                came.append(batch.terminated[valid])
-    probability, termination = torch.cat(foretold), torch.cat(came)
+                predicted.append(memory.termination_probability(prediction.termination).cpu()[valid])
+                real.append(batch.terminated[valid])
+    probability, termination = torch.cat(predicted), torch.cat(real)
     sharp = probability > 0.5
     hits = float((sharp * termination).sum())
     return {
@@ -268,10 +269,10 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 
 
 @torch.no_grad()
 def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
-    """Shift the bias of the end so that as many deaths are foretold on held-out episodes as came.
+    """Shift the bias of the end so that M predicts as many ends on held-out episodes as there are.
 
-    M sees each death of its training episodes many times and learns some of them by heart, so it foretells too few of
-    others. Returns the shift (in logits) and the calibration after it; nothing is done where none died.
+    M sees each end of its training episodes many times and memorises some of them, so it predicts too few of others.
+    Returns the shift (in logits) and the calibration after it; without held-out ends nothing changes.
     """
     logits, deaths = _ends(memory, latents)
     if float(deaths.sum()) == 0:
@@ -285,32 +286,32 @@ def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
     return {"shift": shift, "calibration": float(memory.termination_probability(logits + shift).sum() / deaths.sum())}
 
 
-def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, most: int = 96) -> tuple[Tensor, Tensor]:
-    """Logits of the end and whether it came, over held-out steps fed with what really happened."""
+def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 96) -> tuple[Tensor, Tensor]:
+    """Logits of the end and whether the episode ended, over held-out steps with the recorded latents as input."""
     streams, state = Streams(latents, batch_size, 48, seed=8), memory.initial_state(batch_size)
-    logits, came = [], []
-    for index in range(min(most, streams.batches_per_epoch)):
+    logits, real = [], []
+    for index in range(min(max_batches, streams.batches_per_epoch)):
         batch = streams.batch(index, generator(8, index))
         prediction, state = predict(memory, batch, state)
         valid = (batch.has_next + batch.terminated) > 0
         logits.append(prediction.termination.cpu()[valid])
-        came.append(batch.terminated[valid])
-    return torch.cat(logits), torch.cat(came)
+        real.append(batch.terminated[valid])
+    return torch.cat(logits), torch.cat(real)
 
 
 def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """`r2`, the share of the variance of rewards that was foretold, and `reward_ratio`, their sum over what came."""
+    """`r2`, the share of the variance of rewards that M predicts, and `reward_ratio`, predicted over real sum."""
     if not rewards:
         return {}
-    foretold, came = (torch.cat(side) for side in zip(*rewards, strict=True))
+    predicted, real = (torch.cat(side) for side in zip(*rewards, strict=True))
     return {
-        "r2": 1 - float((foretold - came).square().mean() / came.var()),
-        "reward_ratio": float(foretold.sum() / came.sum()),
+        "r2": 1 - float((predicted - real).square().mean() / real.var()),
+        "reward_ratio": float(predicted.sum() / real.sum()),
     }
 
 
 def marginal_nll(latents: Latents, bins: int = 80) -> float:
-    """NLL a dimension of latents under their own histogram: what can be known without memory."""
+    """NLL per dimension of latents under their own histogram: the best prediction without memory."""
     at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
     drawn = latents.draw(at, generator(3, 1)).numpy()
     total = 0.0

@@ -1,4 +1,4 @@
-"""Make a bundle to ship: a world with chosen controllers, its scores and a model card."""
+"""Stage publish: make a bundle to share from a world, with chosen controllers, scores and a model card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.infra.options import positive, stage_option
+from training.infra.options import StageOptions, check_options, stage_option
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.models.bundle import (
@@ -23,23 +23,23 @@ from wm_envs.models.bundle import (
 
 
 @dataclass
-class PublishOptions:
-    """Copy a world into a new bundle, with the controllers named and the results of its evaluation."""
+class PublishOptions(StageOptions):
+    """Copy a world into a new bundle, with some controllers and the results of its evaluation."""
 
     world: str = stage_option("", "folder of the world")
     to: str = stage_option("wm_envs/pretrained/takecover", "folder of the bundle to make")
     controllers: str = stage_option(
-        "controller", "which controllers to take along, the default one first; A=B renames A to B"
+        "controller", "controllers to include, the default one first, comma separated; A=B renames A to B"
     )
-    temperature: float = stage_option(1.0, "what gym.make uses unless told otherwise")
+    temperature: float = stage_option(1.0, "default temperature of the new bundle", exclusive_minimum=0)
     scores: str = stage_option("", "result file of `evaluate --scores`")
     fidelity: str = stage_option("", "file with the JSON line of `fidelity --json`")
-    made: str = stage_option("", "how it was made, for the card: commands, hours, machine")
+    made: str = stage_option("", "how the world was made, for the card: commands, hours, machine")
 
 
 def main(options: PublishOptions) -> dict[str, Any]:
     """Write config.json, the weights, the controllers and README.md."""
-    positive("temperature", options.temperature)
+    check_options(options)
     source, target = resolve(options.world), Path(options.to)
     bundle = read_config(source)
     card = bundle["card"] | {"made": options.made}
@@ -69,16 +69,16 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def model_card(folder: Path) -> str:
-    """The card of a bundle, from what its config.json says."""
+    """The model card of a bundle, from its config.json."""
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
     lines = [
         f"# World `{world['task']}`",
         "",
         "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
-        "that learnt in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
+        "trained in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
         "",
-        f"- One step is {world['frame_skip']} ticks of the game; death is {world['termination']}; "
+        f"- One step is {world['frame_skip']} ticks of the game; termination is {world['termination']}; "
         f"default temperature {world['temperature']}.",
         f"- V: {json.dumps(world['vision'])}",
         f"- M: {json.dumps(world['memory'])}; posterior noise {world['posterior_noise']}",

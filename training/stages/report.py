@@ -1,7 +1,7 @@
-"""Stage report: what a run found, as one HTML file that needs no network.
+"""Stage report: the results of a run as one HTML file that needs no network.
 
-Curves of every stage, V's pairs and latent traversals, filmstrips of game and dream, fidelity, tables, the
-population, the options, and how to make it again. What is not there yet is said.
+It shows curves of every stage, reconstructions and latent traversals of V, filmstrips of game and dream, fidelity,
+tables, the population, the options, and the command that repeats the run. A section without data says so.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from training.data.episode_store import RolloutStore
 from training.evaluation import figures
 from training.evaluation.policies import load_policy
-from training.infra.options import read_record, stage_option
-from wm_envs.errors import BrokenStore
+from training.infra.option_groups import RunOption
+from training.infra.options import check_options, read_record, stage_option
+from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import write_text
 from wm_envs.games.registry import TASKS
 from wm_envs.models.bundle import load_world, read_config
 
-TABLES = {"transfer": "Transfer", "ablations": "What C needs", "learners": "Learners"}  # folder of each, and its title
-RECORDS = ("vision.json", "memory.json", *(f"{of}/options.json" for of in ("ppo/*", "evolve/*", *TABLES)))
+TABLES = {
+    "transfer": "Transfer",
+    "ablations": "What C needs",
+    "learners": "Learners",
+}  # name of each table, and its title
 PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "stable-baselines3", "cma")
 STYLE = """
 :root { color-scheme: light dark; --soft: #8883; }
@@ -43,26 +48,24 @@ pre { overflow-x: auto; background: var(--soft); padding: 0.6rem; } .missing { o
 
 
 @dataclass
-class ReportOptions:
-    """Write RUN/report.html."""
+class ReportOptions(RunOption):
+    """Write the report of a run."""
 
-    run: Path = stage_option("runs/takecover", "run folder")
-    to: str = stage_option("", "file to write (default: RUN/report.html)")
+    to: str = stage_option("", "file to write (default: report.html in the run folder)")
 
 
 def main(options: ReportOptions) -> dict[str, Any]:
-    """Write the report; returns where, and which sections had nothing to show."""
-    run = Path(options.run)
-    if not run.is_dir():
-        raise BrokenStore("run", run, "a run folder", "give --run the folder that the stages were given")
-    later = [path for path in run.glob("round-*") if path.is_dir() and path.name[6:].isdigit()]
-    rounds = [run, *sorted(later, key=lambda path: int(path.name[6:]))]
+    """Write the report; returns its path and the sections without data."""
+    check_options(options)
+    run = RunFolder(options.run)
+    run.check_exists()
+    rounds = run.rounds()
     sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("Result", lambda: _result(run)),
         *((title, functools.partial(_comparison, rounds, name)) for name, title in TABLES.items()),
         ("Fidelity", lambda: _fidelity(run, rounds)),
-        ("V: real frames and what it makes of them", lambda: _pairs(rounds)),
-        ("V: what its dimensions draw", lambda: _traversals(rounds)),
+        ("V: frames and their reconstructions", lambda: _pairs(rounds)),
+        ("V: latent traversals", lambda: _traversals(rounds)),
         ("Filmstrips", lambda: _films(run, rounds)),
         ("Curves", lambda: _curves(rounds)),
         ("The population", lambda: _populations(rounds)),
@@ -72,24 +75,24 @@ def main(options: ReportOptions) -> dict[str, Any]:
     for title, make in sections:
         try:
             parts = list(make())
-        except Exception as error:  # whatever is wrong with one file, the rest is shown
+        except Exception as error:  # one broken file must not hide the rest
             parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
         if not parts:
             missing.append(title)
             parts = ["<p class='missing'>Not there yet.</p>"]
         body += [f"<section><h2>{html.escape(title)}</h2>", *parts, "</section>"]
-    target = Path(options.to) if options.to else run / "report.html"
-    title = html.escape(f"wm-envs: {run.resolve().name}")
+    target = Path(options.to) if options.to else run.report
+    title = html.escape(f"wm-envs: {run.path.resolve().name}")
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
     page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
     write_text(target, f"{page}<body><h1>{title}</h1>{''.join(body)}</body></html>\n")
     return {"report": str(target), "missing": missing}
 
 
-# --- sections: each yields pieces of HTML, nothing when there is nothing -------------------------------
+# --- sections: each yields pieces of HTML, or nothing without data --------------------------------------
 
 
-def _result(run: Path) -> Iterator[str]:
+def _result(run: RunFolder) -> Iterator[str]:
     results = _results(run)
     rows = []
     for name, done in results.items():
@@ -106,45 +109,46 @@ def _result(run: Path) -> Iterator[str]:
                f"{found['episodes']:.0f} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
 
 
-def _comparison(rounds: list[Path], name: str) -> Iterator[str]:
+def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:
     for folder in rounds:
-        if (folder / name / "rows.json").exists():
-            rows = read_record(folder / name / "rows.json")["rows"]
+        path = folder.table(name).rows
+        if path.exists():
+            rows = read_record(path)["rows"]
             yield _wide(figures.intervals(rows))
             if any("curve" in row for row in rows):
                 yield _wide(figures.learning(rows))
 
 
-def _fidelity(run: Path, rounds: list[Path]) -> Iterator[str]:
+def _fidelity(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
     found = {
         name: done["fidelity"] for name, done in _results(run).items() if isinstance(done, dict) and "fidelity" in done
     }
     if not found and (card := _card(rounds).get("fidelity")):
         found = {"world": card}
-    bred_here = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
+    controllers = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
     for name, fidelity in found.items():
         title = f"{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}"
         yield f"<h3>{html.escape(title)}</h3>"
-        yield _wide(figures.scatter(fidelity["policies"], bred_here))
+        yield _wide(figures.scatter(fidelity["policies"], controllers))
 
 
-def _pairs(rounds: list[Path]) -> Iterator[str]:
+def _pairs(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
-        for path in sorted((folder / "pictures").glob("*.png")):
-            data = figures.png(np.asarray(figures.Image.open(path).convert("RGB")))
+        for path in folder.images():
+            data = figures.png(np.asarray(Image.open(path).convert("RGB")))
             yield f"<div class='wide'><img alt='{html.escape(f'{path.stem} of {folder.name}')}' src='{data}'></div>"
 
 
-def _traversals(rounds: list[Path]) -> Iterator[str]:
+def _traversals(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in _worlds(rounds)[-1:]:
         picture, dimensions = figures.traversals(load_world(folder))
-        yield f"<p>From -3 to 3, the ones it is surest of first: {', '.join(map(str, dimensions))}.</p>"
+        yield f"<p>From -3 to 3, the dimensions with the least noise first: {', '.join(map(str, dimensions))}.</p>"
         yield f"<div class='wide'><img alt='latent traversals' src='{figures.png(picture)}'></div>"
 
 
-def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
-    if (run / "rollouts").is_dir():
-        data = figures.png(figures.real_strip(RolloutStore(run / "rollouts")))
+def _films(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
+    if run.rollouts.is_dir():
+        data = figures.png(figures.real_strip(RolloutStore(run.rollouts)))
         yield f"<h3>The game, as recorded</h3><div class='wide'><img alt='frames of the game' src='{data}'></div>"
     for folder in _worlds(rounds)[-1:]:
         world = load_world(folder)
@@ -154,33 +158,31 @@ def _films(run: Path, rounds: list[Path]) -> Iterator[str]:
             yield f"<h3>{html.escape(title)}</h3><div class='wide'><img alt='frames of a dream' src='{data}'></div>"
 
 
-def _curves(rounds: list[Path]) -> Iterator[str]:
+def _curves(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
-        for path in sorted((folder / "logs").glob("*.csv")):
+        for path in folder.curves():
             found = {name: values for name, values in read_curves(path).items() if len(values)}
             if found:
                 yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(found))
 
 
-def _populations(rounds: list[Path]) -> Iterator[str]:
+def _populations(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
-        for path in sorted((folder / "evolve").glob("*/history.json")):
-            scores = [entry["scores"] for entry in read_record(path)["generations"]]
-            yield f"<h3>{html.escape(f'{folder.name}: {path.parent.name}')}</h3>" + _wide(figures.population(scores))
+        for search in folder.searches():
+            scores = [entry["scores"] for entry in read_record(search.history)["generations"]]
+            yield f"<h3>{html.escape(f'{folder.name}: {search.path.name}')}</h3>" + _wide(figures.population(scores))
 
 
-def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
-    if (run / "run.json").exists():
-        options = read_record(run / "run.json")
-        words = " ".join(
-            f"--{name.replace('_', '-')} {_quoted(value)}" for name, value in options.items() if value != ""
-        )
+def _again(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
+    if run.options.exists():
+        options = {name: value for name, value in read_record(run.options).items() if not isinstance(value, dict)}
+        words = " ".join(_argument(name, value) for name, value in options.items() if value not in ("", []))
         yield f"<pre>python -m training run {html.escape(words)}</pre>"
     for folder in rounds:
-        for path in sorted([path for names in RECORDS for path in folder.glob(names)]):
-            name = f"{folder.name}: {path.parent.name if path.name == 'options.json' else path.stem}"
+        for name, path in folder.option_records().items():
             rows = [[key, _words(value)] for key, value in read_record(path).items()]
-            yield f"<details><summary>{html.escape(name)}</summary>{_table(['option', 'value'], rows)}</details>"
+            title = html.escape(f"{folder.name}: {name}")
+            yield f"<details><summary>{title}</summary>{_table(['option', 'value'], rows)}</details>"
     versions = [
         ["Python", platform.python_version()],
         *([name, _version(name)] for name in [*PACKAGES, *_game_packages()]),
@@ -193,7 +195,7 @@ def _again(run: Path, rounds: list[Path]) -> Iterator[str]:
 
 
 def read_curves(path: Path) -> dict[str, np.ndarray]:
-    """A CSV log as points (N, 2), step and value, of each metric; rows without it are left out."""
+    """A CSV log as points (N, 2), step and value, for each metric; rows without the metric are left out."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else {}) if name not in ("step", "seconds", None)]
@@ -203,15 +205,15 @@ def read_curves(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _results(run: Path) -> dict[str, Any]:
-    return read_record(run / "results.json") if (run / "results.json").exists() else {}
+def _results(run: RunFolder) -> dict[str, Any]:
+    return read_record(run.results) if run.results.exists() else {}
 
 
-def _worlds(rounds: list[Path]) -> list[Path]:
-    return [folder / "world" for folder in rounds if (folder / "world" / "config.json").exists()]
+def _worlds(rounds: list[RoundFolder]) -> list[Path]:
+    return [folder.world for folder in rounds if folder.has_world]
 
 
-def _card(rounds: list[Path]) -> dict[str, Any]:
+def _card(rounds: list[RoundFolder]) -> dict[str, Any]:
     worlds = _worlds(rounds)
     return read_config(worlds[-1])["card"] if worlds else {}
 
@@ -224,8 +226,12 @@ def _words(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _quoted(value: object) -> str:
-    return " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
+def _argument(name: str, value: object) -> str:
+    """An option of the command line; for a flag, --NAME or --no-NAME."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} " + " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
 
 
 def _game_packages() -> list[str]:

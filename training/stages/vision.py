@@ -1,11 +1,10 @@
-"""Stage 2, vision: train V on the store, streamed, with what moves weighed more."""
+"""Stage 2, vision: train V on the stored frames, with a higher weight for moving pixels."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,17 @@ from numpy.typing import NDArray
 
 from training.data.episode_store import RolloutStore
 from training.data.frame_batches import FrameBlocks
-from training.data.latent_cache import encode_frames
+from training.data.latent_cache import encode_frames, on_best_device
 from training.evaluation.pictures import save_pairs
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
-from training.infra.options import check_run_options, count, not_negative, positive, stage_option
+from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.progress import Progress
+from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
-from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.hardware import compute_dtype
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_images, vae_loss
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
@@ -31,53 +32,47 @@ COLLAPSED = 4  # active dimensions below which V is collapsing
 
 
 @dataclass
-class VisionOptions:
-    """Train V on RUN/rollouts; the result is RUN/vision.safetensors."""
+class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
+    """Train V on the rollouts of the run; the result is V of the round."""
 
-    run: Path = stage_option("runs/takecover", "run folder")
-    task: str = stage_option("takecover", "which game")
-    store: str = stage_option("", "folder of the rollouts (default: RUN/rollouts)")
-    rounds: int = stage_option(0, "rounds of play to learn from, from the first on (0: all that are there)", True)
-    latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", True)
-    batches: int = stage_option(10_000, "training batches", True)
-    batch_size: int = stage_option(128, "frames in a batch", True)
-    learning_rate: float = stage_option(1.5e-3, "peak of the one-cycle schedule", True)
-    motion: float = stage_option(20.0, "how much more what moves weighs (0: the paper's loss)", True)
-    start: str = stage_option("", "weights to go on from: a vision.safetensors, or a world", True, path=True)
-    seed: int = stage_option(0, "of the weights, the order of frames and the noise", True)
-    checkpoint_every: int = stage_option(500, "batches between checkpoints")
+    rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
+    latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", identity=True, minimum=0)
+    batches: int = stage_option(10_000, "training batches", identity=True, minimum=1)
+    batch_size: int = stage_option(128, "frames in a batch", identity=True, minimum=1)
+    learning_rate: float = stage_option(
+        1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
+    )
+    motion: float = stage_option(20.0, "extra weight of moving pixels (0: the paper's loss)", identity=True, minimum=0)
+    start: str = stage_option(
+        "", "weights to start from: the checkpoint of a V, or a world", identity=True, path=True
+    )  # fmt: skip
+    checkpoint_every: int = stage_option(500, "batches between checkpoints", minimum=1)
 
 
 def main(options: VisionOptions) -> dict[str, Any]:
-    """Train, or go on training, and measure V on held-out frames."""
-    for name in ("batches", "batch_size", "checkpoint_every"):
-        count(name, getattr(options, name))
-    count("latent", options.latent, 0)
-    positive("learning_rate", options.learning_rate)
-    not_negative("motion", options.motion)
-    for name in ("rounds", "seed"):
-        count(name, getattr(options, name), 0)
-    run, task = Path(options.run), get_task(options.task)
-    options = dataclasses.replace(options, latent=options.latent or task.latent)
-    store = RolloutStore(Path(options.store) if options.store else run / "rollouts", options.task, options.rounds)
-    with file_lock(run / "vision"), check_run_options(run / "vision.json", options):
-        return _train(run, store, options)
+    """Train V, or continue its training, and measure it on held-out frames."""
+    check_options(options)
+    run = RunFolder(options.run)
+    options = dataclasses.replace(options, latent=options.latent or get_task(options.task).latent)
+    store = RolloutStore(run.rollouts, options.task, options.rounds)
+    folder = run.round(options.round)
+    with file_lock(folder.vision), check_run_options(folder.vision_options, options):
+        return _train(folder, store, options)
 
 
-def _train(run: Path, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
+def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
     training, held_out = store.split()
-    device = best_device()
     torch.manual_seed(options.seed)
-    vision = ConvVAE(ConvVAEConfig(options.latent)).to(device, memory_format=torch.channels_last)
+    vision = on_best_device(ConvVAE(ConvVAEConfig(options.latent)))
     optimizer = torch.optim.Adam(vision.parameters(), options.learning_rate, fused=True)
-    path, step = run / "vision.safetensors", 0
+    path, step = folder.vision, 0
     if path.exists():
         step, _ = load_checkpoint(path, vision, optimizer)
     elif options.start:
         start_from(options.start, vision)
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
     metrics: dict[str, float] = {}
-    with Progress("vision", options.batches, run, "batches") as progress:
+    with Progress("vision", options.batches, folder.logs, "batches") as progress:
         progress.skip(step)
         for frames, neighbours in _batches(training, options, step):
             if step >= options.batches:
@@ -91,16 +86,16 @@ def _train(run: Path, store: RolloutStore, options: VisionOptions) -> dict[str, 
                 save_checkpoint(path, vision, optimizer, step)
                 metrics = measure(vision, *probe)
                 progress.log(step, metrics)
-                save_pairs(run / "pictures" / "vision.png", probe[0][:24], reconstruct(vision, probe[0][:24]))
+                save_pairs(folder.vision_picture, probe[0][:24], reconstruct(vision, probe[0][:24]))
                 if metrics["active"] < min(COLLAPSED, options.latent):
                     progress.bar.write(f"warning: V is collapsing: {metrics['active']:.0f} active dimensions")
     metrics = metrics or measure(vision, *probe)
-    write_text(run / "vision_metrics.json", json.dumps(metrics))
+    write_text(folder.vision_metrics, json.dumps(metrics))
     return metrics
 
 
 def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
-    """Batches first, first+1, ... of the shuffled stream; the same ones whenever it is started."""
+    """Batches first, first+1, ... of the shuffled stream, which is the same every time."""
     blocks = FrameBlocks(parts, options.seed)
     size = options.batch_size
     a_block = max(1, blocks.block_size // size)

@@ -81,7 +81,9 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         chosen = options_of_reset(options, self.reset_options)
         mask = check_mask(chosen.pop("reset_mask", None), self.num_envs)
         if not self._has_reset and not mask.all():
-            raise ResetNeeded("reset_mask", mask, "environments that have begun", "call env.reset() for all of them first")
+            raise ResetNeeded(
+                "reset_mask", mask, "environments that have begun", "call env.reset() for all of them first"
+            )
         given = self._check_start(seed, chosen)
         super().reset(seed=seed[0] if isinstance(seed, list | tuple) else seed)
         self._start(mask, given)

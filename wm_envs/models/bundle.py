@@ -111,7 +111,7 @@ def _kept(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[st
     """Controllers and files of the bundle in `folder`, if it is of a world with this config and these weights."""
     try:
         known = read_config(folder)
-        if _typed(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
+        if typed_config(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
             return {}
         if known["controllers"]:
             _read_controllers(folder, known)
@@ -158,7 +158,7 @@ def load_world(
     """
     folder = resolve(world)
     bundle = read_config(folder)
-    config = _typed(WorldConfig, bundle["world"], folder)
+    config = typed_config(WorldConfig, bundle["world"], folder)
     config = dataclasses.replace(config, **(overrides or {}))
     _check_config(config, folder)
     tensors = _read_tensors(folder, WEIGHTS, bundle)
@@ -197,7 +197,7 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
         )
     name = name or names[0]
     entry = bundle["controllers"][name]
-    config = _typed(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
+    config = typed_config(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
     sane = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
     sane = sane and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
     if not sane or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.hidden_sizes)):
@@ -262,7 +262,7 @@ def _fill(model: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Pat
         ) from error
 
 
-def _typed(kind: Any, values: Any, folder: Path) -> Any:
+def typed_config(kind: Any, values: Any, folder: Path) -> Any:
     """The dataclass `kind` from JSON values of exactly its fields' types (nested ones too)."""
     if not isinstance(values, dict):
         raise _broken(folder, f"no {kind.__name__} in config.json")
@@ -274,7 +274,7 @@ def _typed(kind: Any, values: Any, folder: Path) -> Any:
     result = {}
     for name, value in values.items():
         if name in nested:
-            result[name] = _typed(_config_class(name, nested[name], value, folder), value, folder)
+            result[name] = typed_config(_config_class(name, nested[name], value, folder), value, folder)
             continue
         wanted: Any = type(fields[name].default)
         item: Any = float if "float" in str(fields[name].type) else int

@@ -1,0 +1,294 @@
+"""The layout of a run on disk: every path and record of a run has its name here and nowhere else.
+
+RUN/
+    rollouts/  latents/               the store and its latent cache, of all rounds
+    round-0/  round-1/  ...           the models of each round, see `RoundFolder`
+    run.json  results.json  scores.json  report.html  fidelity_cache.json
+    set-aside/                        broken files that `check --repair` moved away
+
+RUN/round-N/
+    vision.safetensors  vision.json  vision_metrics.json      V, its options and its metrics
+    memory.safetensors  memory.json  memory_metrics.json      M, its options and its metrics
+    world/                                                    V and M as an environment, with its controllers
+    ppo/NAME/  evolve/NAME/                                   a learner and its history
+    transfer/  ablations/  learners/                          tables
+    logs/  pictures/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wm_envs.errors import BrokenStore
+
+LATENTS, SET_ASIDE = "latents", "set-aside"
+BUNDLE = "config.json"  # the file that makes a folder a bundle
+
+
+@dataclass(frozen=True)
+class LearnerFolder:
+    """One controller while it learns with PPO or CMA-ES."""
+
+    path: Path
+
+    @property
+    def options(self) -> Path:
+        """The record of its options."""
+        return self.path / "options.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last policy and its optimizer (PPO)."""
+        return self.path / "policy.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The best controller so far and its card (PPO)."""
+        return self.path / "best.json"
+
+    @property
+    def history(self) -> Path:
+        """The scores so far."""
+        return self.path / "history.json"
+
+
+@dataclass(frozen=True)
+class TableFolder:
+    """One table of controllers."""
+
+    path: Path
+
+    @property
+    def options(self) -> Path:
+        """The record of its options."""
+        return self.path / "options.json"
+
+    @property
+    def rows(self) -> Path:
+        """The rows so far."""
+        return self.path / "rows.json"
+
+    @property
+    def markdown(self) -> Path:
+        """The table for readers."""
+        return self.path / "table.md"
+
+
+@dataclass(frozen=True)
+class RoundFolder:
+    """The models of one round, and everything that learned in their dreams."""
+
+    run: RunFolder
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.run.path / f"round-{self.number}"
+
+    @property
+    def name(self) -> str:
+        """The round in words."""
+        return f"round {self.number}"
+
+    @property
+    def vision(self) -> Path:
+        """The checkpoint of V."""
+        return self.path / "vision.safetensors"
+
+    @property
+    def vision_options(self) -> Path:
+        """The options V is trained with."""
+        return self.path / "vision.json"
+
+    @property
+    def vision_metrics(self) -> Path:
+        """V on held-out frames."""
+        return self.path / "vision_metrics.json"
+
+    @property
+    def memory(self) -> Path:
+        """The checkpoint of M."""
+        return self.path / "memory.safetensors"
+
+    @property
+    def memory_options(self) -> Path:
+        """The options M is trained with."""
+        return self.path / "memory.json"
+
+    @property
+    def memory_metrics(self) -> Path:
+        """M on held-out episodes."""
+        return self.path / "memory_metrics.json"
+
+    @property
+    def world(self) -> Path:
+        """The bundle of V, M and the controllers."""
+        return self.path / "world"
+
+    @property
+    def has_world(self) -> bool:
+        """Whether the bundle is there."""
+        return (self.world / BUNDLE).exists()
+
+    @property
+    def logs(self) -> Path:
+        """Curves of the stages."""
+        return self.path / "logs"
+
+    @property
+    def pictures(self) -> Path:
+        """Pictures of what V does."""
+        return self.path / "pictures"
+
+    @property
+    def vision_picture(self) -> Path:
+        """Frames and their reconstructions."""
+        return self.pictures / "vision.png"
+
+    @property
+    def untrained_world(self) -> Path:
+        """The bundle of the same V and an untrained M, whose features the transfer table needs."""
+        return self.path / "world-untrained"
+
+    @property
+    def untrained(self) -> RunFolder:
+        """A run of its own for controllers that learn with an untrained M, for the ablation table."""
+        return RunFolder(self.path / "untrained")
+
+    def ppo(self, name: str) -> LearnerFolder:
+        """A controller that learns with PPO."""
+        return LearnerFolder(self.path / "ppo" / name)
+
+    def evolve(self, name: str) -> LearnerFolder:
+        """A controller that learns with CMA-ES."""
+        return LearnerFolder(self.path / "evolve" / name)
+
+    def table(self, name: str) -> TableFolder:
+        """A table by its name."""
+        return TableFolder(self.path / name)
+
+    def searches(self) -> list[LearnerFolder]:
+        """All controllers that learn with CMA-ES and have a history."""
+        return [LearnerFolder(path.parent) for path in sorted(self.path.glob("evolve/*/history.json"))]
+
+    def curves(self) -> list[Path]:
+        """The CSV logs of the stages."""
+        return sorted(self.logs.glob("*.csv"))
+
+    def images(self) -> list[Path]:
+        """All pictures."""
+        return sorted(self.pictures.glob("*.png"))
+
+    def option_records(self) -> dict[str, Path]:
+        """The options of every stage, by the stage's or the controller's name."""
+        learners = [path for kind in ("ppo", "evolve") for path in sorted(self.path.glob(f"{kind}/*/options.json"))]
+        found = {"vision": self.vision_options, "memory": self.memory_options}
+        found |= {f"{path.parent.parent.name} {path.parent.name}": path for path in learners}
+        found |= {path.parent.name: path for path in sorted(self.path.glob("*/options.json"))}  # tables
+        return {name: path for name, path in found.items() if path.exists()}
+
+
+class RunFolder:
+    """A run folder; nothing is created before a stage writes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def rollouts(self) -> Path:
+        """The store of episodes of all rounds."""
+        return self.path / "rollouts"
+
+    @property
+    def collect_lock(self) -> Path:
+        """What a process locks while it writes to the store."""
+        return self.rollouts / "collect"
+
+    @property
+    def latents(self) -> Path:
+        """The latents of the store, by the V that made them."""
+        return self.path / LATENTS
+
+    @property
+    def options(self) -> Path:
+        """The options of the whole run."""
+        return self.path / "run.json"
+
+    @property
+    def results(self) -> Path:
+        """The metrics of every stage."""
+        return self.path / "results.json"
+
+    @property
+    def scores(self) -> Path:
+        """The score of every test episode."""
+        return self.path / "scores.json"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def fidelity_cache(self) -> Path:
+        """Real returns of scripts, which do not depend on the models."""
+        return self.path / "fidelity_cache.json"
+
+    def round(self, number: int) -> RoundFolder:
+        """The folder of a round, which may not be there yet."""
+        return RoundFolder(self, number)
+
+    def rounds(self) -> list[RoundFolder]:
+        """The rounds that are there, in order."""
+        numbers = [path.name.removeprefix("round-") for path in self.path.glob("round-*") if path.is_dir()]
+        return [self.round(number) for number in sorted(int(each) for each in numbers if each.isdecimal())]
+
+    def world_round(self, number: int = -1) -> RoundFolder:
+        """Round `number`; with -1, the latest round that has a world (round 0 when there is none)."""
+        if number >= 0:
+            return self.round(number)
+        return next((each for each in reversed(self.rounds()) if each.has_world), self.round(0))
+
+    def vision_round(self, number: int) -> RoundFolder:
+        """The latest round up to `number` that has a V (round `number` itself when there is none)."""
+        rounds = (self.round(each) for each in range(number, -1, -1))
+        return next((each for each in rounds if each.vision.exists()), self.round(number))
+
+    def check_exists(self) -> None:
+        """Raises `BrokenStore` when there is no such folder."""
+        if not self.path.is_dir():
+            raise BrokenStore("run", self.path, "a run folder", "give --run the folder that the stages were given")
+
+    def folders(self) -> list[Path]:
+        """The run folder and all folders in it."""
+        return [self.path, *(path for path in self.path.rglob("*") if path.is_dir() and not path.is_symlink())]
+
+    def readable(self) -> Iterator[tuple[Path, str]]:
+        """Everything that can be read by itself, each with its kind: parts, bundles, latents, checkpoints or json."""
+        for path in sorted(self.path.rglob("*")):
+            inside = path.relative_to(self.path).parts
+            in_part = any(name.endswith(".zarr") for name in inside[:-1])
+            if inside[0] == SET_ASIDE or in_part or path.name.startswith("."):
+                continue
+            bundled = any((parent / BUNDLE).exists() for parent in path.parents if self.path in parent.parents)
+            if path.suffix == ".zarr":
+                yield path, "parts"
+            elif path.name == BUNDLE:
+                yield path.parent, "bundles"
+            elif path.suffix == ".safetensors" and not bundled:
+                yield path, "latents" if LATENTS in inside else "checkpoints"
+            elif path.suffix == ".json" and not bundled:
+                yield path, "json"
+
+    def set_aside(self, name: str) -> Path:
+        """Move RUN/name to RUN/set-aside/name, or beside what is there already; returns where it is now."""
+        target, number = self.path / SET_ASIDE / name, 1
+        while target.exists():
+            number += 1
+            target = self.path / SET_ASIDE / f"{name}.{number}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).rename(target)
+        return target
