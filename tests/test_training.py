@@ -120,21 +120,25 @@ def encoded_runs(runs: list[Path], tiny_vision: None) -> list[Path]:
     return runs
 
 
-def test_resumed_memory_is_the_uninterrupted(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["mdn-rnn", "autoregressive"])
+def test_resumed_memory_is_the_uninterrupted(
+    encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     whole, resumed = resumed_and_uninterrupted(
-        monkeypatch, memory, encoded_runs, memory_options, "round-0/memory.safetensors"
+        monkeypatch, memory, encoded_runs, lambda run: memory_options(run, kind=kind), "round-0/memory.safetensors"
     )
     assert_equal(whole, resumed)
     worlds = [load_file(run / "round-0/world" / "world.safetensors") for run in encoded_runs]
     assert_equal(*worlds)
 
 
-def test_memory_writes_a_world_that_can_be_dreamt(encoded_runs: list[Path]) -> None:
+@pytest.mark.parametrize("kind", ["mdn-rnn", "autoregressive"])
+def test_memory_writes_a_world_that_can_be_dreamt(encoded_runs: list[Path], kind: str) -> None:
     run = encoded_runs[0]
-    metrics = memory.main(memory_options(run, frame_skip=3))
+    metrics = memory.main(memory_options(run, frame_skip=3, kind=kind))
     assert all(np.isfinite(value) for value in metrics.values())
     world = load_world(run / "round-0/world")
-    assert world.config.frame_skip == 3 and world.config.memory.hidden == 8
+    assert world.config.frame_skip == 3 and world.config.memory.hidden == 8 and world.config.memory.kind == kind
     assert read_config(run / "round-0/world")["card"]["memory"] == metrics
     assert len(world.initial_means) == 3, "the first frames of the training episodes"
 

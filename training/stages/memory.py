@@ -27,10 +27,11 @@ from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.bundle import save_world
+from wm_envs.models.autoregressive import AutoregressiveConfig
+from wm_envs.models.bundle import MEMORY_KINDS, save_world
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig, memory_loss
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vae import ConvVAE
+from wm_envs.models.vae import ACTIVE, ConvVAE, kl_per_dimension
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 
@@ -44,9 +45,16 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     posterior_noise: float = stage_option(
         1.0, "share of V's posterior noise in the latents (the paper: 1)", identity=True, exclusive_minimum=0
     )
+    kind: str = stage_option(
+        "mdn-rnn", "the paper's head, or one that draws the active latents one after the other", identity=True,
+        choices=tuple(MEMORY_KINDS),
+    )  # fmt: skip
     hidden: int = stage_option(0, "H, units of the LSTM (0: the paper's for this game)", identity=True, minimum=0)
     mixtures: int = stage_option(5, "K, components of each mixture", identity=True, minimum=1)
     joint: bool = stage_option(False, "one mixture over all of z (the paper: one per dimension)", identity=True)
+    units: int = stage_option(
+        48, "units between h and the mixture of one dimension, for --kind autoregressive", identity=True, minimum=1
+    )
     steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
     batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
     sequence_length: int = stage_option(48, "steps of back-propagation through time", identity=True, minimum=1)
@@ -111,11 +119,8 @@ def _make(
     )
     encoded.clear()
     torch.manual_seed(options.seed)
-    config = MDNRNNConfig(
-        vision.config.latent, task.action_size, options.hidden, options.mixtures, options.joint,
-        reward=not task.survival,
-    )  # fmt: skip
-    memory = MDNRNN(config).to(best_device())
+    config = memory_config(task, training, options)
+    memory = MEMORY_KINDS[options.kind][1](config).to(best_device())
     metrics = train(memory, training, held_out, folder, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
@@ -131,6 +136,25 @@ def _make(
     save_world(folder.world, world, {"memory": metrics})
     write_text(folder.memory_metrics, json.dumps(metrics))
     return metrics
+
+
+def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRNNConfig:
+    """The config of M for latents (N, Z) of a task."""
+    shared: dict[str, Any] = {
+        "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
+        "mixtures": options.mixtures, "reward": not task.survival,
+    }  # fmt: skip
+    if options.kind == "autoregressive":
+        return AutoregressiveConfig(**shared, active=active_dimensions(latents), units=options.units)
+    return MDNRNNConfig(**shared, joint=options.joint)
+
+
+def active_dimensions(latents: Latents) -> tuple[int, ...]:
+    """The latent dimensions that V uses, most informative first: those with a mean KL above `ACTIVE`; all if none."""
+    at = torch.randperm(len(latents.means), generator=generator(4, 0))[:50_000]
+    kl = kl_per_dimension(latents.means[at].float(), latents.logvars[at].float()).mean(0)  # (Z,)
+    order: list[int] = kl.argsort(descending=True).tolist()
+    return tuple(dimension for dimension in order if kl[dimension] > ACTIVE) or tuple(order)
 
 
 @torch.no_grad()
@@ -229,16 +253,19 @@ def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 @torch.no_grad()
 def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
-    """Metrics on held-out episodes, per latent dimension in nats.
+    """Metrics on held-out episodes, in nats per modelled latent dimension.
 
     `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
-    the nll with the actions of other sequences. `precision` and `recall` of the end are at probability 1/2;
+    the nll with the actions of other sequences. `nats_per_step` is the NLL of all active dimensions of one step, which
+    compares different kinds of M on the same V. `precision` and `recall` of the end are at probability 1/2;
     `calibration` is the number of predicted ends over the number of real ones.
     """
     streams = Streams(latents, batch_size, 48, seed=7)
     order = torch.randperm(batch_size, generator=generator(7, 0))
+    active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
     states = [memory.initial_state(batch_size) for _ in range(2)]
     nlls: list[list[Tensor]] = [[], []]
+    nats: list[Tensor] = []
     predicted, real = [], []
     rewards: list[tuple[Tensor, Tensor]] = []  # (predicted, real)
     for index in range(min(max_batches, streams.batches_per_epoch)):
@@ -248,6 +275,7 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches:
             prediction, states[which] = predict(memory, seen, states[which])
             nlls[which].append(losses(memory, prediction, seen)[0].cpu())
             if which == 0:
+                nats.append(_active_nll(memory, prediction, batch, active))
                 valid = (batch.has_next + batch.terminated) > 0
                 if batch.rewards is not None:
                     rewards.append((prediction.reward.cpu()[valid], batch.rewards[valid]))
@@ -255,16 +283,25 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches:
                 real.append(batch.terminated[valid])
     probability, termination = torch.cat(predicted), torch.cat(real)
     sharp = probability > 0.5
+    noise = latents.logvars[:, memory.modelled].float()
     hits = float((sharp * termination).sum())
     return {
         "nll": float(torch.stack(nlls[0]).mean()),
         "shuffled": float(torch.stack(nlls[1]).mean()),
-        "marginal": marginal_nll(latents),
-        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(latents.logvars.float().mean())) + math.log(latents.noise),
+        "nats_per_step": float(torch.stack(nats).mean()),
+        "marginal": marginal_nll(latents, memory.modelled),
+        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
         "precision": hits / max(1.0, float(sharp.sum())),
         "recall": hits / max(1.0, float(termination.sum())),
         "calibration": float(probability.sum()) / max(1.0, float(termination.sum())),
     } | _of_rewards(rewards)
+
+
+def _active_nll(memory: MDNRNN, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
+    """Mean NLL of the active dimensions of one step; of all dimensions where M has one mixture for all."""
+    nll = memory.nll(prediction, batch.targets.to(memory.device)).cpu()  # (T, B, N) or (T, B, 1)
+    nll = (nll[..., active] if nll.shape[-1] == len(active) else nll).sum(-1)  # (T, B)
+    return (nll * batch.has_next).sum() / batch.has_next.sum().clamp_min(1)
 
 
 @torch.no_grad()
@@ -310,10 +347,10 @@ def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     }
 
 
-def marginal_nll(latents: Latents, bins: int = 80) -> float:
-    """NLL per dimension of latents under their own histogram: the best prediction without memory."""
+def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:
+    """Mean NLL of the given dimensions of latents under their own histograms: the best prediction without memory."""
     at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
-    drawn = latents.draw(at, generator(3, 1)).numpy()
+    drawn = latents.draw(at, generator(3, 1)).numpy()[:, dimensions]
     total = 0.0
     for column in drawn.T:
         counts, edges = np.histogram(column, bins)

@@ -24,10 +24,9 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_images, vae_loss
+from wm_envs.models.vae import ACTIVE, ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_images, vae_loss
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
-ACTIVE = 0.05  # nats of KL from which a latent dimension counts as active
 COLLAPSED = 4  # active dimensions below which V is collapsing
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ACTIVE = 0.05  # nats of mean KL from which a latent dimension counts as active
 LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite whatever the weights
 
 
