@@ -11,7 +11,7 @@ from conftest import synthetic_store, tiny_model
 
 from training.data.episode_store import Part, RolloutStore
 from training.data.sequences import join
-from training.stages.memory import calibrate
+from training.evaluation.memory_metrics import calibrate
 
 
 def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:

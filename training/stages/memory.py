@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from training.data.episode_store import RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join
+from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict
 from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
@@ -26,12 +25,12 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
-from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.hardware import best_device
 from wm_envs.models.autoregressive import AutoregressiveConfig
 from wm_envs.models.bundle import MEMORY_KINDS, save_world
-from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig, memory_loss
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vae import ACTIVE, ConvVAE, kl_per_dimension
+from wm_envs.models.vae import ConvVAE
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
 
@@ -149,14 +148,6 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     return MDNRNNConfig(**shared, joint=options.joint)
 
 
-def active_dimensions(latents: Latents) -> tuple[int, ...]:
-    """The latent dimensions that V uses, most informative first: those with a mean KL above `ACTIVE`; all if none."""
-    at = torch.randperm(len(latents.means), generator=generator(4, 0))[:50_000]
-    kl = kl_per_dimension(latents.means[at].float(), latents.logvars[at].float()).mean(0)  # (Z,)
-    order: list[int] = kl.argsort(descending=True).tolist()
-    return tuple(dimension for dimension in order if kl[dimension] > ACTIVE) or tuple(order)
-
-
 @torch.no_grad()
 def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes: int = 1024) -> list[Tensor]:
     """Where dreams start: means and logvars (N, Z) of the frames `burn_in` ticks into at most `max_episodes` episodes
@@ -226,134 +217,3 @@ def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: Rec
     clip_gradients(memory, 1.0)
     optimizer.step()
     return tuple(part.detach() for part in state)
-
-
-def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """`memory_loss` of a prediction for a window."""
-    device = prediction.termination.device
-    rewards = None if batch.rewards is None else batch.rewards.to(device)
-    return memory_loss(
-        memory, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
-        (batch.has_next + batch.terminated).to(device), rewards,
-    )  # fmt: skip
-
-
-def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
-    """M's prediction for a window. A sequence that starts an episode with the window starts from zeros;
-    within the window the restart flag tells M to forget, as in the paper."""
-    device = memory.device
-    keep = (1 - batch.restart[0])[:, None].to(device)
-    state = tuple(part.to(device) * keep for part in state)
-    inputs = memory.assemble(batch.latents, batch.actions, batch.restart).to(device)
-    dtype = compute_dtype(device)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        outputs, after = memory(inputs, state)
-    return memory.split(outputs.float()), tuple(part.float() for part in after)
-
-
-@torch.no_grad()
-def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
-    """Metrics on held-out episodes, in nats per modelled latent dimension.
-
-    `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
-    the nll with the actions of other sequences. `nats_per_step` is the NLL of all active dimensions of one step, which
-    compares different kinds of M on the same V. `precision` and `recall` of the end are at probability 1/2;
-    `calibration` is the number of predicted ends over the number of real ones.
-    """
-    streams = Streams(latents, batch_size, 48, seed=7)
-    order = torch.randperm(batch_size, generator=generator(7, 0))
-    active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
-    states = [memory.initial_state(batch_size) for _ in range(2)]
-    nlls: list[list[Tensor]] = [[], []]
-    nats: list[Tensor] = []
-    predicted, real = [], []
-    rewards: list[tuple[Tensor, Tensor]] = []  # (predicted, real)
-    for index in range(min(max_batches, streams.batches_per_epoch)):
-        batch = streams.batch(index, generator(7, index))
-        shuffled = dataclasses.replace(batch, actions=batch.actions[:, order])
-        for which, seen in enumerate((batch, shuffled)):
-            prediction, states[which] = predict(memory, seen, states[which])
-            nlls[which].append(losses(memory, prediction, seen)[0].cpu())
-            if which == 0:
-                nats.append(_active_nll(memory, prediction, batch, active))
-                valid = (batch.has_next + batch.terminated) > 0
-                if batch.rewards is not None:
-                    rewards.append((prediction.reward.cpu()[valid], batch.rewards[valid]))
-                predicted.append(memory.termination_probability(prediction.termination).cpu()[valid])
-                real.append(batch.terminated[valid])
-    probability, termination = torch.cat(predicted), torch.cat(real)
-    sharp = probability > 0.5
-    noise = latents.logvars[:, memory.modelled].float()
-    hits = float((sharp * termination).sum())
-    return {
-        "nll": float(torch.stack(nlls[0]).mean()),
-        "shuffled": float(torch.stack(nlls[1]).mean()),
-        "nats_per_step": float(torch.stack(nats).mean()),
-        "marginal": marginal_nll(latents, memory.modelled),
-        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
-        "precision": hits / max(1.0, float(sharp.sum())),
-        "recall": hits / max(1.0, float(termination.sum())),
-        "calibration": float(probability.sum()) / max(1.0, float(termination.sum())),
-    } | _of_rewards(rewards)
-
-
-def _active_nll(memory: MDNRNN, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
-    """Mean NLL of the active dimensions of one step; of all dimensions where M has one mixture for all."""
-    nll = memory.nll(prediction, batch.targets.to(memory.device)).cpu()  # (T, B, N) or (T, B, 1)
-    nll = (nll[..., active] if nll.shape[-1] == len(active) else nll).sum(-1)  # (T, B)
-    return (nll * batch.has_next).sum() / batch.has_next.sum().clamp_min(1)
-
-
-@torch.no_grad()
-def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
-    """Shift the bias of the end so that M predicts as many ends on held-out episodes as there are.
-
-    M sees each end of its training episodes many times and memorises some of them, so it predicts too few of others.
-    Returns the shift (in logits) and the calibration after it; without held-out ends nothing changes.
-    """
-    logits, deaths = _ends(memory, latents)
-    if float(deaths.sum()) == 0:
-        return {}
-    low, high = -5.0, 5.0
-    for _ in range(40):
-        shift = (low + high) / 2
-        too_many = float(memory.termination_probability(logits + shift).sum()) > float(deaths.sum())
-        low, high = (low, shift) if too_many else (shift, high)
-    memory.head.bias[memory.termination_output] += shift
-    return {"shift": shift, "calibration": float(memory.termination_probability(logits + shift).sum() / deaths.sum())}
-
-
-def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 96) -> tuple[Tensor, Tensor]:
-    """Logits of the end and whether the episode ended, over held-out steps with the recorded latents as input."""
-    streams, state = Streams(latents, batch_size, 48, seed=8), memory.initial_state(batch_size)
-    logits, real = [], []
-    for index in range(min(max_batches, streams.batches_per_epoch)):
-        batch = streams.batch(index, generator(8, index))
-        prediction, state = predict(memory, batch, state)
-        valid = (batch.has_next + batch.terminated) > 0
-        logits.append(prediction.termination.cpu()[valid])
-        real.append(batch.terminated[valid])
-    return torch.cat(logits), torch.cat(real)
-
-
-def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """`r2`, the share of the variance of rewards that M predicts, and `reward_ratio`, predicted over real sum."""
-    if not rewards:
-        return {}
-    predicted, real = (torch.cat(side) for side in zip(*rewards, strict=True))
-    return {
-        "r2": 1 - float((predicted - real).square().mean() / real.var()),
-        "reward_ratio": float(predicted.sum() / real.sum()),
-    }
-
-
-def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:
-    """Mean NLL of the given dimensions of latents under their own histograms: the best prediction without memory."""
-    at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
-    drawn = latents.draw(at, generator(3, 1)).numpy()[:, dimensions]
-    total = 0.0
-    for column in drawn.T:
-        counts, edges = np.histogram(column, bins)
-        share = counts[counts > 0] / len(column)
-        total -= float((share * np.log(share / (edges[1] - edges[0]))).sum())
-    return total / drawn.shape[1]
