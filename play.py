@@ -2,7 +2,7 @@
 
     python play.py                                   # a window, at the game's own speed
     python play.py --world carracing --view both     # the real game, and the dream given the same keys
-    python play.py --world runs/mine/world --temperature 1.3 --driver controller
+    python play.py --world runs/mine/round-1/world --temperature 1.3 --driver controller
     python play.py --headless --record recordings --steps 600
 
 Keys: arrows, W/A/S/D or a gamepad move, [ and ] or the slider change the temperature, M says who drives (you,

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 
 from training.evaluation.policies import ControllerPolicy
+from training.evaluation.policy_network import ensemble, parameters_of, start_from
 from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, save_checkpoint
 from training.infra.optim import one_cycle
@@ -263,30 +264,6 @@ def _train_ensemble(folder: RoundFolder, world: WorldModel, options: PpoOptions)
     return card
 
 
-def ensemble(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[ControllerConfig, Tensor]:
-    """One controller whose scores are the mean of its members' (all of one config, with a bias)."""
-    config, count = members[0][0], len(members)
-    assert config.bias and all(other == config for other, _ in members)
-    if not config.hidden_sizes:
-        return config, torch.stack([parameters for _, parameters in members]).mean(0)
-    parts, at, last = [], 0, len(config.layers) - 1
-    for number, (inputs, outputs) in enumerate(config.layers):
-        size = inputs * outputs
-        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in members]
-        biases = [parameters[at + size : at + size + outputs] for _, parameters in members]
-        if number == 0:  # all see the same features
-            weight, bias = torch.cat(weights, dim=1), torch.cat(biases)
-        elif number == last:
-            weight, bias = torch.cat(weights) / count, torch.stack(biases).mean(0)
-        else:
-            weight, bias = torch.block_diag(*weights), torch.cat(biases)
-        parts += [weight.flatten(), bias]
-        at += size + outputs
-    return dataclasses.replace(config, hidden_sizes=tuple(width * count for width in config.hidden_sizes)), torch.cat(
-        parts
-    )
-
-
 def _validate(learner: PPO, folder: RoundFolder, world: WorldModel, options: PpoOptions, done: int) -> dict[str, float]:
     """Evaluate the policy of `done` updates, and keep it if none before was better."""
     files = folder.ppo(options.name)
@@ -330,8 +307,7 @@ def _evaluate(
 
 def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple[ControllerConfig, Tensor]:
     """The policy's most likely action as a controller: its config and flat parameters (P,)."""
-    parts = [part for layer in _maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
-    return kind_of(world, options), torch.cat(parts).detach()
+    return kind_of(world, options), parameters_of(learner)
 
 
 def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
@@ -341,32 +317,3 @@ def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     return ControllerConfig(
         memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes), choices
     )
-
-
-def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wanted: ControllerConfig) -> None:
-    """Give the policy a controller's parameters (P,); raises `InvalidOption` when it is not of the kind `wanted`.
-
-    If its actions differ, each action of the policy starts with the score of the nearest action of the controller.
-    """
-    if not config.choices or dataclasses.replace(config, choices=wanted.choices) != wanted:
-        raise InvalidOption("start", config, f"a controller like {wanted}", "give its --hidden-sizes")
-    there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
-    nearest = torch.cdist(ours, there).argmin(dim=1)
-    at, maps = 0, _maps(learner)
-    with torch.no_grad():
-        for layer, (inputs, outputs) in zip(maps, config.layers, strict=True):
-            weight = parameters[at : at + inputs * outputs].view(inputs, outputs).t()
-            at += inputs * outputs
-            bias = parameters[at : at + outputs]
-            at += outputs
-            rows = nearest if layer is maps[-1] else torch.arange(outputs)
-            layer.weight.copy_(weight[rows])
-            layer.bias.copy_(bias[rows])
-
-
-def _maps(learner: PPO) -> list[torch.nn.Linear]:
-    """The policy's affine maps, from the observation to the scores of the actions."""
-    hidden = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
-    last = learner.policy.action_net
-    assert isinstance(last, torch.nn.Linear)
-    return [*hidden, last]

@@ -1,0 +1,71 @@
+"""Controllers and the policy networks of PPO: from one to the other, and several controllers merged into one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from stable_baselines3 import PPO
+from torch import Tensor
+
+from wm_envs.errors import InvalidOption
+from wm_envs.models.controller import ControllerConfig
+
+
+def parameters_of(learner: PPO) -> Tensor:
+    """The policy's weights and biases as the flat parameters (P,) of a controller."""
+    parts = [part for layer in affine_maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
+    return torch.cat(parts).detach()
+
+
+def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wanted: ControllerConfig) -> None:
+    """Give the policy a controller's parameters (P,); raises `InvalidOption` when it is not of the kind `wanted`.
+
+    If its actions differ, each action of the policy starts with the score of the nearest action of the controller.
+    """
+    if not config.choices or dataclasses.replace(config, choices=wanted.choices) != wanted:
+        raise InvalidOption("start", config, f"a controller like {wanted}", "give its --hidden-sizes")
+    there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
+    nearest = torch.cdist(ours, there).argmin(dim=1)
+    at, maps = 0, affine_maps(learner)
+    with torch.no_grad():
+        for layer, (inputs, outputs) in zip(maps, config.layers, strict=True):
+            weight = parameters[at : at + inputs * outputs].view(inputs, outputs).t()
+            at += inputs * outputs
+            bias = parameters[at : at + outputs]
+            at += outputs
+            rows = nearest if layer is maps[-1] else torch.arange(outputs)
+            layer.weight.copy_(weight[rows])
+            layer.bias.copy_(bias[rows])
+
+
+def affine_maps(learner: PPO) -> list[torch.nn.Linear]:
+    """The policy's affine maps, from the observation to the scores of the actions."""
+    hidden = [part for part in learner.policy.mlp_extractor.policy_net if isinstance(part, torch.nn.Linear)]
+    last = learner.policy.action_net
+    assert isinstance(last, torch.nn.Linear)
+    return [*hidden, last]
+
+
+def ensemble(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[ControllerConfig, Tensor]:
+    """One controller whose scores are the mean of its members' (all of one config, with a bias)."""
+    config, count = members[0][0], len(members)
+    assert config.bias and all(other == config for other, _ in members)
+    if not config.hidden_sizes:
+        return config, torch.stack([parameters for _, parameters in members]).mean(0)
+    parts, at, last = [], 0, len(config.layers) - 1
+    for number, (inputs, outputs) in enumerate(config.layers):
+        size = inputs * outputs
+        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in members]
+        biases = [parameters[at + size : at + size + outputs] for _, parameters in members]
+        if number == 0:  # all see the same features
+            weight, bias = torch.cat(weights, dim=1), torch.cat(biases)
+        elif number == last:
+            weight, bias = torch.cat(weights) / count, torch.stack(biases).mean(0)
+        else:
+            weight, bias = torch.block_diag(*weights), torch.cat(biases)
+        parts += [weight.flatten(), bias]
+        at += size + outputs
+    return dataclasses.replace(config, hidden_sizes=tuple(width * count for width in config.hidden_sizes)), torch.cat(
+        parts
+    )
