@@ -58,7 +58,7 @@ def resolve(world: str | Path) -> Path:
         if (Path(world) / "config.json").is_file():
             return Path(world)
         expected = "a folder with a config.json"
-        raise BrokenWorld("world", f"the folder {world}", expected, "give the folder of a world, such as RUN/round-0/world")
+        raise BrokenWorld("world", f"the folder {world}", expected, "give a folder such as RUN/round-0/world")
     raise UnknownName(
         "world", world, f"one of {shipped_worlds()} or the folder of a world",
         "give such a name, or train a world with `python -m training run`",
