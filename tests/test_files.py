@@ -36,7 +36,7 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_gone(tmp_path: P
         assert holder.stdout and holder.stdout.readline() == b"held\n"
         before = sorted(tmp_path.iterdir())
         with (
-            pytest.raises(FolderBusy, match=f"vision, in which process {holder.pid} works"),
+            pytest.raises(FolderBusy, match=f"vision, in use by process {holder.pid}"),
             file_lock(tmp_path / "vision"),
         ):
             raise AssertionError("not alone")

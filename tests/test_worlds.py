@@ -52,7 +52,7 @@ def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path)
         assert torch.equal(ours.half().float(), theirs)
     made.initial_recurrent = (made.initial_recurrent[0][:, :7], made.initial_recurrent[1])
     save_world(tmp_path / "w", made)
-    with pytest.raises(BrokenWorld, match=r"first .*hidden"):
+    with pytest.raises(BrokenWorld, match=r"initial states .*hidden"):
         load_world(tmp_path / "w")
 
 
