@@ -35,7 +35,7 @@ def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.Captur
         for index in range(gif.n_frames):
             gif.seek(index)
             durations += gif.info["duration"]
-    assert durations == pytest.approx(2000, abs=60)  # 70 tics at 35 a second
+    assert durations == pytest.approx(2000, abs=60)  # 70 ticks at 35 a second
 
 
 def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +72,7 @@ def test_a_window_plays_at_the_game_s_speed_and_records(
 def test_no_display_says_so_and_records(
     world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(play.Screen, "open", lambda self, title, sides: False)
+    monkeypatch.setattr(play.Screen, "open", lambda self, title, views: False)
     monkeypatch.chdir(tmp_path)
     assert play.main(["--world", world, "--steps", "5"]) == 0
     assert "--headless" in capsys.readouterr().out.splitlines()[0]

@@ -94,7 +94,7 @@ def test_the_player_in_a_real_window(display: str, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         window = Window(display)
-        assert window.do("getwindowname", window.id).strip() == "CarRacing, dreamt"
+        assert window.do("getwindowname", window.id).strip() == "CarRacing: dream"
         wait_for(window.mark)
         first = window.picture()
         for left in (0, 640):  # the game and its dream: a road, and the grass beside it

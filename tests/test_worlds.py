@@ -349,15 +349,15 @@ def test_a_broken_controller_does_not_break_the_world(own_world: Path, damage: s
 
 
 def test_nothing_large_is_made_of_a_small_file(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes that pass for sane but are not the file's would be gigabytes: they are compared first."""
-    real = worlds.ConvVAE
+    """Sizes in the allowed range that the file does not have would need gigabytes: no memory is allocated for them."""
+    config_class, real = worlds.VISION_KINDS["conv-vae"]
 
     def build(config: Any) -> Any:
         if torch.empty(0).device.type != "meta":
             pytest.fail(f"V was built in memory of {config} for a file of {(own_world / WEIGHTS).stat().st_size} bytes")
         return real(config)
 
-    monkeypatch.setattr(worlds, "ConvVAE", build)
+    monkeypatch.setitem(worlds.VISION_KINDS, "conv-vae", (config_class, build))
     setting("world.vision.channels", [4096] * 4)(own_world)
     with pytest.raises(BrokenWorld):
         load_world(own_world)
@@ -381,11 +381,11 @@ def test_a_world_written_again_keeps_its_controllers(own_world: Path) -> None:
     assert torch.equal(load_controller(own_world)[1], before) and read_config(own_world)["card"] == {"note": "again"}
     (own_world / CONTROLLERS).write_bytes(b"cut")
     save_world(own_world, load_world(own_world))
-    with pytest.raises(UnknownName):  # nothing is left of what was damaged: others can be bred
+    with pytest.raises(UnknownName):  # damaged controllers are dropped: new ones can be trained
         load_controller(own_world)
     other = tiny_model()
     with torch.no_grad():
         other.memory.head.bias[0] += 1
     save_controller(own_world, "new", TINY_CONTROLLER, before)
     save_world(own_world, other)
-    assert not read_config(own_world)["controllers"], "they were another world's"
+    assert not read_config(own_world)["controllers"], "controllers of another world are kept"

@@ -19,7 +19,7 @@ from PIL import Image  # noqa: E402
 from player.player import Player  # noqa: E402
 from player.recorder import LastSeconds  # noqa: E402
 from player.screen import Screen  # noqa: E402
-from player.views import Game  # noqa: E402
+from player.views import GameView  # noqa: E402
 from wm_envs.errors import MissingPackage  # noqa: E402
 
 
@@ -40,7 +40,7 @@ def dreamer(world: Path, **more: Any) -> Player:
 def beside(tiny_drive: Path) -> Iterator[Player]:
     """A player who sees the real CarRacing and its dream."""
     pytest.importorskip("Box2D")
-    player = dreamer(tiny_drive, view="both", open_game=lambda: Game(str(tiny_drive)))
+    player = dreamer(tiny_drive, view="both", open_game=lambda: GameView(str(tiny_drive)))
     yield player
     player.close()
 
@@ -67,9 +67,9 @@ def same(first: Any, second: Any) -> bool:
 def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: Player) -> None:
     assert same(beside.dream.state, beside.game.state)
     given: dict[str, list[Any]] = {}
-    for side in beside.sides:
-        step = side.env.step
-        side.env.step = lambda action, step=step, name=side.name: (
+    for view in beside.views:
+        step = view.env.step
+        view.env.step = lambda action, step=step, name=view.name: (
             given.setdefault(name, []).append(action) or step(action)
         )
     tick(beside, 3 * beside.skip)
@@ -124,9 +124,9 @@ def test_the_same_seed_is_the_same_game_and_dream(tiny_world: Path) -> None:
     seen = []
     for seed in (3, 3, 4):
         env = gym.make("WMDream-v0", world=str(tiny_world), render_mode="rgb_array")
-        player = Player(env, "random", None, seed, view="both", open_game=lambda: Game(str(tiny_world)))
+        player = Player(env, "random", None, seed, view="both", open_game=lambda: GameView(str(tiny_world)))
         tick(player, 6 * player.skip)
-        seen.append([side.state.latents.numpy().copy() for side in player.sides])
+        seen.append([view.state.latents.numpy().copy() for view in player.views])
         player.close()
     np.testing.assert_array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[0], seen[2])
@@ -142,7 +142,7 @@ def test_v_goes_round_the_views(window: Screen, beside: Player) -> None:
 
 
 def test_a_game_that_cannot_be_opened_is_said_and_the_dream_goes_on(window: Screen, tiny_world: Path) -> None:
-    def missing() -> Game:
+    def missing() -> GameView:
         raise MissingPackage("vizdoom", "not installed", "the extra 'doom'", "pip install 'wm-envs[doom]'")
 
     for player in (dreamer(tiny_world, open_game=missing), dreamer(tiny_world)):
@@ -189,7 +189,7 @@ def test_g_saves_the_last_seconds(window: Screen, tiny_world: Path, tmp_path: Pa
     with Image.open(paths[1]) as moment:
         assert moment.format == "GIF" and moment.size == (320, 320)
     (tmp_path / "file").write_text("")
-    player.told = 0
+    player.notice_ticks = 0
     assert "not saved" in play._saved(LastSeconds(tmp_path / "file" / "below", 35))
 
 
