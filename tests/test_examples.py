@@ -20,4 +20,4 @@ def test_it_runs(name: str) -> None:
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), str(SHORT[name])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "tics" in done.stdout
+    assert "ticks" in done.stdout
