@@ -1,20 +1,20 @@
-# `make play` and `make test` set up all they need in .venv; `make help` lists the rest.
+# `make play` and `make test` install what they need in .venv. `make help` lists all targets.
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
-# A window where there is a screen; else a recording.
+# Open a window if there is a display, else record a GIF.
 PLAY_ARGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--headless --record recordings --steps 300)
 
 .DEFAULT_GOAL := help
 .PHONY: help play test slow torture lint docs format bench clean
 
-help: ## show this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-play: $(VENV)/.installed-play ## play in the dream (without a screen: record 300 steps of it)
+play: $(VENV)/.installed-play ## play the dream (without a display: record 300 ticks)
 	$(PY) play.py $(PLAY_ARGS)
 
 test: lint ## ruff, mypy and the fast tests
@@ -28,7 +28,7 @@ DAMAGES ?= 10000
 ENDS ?= 200
 MINUTES ?= 60
 STAGES := collect vision memory evolve ppo evaluate run
-torture: $(VENV)/.installed-dev ## the long proofs of docs/reliability.md: harm, damage, violent ends, fuzzing, wear (hours)
+torture: $(VENV)/.installed-dev ## the long tests of docs/reliability.md: kills, full disks, damaged files, fuzzing, soak (hours)
 	@for stage in $(STAGES); do for harm in kill full; do $(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
 	@for stage in $(STAGES); do for harm in readonly vanish clock; do \
 		$(PY) tests/kills.py $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done
@@ -42,22 +42,22 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-docs: $(VENV)/.installed-dev ## the documentation as a site, strictly, in site/
+docs: $(VENV)/.installed-dev ## build the documentation in site/, with warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-format: $(VENV)/.installed-dev ## let ruff mend what it can
+format: $(VENV)/.installed-dev ## let ruff fix what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(VENV)/.installed-dev ## steps a second: dream against game, CarRacing's painters
+bench: $(VENV)/.installed-dev ## measure steps per second of the dream, the game and CarRacing's renderers
 	$(PY) benchmarks/dream.py
 	$(PY) benchmarks/car_racing.py
 
-clean: ## remove .venv, caches and build products (not runs/, not recordings/)
+clean: ## remove .venv, caches and build output (keeps runs/ and recordings/)
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --- setting up: once, and again when the requirements change ---
+# --- setup: runs once, and again when the requirements change ---
 
 EXTRAS_play := play
 EXTRAS_dev := dev
@@ -68,8 +68,8 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
 
 $(PY):
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "wm-envs needs Python 3.11 or newer, and there is none on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
-		echo "Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi
+		echo "wm-envs needs Python 3.11 or newer, but found none on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
+		echo "Install it, or run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "wm-envs needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

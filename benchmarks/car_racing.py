@@ -1,16 +1,16 @@
-"""How fast is CarRacing drawn? Ratios from one run on one core: `python benchmarks/car_racing.py [--json]`.
+"""Speed of CarRacing's renderers, as ratios from one run on one core: `python benchmarks/car_racing.py [--json]`.
 
-exact_over_stock     the same bytes as Gymnasium's CarRacing-v3 (aim 4, at least 2)
-fast_over_stock      the 64x64 frame that V needs (aim 25, at least 15)
-fast_over_envpool    over envpool's CarRacing written in C++, where it is installed (pip install envpool)
-physics              the game without any drawing, which bounds all but envpool
+exact_over_stock     the picture of Gymnasium's CarRacing-v3, byte for byte (target 4, at least 2)
+fast_over_stock      V's 64x64 frame (target 25, at least 15)
+fast_over_envpool    over envpool's CarRacing in C++, if installed (pip install envpool)
+physics              the game without drawing, the upper limit for all but envpool
 
-A step is one tick of 1/50 s with its frame; resets are not counted. Everyone plays the same episodes with
-the same actions, those of a driver who knows the track; rates are by processor time, the median of several
-rounds taken in turns. (In envpool the same actions on another track soon leave the road.)
+A step is one tick of 1/50 s with its frame; resets are not counted. All variants play the same episodes with the same
+actions, from a driver that knows the track. (Envpool has other tracks, where these actions soon leave the road.) A
+rate is steps per second of processor time, the median of several rounds, with the variants in turn.
 
---pairs FILE.png writes frames side by side (stock, cropped and resized for V; fast; four times their
-difference), and prints the mean absolute error of a pixel, of 255, over driven episodes.
+--pairs FILE.png writes frames side by side (stock, cropped and resized for V; fast; four times their difference),
+and prints the mean absolute error per pixel (0 to 255) over driven episodes.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Step = Callable[[Actions], Any]
 
 
 def steer_along(env: CarRacing, ahead: int = 6, speed: float = 60.0) -> Actions:
-    """An action (3,) of a driver who knows the track: towards the tile so many ahead, at up to so many units/s."""
+    """An action (3,) towards the tile `ahead` of the nearest one, at a speed of at most `speed` units/s."""
     assert env.car is not None
     hull = env.car.hull
-    road = np.array(env.track)[:, 2:4] - hull.position  # as seen from the car
+    road = np.array(env.track)[:, 2:4] - hull.position  # relative to the car
     x, y = road[(int((road**2).sum(axis=1).argmin()) + ahead) % len(road)]
     turn = math.remainder(math.atan2(y, x) - math.pi / 2 - hull.angle, 2 * math.pi)
     wanted, now = speed / (1 + 2 * abs(turn)), hull.linearVelocity.length
@@ -48,7 +48,7 @@ def steer_along(env: CarRacing, ahead: int = 6, speed: float = 60.0) -> Actions:
 
 
 def driven(seed: int, steps: int, sloppiness: float = 0.3) -> Actions:
-    """The driver's actions (T, 3) in the episode `seed`, with noise on the wheel, until it ends."""
+    """The driver's actions (T, 3) in the episode of `seed`, with noise on the steering, for at most `steps` ticks."""
     env, rng = FastCarRacing("fast"), np.random.default_rng(seed)
     env.reset(seed=seed)
     actions: list[Actions] = []
@@ -62,7 +62,7 @@ def driven(seed: int, steps: int, sloppiness: float = 0.3) -> Actions:
 
 
 def pixel_errors(seeds: range, steps: int) -> tuple[NDArray[np.float64], list[NDArray[np.uint8]]]:
-    """Mean absolute error of each frame, of 255, and some frames as rows of stock, fast, 4 x difference."""
+    """Mean absolute error of each frame (0 to 255), and some frames as rows of stock, fast, 4 x difference."""
     stock, fast, errors, pairs = CarRacing(), FastCarRacing("fast"), [], []
     for seed in seeds:
         observation, frame = stock.reset(seed=seed)[0], fast.reset(seed=seed)[0]
@@ -77,7 +77,7 @@ def pixel_errors(seeds: range, steps: int) -> tuple[NDArray[np.float64], list[ND
 
 
 def write_pairs(file: Path, pairs: list[NDArray[np.uint8]], columns: int = 3, scale: int = 3) -> None:
-    """One PNG of all pairs."""
+    """Write all pairs as one PNG."""
     pairs = pairs + [np.zeros_like(pairs[0])] * (-len(pairs) % columns)
     sheet = np.vstack([np.hstack(pairs[i : i + columns]) for i in range(0, len(pairs), columns)])
     sheet = cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
@@ -86,7 +86,7 @@ def write_pairs(file: Path, pairs: list[NDArray[np.uint8]], columns: int = 3, sc
 
 
 def envpool_step() -> Step | None:
-    """One step of one envpool game on one thread, in this thread's processor time; None without envpool."""
+    """A function that steps one envpool game on one thread; None if envpool is not installed."""
     try:
         import envpool
     except ImportError:
@@ -98,7 +98,7 @@ def envpool_step() -> Step | None:
 
 
 def rate(step: Step, actions: Actions) -> float:
-    """Steps a second of processor time (of all threads)."""
+    """Steps per second of processor time, of all threads."""
     start = time.process_time()
     for action in actions:
         step(action)
@@ -115,9 +115,9 @@ def measure(rounds: int, steps: int) -> dict[str, float | None]:
     }
     stepping: dict[str, Step] = {name: game.step for name, game in games.items()}
     stepping["physics"] = lambda action: games["physics"].tick(action, drawn=False)  # type: ignore[attr-defined]
-    foreign = envpool_step()
-    if foreign:
-        stepping["envpool"] = foreign
+    envpool_game = envpool_step()
+    if envpool_game:
+        stepping["envpool"] = envpool_game
     rates: dict[str, list[float]] = {name: [] for name in stepping}
     for seed in range(rounds):
         actions = driven(seed, steps)
@@ -130,17 +130,17 @@ def measure(rounds: int, steps: int) -> dict[str, float | None]:
         **{f"{name}_steps_per_second": round(value) for name, value in median.items()},
         "exact_over_stock": median["exact"] / median["stock"],
         "fast_over_stock": median["fast"] / median["stock"],
-        "fast_over_envpool": median["fast"] / median["envpool"] if foreign else None,
+        "fast_over_envpool": median["fast"] / median["envpool"] if envpool_game else None,
     }
 
 
 def main() -> None:
-    """Print a table, or with --json one line."""
+    """Print a table, or one line of JSON with --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="episodes")
-    parser.add_argument("--steps", type=int, default=1000, help="of an episode")
-    parser.add_argument("--pairs", type=Path, help="write frames of stock and fast side by side, and measure no rates")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--steps", type=int, default=1000, help="maximum ticks of an episode")
+    parser.add_argument("--pairs", type=Path, help="write frames of stock and fast side by side instead of the rates")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args()
     result: dict[str, Any]
     if options.pairs:

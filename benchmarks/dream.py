@@ -1,14 +1,12 @@
-"""How fast is the dream? Ratios from one run on one machine: `python benchmarks/dream.py [--json]`.
+"""Speed of the dream, as ratios from one run on one machine: `python benchmarks/dream.py [--json]`.
 
-vector_over_matmul   steps/s of the batched dream over those of the bare matrix products of the same M
-                     at the same batch, in the faster of float32 and bfloat16 (aim 0.8, at least 0.6)
-vector_over_real     over the real game through V and M, on the same cores (at least 25)
-vector_over_naive    over a single dream stepped in a loop with torch.distributions, as earlier code did
-                     (at least 20)
-single_over_matvec   time of one step of the single env over its bare matrix-vector products (at most 2)
+vector_over_matmul   steps/s of the batched dream over those of M's matrix products alone, with the same batch size,
+                     in the faster of float32 and bfloat16 (target 0.8, at least 0.6)
+vector_over_real     over the real game with V and M, on the same cores (at least 25)
+vector_over_naive    over a single dream in a loop with torch.distributions (at least 20)
+single_over_matvec   time of one step of the single env over that of its matrix-vector products alone (at most 2)
 
-A step is one step of M, whatever its frame_skip. Each figure is the median of several rounds, the
-compared ones taken in turns.
+A step is one step of M, for any frame_skip. Each figure is the median of several rounds, with the variants in turn.
 """
 
 from __future__ import annotations
@@ -31,23 +29,23 @@ from wm_envs.models.bundle import load_world
 from wm_envs.models.world_model import WorldModel
 
 
-def steps_per_second(step: Callable[[], Any], lanes: int, seconds: float) -> float:
-    """Rate of `step`, which steps so many lanes, over about `seconds`."""
+def steps_per_second(step: Callable[[], Any], num_envs: int, seconds: float) -> float:
+    """Environment steps per second of `step`, which steps `num_envs` environments, over about `seconds`."""
     step()
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         step()
         count += 1
-    return lanes * count / (time.perf_counter() - start)
+    return num_envs * count / (time.perf_counter() - start)
 
 
-def products(world: WorldModel, lanes: int, dtype: torch.dtype) -> Callable[[], Tensor]:
-    """The matrix products of one step of M and nothing else."""
+def products(world: WorldModel, num_envs: int, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """A function that computes only the matrix products of one step of M."""
     memory = world.memory
     weight = torch.cat([memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0], dim=1).t().to(dtype).contiguous()
     head = memory.head.weight.t().to(dtype).contiguous()
-    inputs = torch.randn(lanes, weight.shape[0]).to(dtype)
-    hidden = torch.randn(lanes, head.shape[0]).to(dtype)
+    inputs = torch.randn(num_envs, weight.shape[0]).to(dtype)
+    hidden = torch.randn(num_envs, head.shape[0]).to(dtype)
 
     @torch.no_grad()
     def multiply() -> Tensor:
@@ -57,9 +55,9 @@ def products(world: WorldModel, lanes: int, dtype: torch.dtype) -> Callable[[], 
     return multiply
 
 
-def vector_step(world: str, lanes: int) -> Callable[[], Any]:
-    """One step of `lanes` dreams with random actions."""
-    envs = gym.make_vec("WMDream-v0", num_envs=lanes, world=world)
+def vector_step(world: str, num_envs: int) -> Callable[[], Any]:
+    """A function that steps `num_envs` dreams with random actions."""
+    envs = gym.make_vec("WMDream-v0", num_envs=num_envs, world=world)
     envs.reset(seed=0)
     actions = [envs.action_space.sample() for _ in range(8)]
     turn = iter(range(10**9))
@@ -67,7 +65,7 @@ def vector_step(world: str, lanes: int) -> Callable[[], Any]:
 
 
 def single_step(world: str) -> Callable[[], Any]:
-    """One step of the single env, reset when its episode ends."""
+    """A function that steps the single env, and resets it when its episode ends."""
     env = gym.make("WMDream-v0", world=world, disable_env_checker=True)
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(8)]
@@ -82,7 +80,7 @@ def single_step(world: str) -> Callable[[], Any]:
 
 
 def naive_step(world: WorldModel) -> Callable[[], Any]:
-    """A single dream as earlier code stepped it: nn.LSTM on one step, a distribution object a step."""
+    """A function that steps a single dream in the plain way: nn.LSTM, and new distribution objects every step."""
     memory, state = world.memory, world.memory.initial_state(1)
     latent = torch.zeros(1, world.config.memory.latent)
 
@@ -96,7 +94,7 @@ def naive_step(world: WorldModel) -> Callable[[], Any]:
         chosen = mixture.sample()[:, None]
         mean, log_std = prediction.means.gather(1, chosen), prediction.log_stds.gather(1, chosen)
         latent = torch.distributions.Normal(mean[:, 0], log_std[:, 0].exp()).sample()
-        if float(prediction.termination) > 1e9:  # the check earlier code made, that never ends this dream
+        if float(prediction.termination) > 1e9:  # a check as in a real loop; it is never true
             state = memory.initial_state(1)
 
     return step
@@ -113,19 +111,19 @@ def _play_real(arguments: tuple[str, int, float]) -> float:
 
 
 def real_rate(world: str, cores: int, games: int, seconds: float) -> float:
-    """Steps/s of the real game through V and M: a process a core, several games in each."""
+    """Steps/s of the real game with V and M: one process per core, `games` games in each."""
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         return sum(pool.map(_play_real, [(world, games, seconds)] * cores))
 
 
-def measure(world_name: str, lanes: int, rounds: int, seconds: float, games: int) -> dict[str, float]:
+def measure(world_name: str, num_envs: int, rounds: int, seconds: float, games: int) -> dict[str, float]:
     """All rates and ratios."""
     world = load_world(world_name)
     cores = torch.get_num_threads()
     timed = {
-        "matmul_float32": (products(world, lanes, torch.float32), lanes),
-        "matmul_bfloat16": (products(world, lanes, torch.bfloat16), lanes),
-        "vector": (vector_step(world_name, lanes), lanes),
+        "matmul_float32": (products(world, num_envs, torch.float32), num_envs),
+        "matmul_bfloat16": (products(world, num_envs, torch.bfloat16), num_envs),
+        "vector": (vector_step(world_name, num_envs), num_envs),
         "naive": (naive_step(world), 1),
         "single": (single_step(world_name), 1),
         "matvec": (products(world, 1, torch.float32), 1),
@@ -143,7 +141,7 @@ def measure(world_name: str, lanes: int, rounds: int, seconds: float, games: int
         "single_over_matvec": result["matvec"] / result["single"],
     }
     return {
-        "lanes": lanes,
+        "num_envs": num_envs,
         "threads": cores,
         **{f"{name}_steps_per_second": np.round(rate) for name, rate in result.items()},
         **ratios,
@@ -151,16 +149,16 @@ def measure(world_name: str, lanes: int, rounds: int, seconds: float, games: int
 
 
 def main() -> None:
-    """Print a table, or with --json one line."""
+    """Print a table, or one line of JSON with --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", default="takecover", help="a shipped world's name or a folder")
+    parser.add_argument("--world", default="takecover", help="name of a shipped world, or a world's folder")
     parser.add_argument("--num-envs", type=int, default=1024, help="dreams in the batch")
-    parser.add_argument("--games", type=int, default=6, help="real games a process")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each rate in each round")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--games", type=int, default=6, help="real games per process")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is taken")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each rate in each round")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args()
-    result = measure(options.world, options.lanes, options.rounds, options.seconds, options.games)
+    result = measure(options.world, options.num_envs, options.rounds, options.seconds, options.games)
     if options.json:
         print(json.dumps(result))
         return

@@ -1,4 +1,4 @@
-"""The paper's C by CMA-ES, a whole generation in one batch of dreams: `python examples/cma_es.py [GENERATIONS]`."""
+"""The paper's C with CMA-ES, one generation per batch of dreams: `python examples/cma_es.py [GENERATIONS]`."""
 
 import sys
 
@@ -16,7 +16,7 @@ size = envs.single_observation_space.shape[0]
 search = cma.CMAEvolutionStrategy(np.zeros(size + 1), 0.1, {"popsize": POPULATION, "seed": 1, "verbose": -9})
 for generation in range(generations):
     candidates = search.ask()
-    weights = np.repeat(np.array(candidates, np.float32), ROLLOUTS, axis=0)  # (lanes, P)
+    weights = np.repeat(np.array(candidates, np.float32), ROLLOUTS, axis=0)  # (num_envs, P)
     observations, _ = envs.reset(seed=generation)
     lived, alive = np.zeros(len(weights)), np.ones(len(weights), bool)
     while alive.any():
@@ -26,4 +26,4 @@ for generation in range(generations):
         alive &= ~(terminated | truncated)
     fitness = lived.reshape(POPULATION, ROLLOUTS).mean(axis=1)
     search.tell(candidates, list(-fitness))
-    print(f"generation {generation + 1}: mean {fitness.mean():.0f} tics, best {fitness.max():.0f}")
+    print(f"generation {generation + 1}: mean {fitness.mean():.0f} ticks, best {fitness.max():.0f}")

@@ -1,4 +1,4 @@
-"""A learner in one file, as CleanRL has them: A2C in batched dreams. `python examples/policy_gradient.py [UPDATES]`."""
+"""A2C in batched dreams, in one file as in CleanRL: `python examples/policy_gradient.py [UPDATES]`."""
 
 import sys
 
@@ -9,45 +9,45 @@ from torch import nn
 
 import wm_envs  # noqa: F401 (registers the ids)
 
-LANES, HORIZON, DISCOUNT, ENTROPY = 256, 16, 0.98, 0.01
+NUM_ENVS, N_STEPS, GAMMA, ENT_COEF = 256, 16, 0.98, 0.01
 updates = int(sys.argv[1]) if len(sys.argv) > 1 else 400
 
 torch.manual_seed(0)
 envs = gym.make_vec(
-    "WMDream-v0", num_envs=LANES, actions="discrete", temperature=1.3, autoreset_mode=AutoresetMode.SAME_STEP
+    "WMDream-v0", num_envs=NUM_ENVS, actions="discrete", temperature=1.3, autoreset_mode=AutoresetMode.SAME_STEP
 )
-features, choices = envs.single_observation_space.shape[0], int(envs.single_action_space.n)
+features, num_actions = envs.single_observation_space.shape[0], int(envs.single_action_space.n)
 body = nn.Sequential(nn.Linear(features, 64), nn.Tanh())
-actor, critic = nn.Linear(64, choices), nn.Linear(64, 1)
+actor, critic = nn.Linear(64, num_actions), nn.Linear(64, 1)
 parameters = [*body.parameters(), *actor.parameters(), *critic.parameters()]
 optimizer = torch.optim.Adam(parameters, lr=1e-3)
 
 observations = torch.from_numpy(envs.reset(seed=0)[0])
 for update in range(updates):
-    log_probabilities, entropies, values, rewards, going = [], [], [], [], []
-    for _ in range(HORIZON):
-        seen = body(observations)
-        policy = torch.distributions.Categorical(logits=actor(seen))
+    log_probabilities, entropies, values, rewards, not_done = [], [], [], [], []
+    for _ in range(N_STEPS):
+        hidden = body(observations)
+        policy = torch.distributions.Categorical(logits=actor(hidden))
         action = policy.sample()
-        following, reward, terminated, truncated, _ = envs.step(action.numpy())
+        next_observations, reward, terminated, truncated, _ = envs.step(action.numpy())
         log_probabilities.append(policy.log_prob(action))
         entropies.append(policy.entropy())
-        values.append(critic(seen)[:, 0])
+        values.append(critic(hidden)[:, 0])
         rewards.append(torch.from_numpy(reward).float() / 100)
-        going.append(torch.from_numpy(~(terminated | truncated)).float())
-        observations = torch.from_numpy(following)
+        not_done.append(torch.from_numpy(~(terminated | truncated)).float())
+        observations = torch.from_numpy(next_observations)
     with torch.no_grad():
         target = critic(body(observations))[:, 0]
     loss = torch.zeros(())
-    for step in reversed(range(HORIZON)):
-        target = rewards[step] + DISCOUNT * going[step] * target
+    for step in reversed(range(N_STEPS)):
+        target = rewards[step] + GAMMA * not_done[step] * target
         advantage = target - values[step]
         loss = loss - (log_probabilities[step] * advantage.detach()).mean() + 0.5 * advantage.square().mean()
-        loss = loss - ENTROPY * entropies[step].mean()
+        loss = loss - ENT_COEF * entropies[step].mean()
     optimizer.zero_grad()
-    (loss / HORIZON).backward()
+    (loss / N_STEPS).backward()
     nn.utils.clip_grad_norm_(parameters, 0.5)
     optimizer.step()
     if (update + 1) % 50 == 0 or update + 1 == updates:
-        deaths = 1 - torch.stack(going).mean()
-        print(f"update {update + 1}: an episode lasts about {4 / max(float(deaths), 1e-6):.0f} tics")
+        done_rate = 1 - torch.stack(not_done).mean()  # per step of 4 ticks
+        print(f"update {update + 1}: an episode lasts about {4 / max(float(done_rate), 1e-6):.0f} ticks")

@@ -1,1 +1,1 @@
-"""The human's seat: a player of dreams and real games, its screen, its latent editor and its recorder."""
+"""The interactive player of dreams and real games: views, screen, latent editor and recorder."""

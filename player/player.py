@@ -1,4 +1,4 @@
-"""A player of a dream, of the real game, or of both side by side; knows nothing of windows and keyboards."""
+"""The player's logic: plays a dream, the real game, or both. It has no window and reads no keyboard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from player.latent_editor import STEP, Editor
-from player.views import Dream, Game, Side
+from player.views import DreamView, GameView, View
 from wm_envs.errors import InvalidOption, WorldModelError
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.world_model import WorldModel
@@ -25,115 +25,115 @@ VIEWS = ("dream", "game", "both")
 HELP = (
     "arrows, W/A/S/D, gamepad   move",
     "[   ]   temperature",
-    "M   who drives",
+    "M   you, controller, random",
     "V   dream, game, both",
-    "Y   dream on from the game",
+    "Y   set the dream to the game's state",
     "R   new episode",
     "P  .  space   pause     E   one step",
     "L   latent editor",
     "G   save the last seconds",
     "H   this help     Q   quit",
 )
-EDITOR_HELP = "up/down choose   left/right turn   enter: into the dream   L: close"
-TOLD = 105  # ticks that a notice stays
+EDITOR_HELP = "up/down select   left/right change   enter: apply   L: close"
+NOTICE_TICKS = 105  # ticks for which a notice is shown
 
 Controller = tuple[ControllerConfig, torch.Tensor]
 
 
 class Player:
-    """Plays one tick of the game at a time.
+    """Plays a dream, the real game, or both, one tick at a time.
 
-    With a game, the dream can be started from the game's own state, and is given the same actions: one sees where
-    they part. `rest` ticks are spent looking at an episode's end.
+    Beside the game, the dream starts from the game's state and gets the same actions, so the two can be compared.
+    `driver` chooses the actions: "you", "controller" or "random". The end of an episode is shown for `end_ticks` ticks.
     """
 
     def __init__(
         self, env: gym.Env[Any, Any], driver: str, controller: Controller | None, seed: int | None = None,
-        rest: int = 0, view: str = "dream", open_game: Callable[[], Game] | None = None,
+        end_ticks: int = 0, view: str = "dream", open_game: Callable[[], GameView] | None = None,
     ) -> None:  # fmt: skip
-        self.dream, self.open_game = Dream(env), open_game
-        self.game: Game | None = None
-        self.driver, self.controller, self.rest = driver, controller, rest
+        self.dream, self.open_game = DreamView(env), open_game
+        self.game: GameView | None = None
+        self.driver, self.controller, self.end_ticks = driver, controller, end_ticks
         self.world: WorldModel = self.dream.world
         self.task = self.world.task
         self.skip: int = self.world.config.frame_skip
         self.random = np.random.default_rng(seed)
-        self.held: list[str] = []  # directions now held down; of left and right, and of up and down, the last counts
-        self.tapped: list[str] = []  # a key may go down and up again between two steps: it still counts
-        self.hold, self.action = 0, 0  # of random play: steps left, and what it does meanwhile
+        self.held: list[str] = []  # directions held down; of two opposite ones, the last counts
+        self.tapped: list[str] = []  # directions pressed since the last step, also those released again
+        self.hold_left, self.random_action = 0, 0  # random play: steps left of the held action, and its index
         self.paused = self.help = self.quitting = self.saving = False
         self.editor: Editor | None = None
-        self.notice, self.told = "", 0
+        self.notice, self.notice_ticks = "", 0
         self.played = 0
         self.scores: list[float] = []
         self.view = view
         if view != "dream":
-            self.game = self._opened()
-        self.begin(seed)
+            self.game = self._open_game()
+        self.reset(seed)
 
     @property
-    def sides(self) -> list[Side]:
-        """What is seen, from left to right."""
+    def views(self) -> list[View]:
+        """The visible views, from left to right."""
         if self.game is None or self.view == "dream":
             return [self.dream]
         return [self.game] if self.view == "game" else [self.game, self.dream]
 
     @property
-    def lead(self) -> Side:
-        """The side whose score and end count: the game, where it is played."""
-        return self.sides[0]
+    def lead(self) -> View:
+        """The view whose score and end count: the game if it is visible, else the dream."""
+        return self.views[0]
 
-    def begin(self, seed: int | None = None) -> None:
-        """Begin an episode."""
+    def reset(self, seed: int | None = None) -> None:
+        """Start an episode."""
         if self.view == "dream":
-            self.dream.begin(seed)
+            self.dream.reset(seed)
         else:
-            self.lead.begin(seed)
+            self.lead.reset(seed)
             self.resynchronise(seed)
         self.phase = self.skip  # ticks of the current step that have been shown
-        self.waited = 0
-        self.hold = 0
+        self.waited = 0  # ticks since the episode ended
+        self.hold_left = 0
 
     def resynchronise(self, seed: int | None = None) -> None:
-        """Let the dream go on from where the game is."""
+        """Set the dream to the game's state and score."""
         if self.game is not None and self.view != "dream":
-            self.dream.begin(seed, {"state": self.game.state})
+            self.dream.reset(seed, {"state": self.game.state})
             self.dream.total = self.game.total
 
-    def look(self, view: str) -> None:
-        """See the dream, the game or both; the game is opened when it is first wanted. Raises `MissingPackage`."""
+    def set_view(self, view: str) -> None:
+        """Show one of VIEWS. The game is opened when it is first needed; raises `MissingPackage` or `InvalidOption`."""
         if view != "dream" and self.game is None:
-            self.game = self._opened()
+            self.game = self._open_game()
         before, self.view = self.view, view
         if (before == "dream") != (view == "dream"):
-            self.begin()
+            self.reset()
         elif view == "both":
             self.resynchronise()
 
-    def _opened(self) -> Game:
+    def _open_game(self) -> GameView:
         if self.open_game is None:
-            raise InvalidOption("view", "game", "a game to open", "give the player one")
+            raise InvalidOption("view", self.view, "dream, as there is no game to open", "pass open_game to Player")
         return self.open_game()
 
     @property
     def moving(self) -> bool:
-        """Whether time passes."""
+        """Whether time passes: not paused, and neither the help nor the editor is open."""
         return not (self.paused or self.help or self.editor)
 
     @property
     def panels(self) -> int:
-        """How many pictures are side by side."""
-        return 2 if self.editor else len(self.sides)
+        """Number of panels side by side."""
+        return 2 if self.editor else len(self.views)
 
     def tick(self) -> None:
-        """Let one tick of the game pass."""
-        self.told -= 1
+        """Advance by one tick of the game, unless paused."""
+        self.notice_ticks -= 1
         if not self.moving:
             return
         if self.lead.ending and self.phase == self.skip:
             self.waited += 1
-            if self.waited > self.rest:
-                self.begin()
+            if self.waited > self.end_ticks:
+                self.reset()
             return
         if self.phase == self.skip:
             self._step()
@@ -142,16 +142,16 @@ class Player:
 
     def _step(self) -> None:
         action, burn_in = self._choose(), self.world.config.burn_in
-        for side in self.sides:
-            side.step(action)
+        for view in self.views:
+            view.step(action)
         self.phase = 0
         if self.lead.ending:
             self.scores.append(self.lead.total)
         if burn_in <= int(self.lead.state.ticks[0]) < burn_in + self.skip:
-            self.resynchronise()  # before that no dream could know what comes into view
+            self.resynchronise()  # M cannot predict the frames of the burn-in
 
     def _choose(self) -> NDArray[np.float32]:
-        """The driver's action for the next step, (A,)."""
+        """The agent's action for the next step, (A,)."""
         pressed, self.tapped = [*self.tapped, *self.held], []
         if self.driver == "controller" and self.controller:
             config, parameters = self.controller
@@ -164,28 +164,28 @@ class Player:
         return np.array(self.task.keyboard_action(right, up), np.float32)
 
     def _choose_at_random(self) -> NDArray[np.float32]:
-        # An action redrawn at every step would cancel itself out: hold it as long as the task's random play does.
-        if self.hold == 0:
+        # Actions redrawn at every step would cancel out, so each is held as long as in the task's random play.
+        if self.hold_left == 0:
             low, high = self.random.choice(self.task.hold_scales)
-            self.hold = math.ceil(self.random.integers(low, high + 1) / self.skip)
-            self.action = int(self.random.integers(len(self.task.discrete_actions)))
-        self.hold -= 1
-        return np.array(self.task.discrete_actions[self.action], np.float32)
+            self.hold_left = math.ceil(self.random.integers(low, high + 1) / self.skip)
+            self.random_action = int(self.random.integers(len(self.task.discrete_actions)))
+        self.hold_left -= 1
+        return np.array(self.task.discrete_actions[self.random_action], np.float32)
 
     # --- commands ---------------------------------------------------------------------------------------
 
     @property
     def temperature(self) -> float:
-        """Of the dream, from the next step on; clipped to TEMPERATURES."""
+        """Temperature of the dream's next step; a new value is clipped to TEMPERATURES."""
         return self.dream.inner.temperature
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        # Rounded, so that twenty steps of 0.05 are 1 and not 1.0000000000000002.
+        # Rounding avoids values such as 1.0000000000000002 after twenty steps of 0.05.
         self.dream.inner.temperature = float(np.clip(round(value, 4), *TEMPERATURES))
 
     def press(self, command: str) -> None:
-        """A key with a meaning went down."""
+        """Handle a command of a key that was pressed; the names of commands are in `Screen.keys`."""
         if self.editor and self._edit(command):
             return
         if command in DIRECTIONS:
@@ -194,78 +194,77 @@ class Player:
         elif command in ("cooler", "warmer"):
             self.temperature += TEMPERATURE_STEP if command == "warmer" else -TEMPERATURE_STEP
         elif command == "reset":
-            self.begin()
+            self.reset()
         elif command == "driver":
             there = [driver for driver in DRIVERS if driver != "controller" or self.controller]
             self.driver = there[(there.index(self.driver) + 1) % len(there)]
         elif command == "view":
-            self._look_on()
+            self._next_view()
         elif command == "synchronise":
             self.resynchronise()
-            self.tell(
-                "the dream goes on from the game" if self.view == "both" else "nothing to dream on from: see both"
-            )
+            both = self.view == "both"
+            self.show_notice("the dream is at the game's state" if both else "this needs the view 'both': press V")
         elif command == "step":
-            self._step_alone()
+            self._single_step()
         elif command == "editor":
             self.editor = None if self.editor else Editor(self.world, self.lead.state.latents)
         elif command != "enter":
             setattr(self, command, not getattr(self, command))  # paused, help, quitting, saving
 
     def release(self, command: str) -> None:
-        """A key with a meaning went up."""
+        """Handle a command of a key that was released."""
         if command in self.held:
             self.held.remove(command)
 
-    def tell(self, notice: str) -> None:
-        """Show a line for a while."""
-        self.notice, self.told = notice, TOLD
+    def show_notice(self, notice: str) -> None:
+        """Show a line of text for NOTICE_TICKS ticks."""
+        self.notice, self.notice_ticks = notice, NOTICE_TICKS
 
-    def _look_on(self) -> None:
+    def _next_view(self) -> None:
         view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
         try:
-            self.look(view)
+            self.set_view(view)
         except WorldModelError as error:
-            self.tell(error.fix)
+            self.show_notice(error.fix)
 
-    def _step_alone(self) -> None:
-        """One whole step, paused before and after."""
+    def _single_step(self) -> None:
+        """Pause, and take one step of `frame_skip` ticks."""
         self.paused = True
         if self.lead.ending:
-            self.begin()
+            self.reset()
         self._step()
         self.played += self.skip
         self.phase = self.skip
 
     def _edit(self, command: str) -> bool:
-        """What a command means to the open editor; whether it means anything."""
+        """Handle a command in the open editor; returns False for a command that is not the editor's."""
         assert self.editor is not None
         if command in ("up", "down"):
             self.editor.move(-1 if command == "up" else 1)
         elif command in ("left", "right"):
             self.editor.turn(-STEP if command == "left" else STEP)
         elif command == "enter":
-            self.dream.put(self.editor.latents)
+            self.dream.set_latents(self.editor.latents)
             self.editor, self.phase = None, self.skip
-            self.tell("set into the dream")
+            self.show_notice("latents set in the dream")
         else:
-            return command == "step"  # time stands still
+            return command == "step"  # no steps while the editor is open
         return True
 
-    # --- what is seen -----------------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------------
 
     def frames(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Name and picture (64, 64, 3) of each side at this tick, or of the editor."""
+        """Name and frame (64, 64, 3) uint8 of each view at this tick, or of the editor."""
         if self.editor:
             return [("editor", self.editor.frame())]
-        return [(side.name, side.frame(self.phase)) for side in self.sides]
+        return [(view.name, view.frame(self.phase)) for view in self.views]
 
     def hud(self) -> tuple[list[str], list[str]]:
-        """Words for the upper and the lower line."""
+        """Texts of the upper and the lower line."""
         ticks = int(self.lead.state.ticks[0]) - (self.skip - self.phase)
         seconds = max(ticks, 0) / self.task.ticks_per_second
         best = f"{max(self.scores):.0f}" if self.scores else "-"
-        scores = " / ".join(f"{self._score(side):.0f}" for side in self.sides)
+        scores = " / ".join(f"{self._score(view):.0f}" for view in self.views)
         upper = [f"score {scores}", f"time {seconds:.1f} s", f"best {best}"]
         lower = [self.driver]
         if self.view != "game":
@@ -276,15 +275,15 @@ class Player:
             lower.append(f"surprise {self.game.surprise:.2f}")
         return upper, lower
 
-    def _score(self, side: Side) -> float:
-        """As far as it has been shown."""
-        return side.total - side.reward * (1 - self.phase / self.skip)
+    def _score(self, view: View) -> float:
+        """The score up to the tick that is shown."""
+        return view.total - view.reward * (1 - self.phase / self.skip)
 
     def message(self) -> list[str]:
-        """Lines for the middle of the picture."""
+        """Lines of text for the middle of the picture."""
         if self.help:
             return list(HELP)
-        if self.told > 0:
+        if self.notice_ticks > 0:
             return [self.notice]
         if self.editor:
             return []

@@ -1,4 +1,4 @@
-"""Draws a `Player` with pygame, and tells it of keyboard, mouse and gamepad."""
+"""The pygame screen: draws a `Player`, and passes keyboard, mouse and gamepad events to it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from player.player import EDITOR_HELP, TEMPERATURES, Player
 
 WINDOW = (640, 640)
 WHITE, DIM, MARK = (255, 255, 255), (150, 150, 150), (255, 170, 60)
-PUSHED = 0.5  # of a gamepad's stick
+PUSHED = 0.5  # position of a gamepad stick, of 1, from which it counts as pushed
 
 
 class Screen:
-    """Needs no display until `open`."""
+    """Draws the player and handles its input. It needs a display only for `open`."""
 
     def __init__(self) -> None:
         pygame.font.init()
         self.fonts: dict[int, Any] = {}
-        self.slider: Any = None  # where the temperature was drawn last
-        self.sliders: dict[int, Any] = {}  # and the editor's, by position
+        self.slider: Any = None  # area of the temperature slider
+        self.sliders: dict[int, Any] = {}  # areas of the editor's sliders, by position
         self.sticks: list[Any] = []
-        self.pushed: dict[int, str] = {}  # what each axis of a gamepad says
+        self.pushed: dict[int, str] = {}  # direction of each gamepad axis
         self.keys = {
             pygame.K_LEFT: "left", pygame.K_a: "left", pygame.K_RIGHT: "right", pygame.K_d: "right",
             pygame.K_UP: "up", pygame.K_w: "up", pygame.K_DOWN: "down", pygame.K_s: "down",
@@ -36,31 +36,31 @@ class Screen:
             pygame.K_q: "quitting", pygame.K_ESCAPE: "quitting",
         }  # fmt: skip
 
-    def open(self, title: str, sides: int = 1) -> bool:
-        """Open a window; False where there is no display."""
+    def open(self, title: str, views: int = 1) -> bool:
+        """Open a window for so many views side by side; returns False if there is no display."""
         try:
             pygame.display.init()
-            # Without a display SDL falls back to one that nobody can see, unless it was asked for.
+            # Without a display, SDL falls back to an invisible one. It is accepted only if it was requested.
             if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
                 return False
             pygame.display.set_caption(title)
-            pygame.display.set_mode((WINDOW[0] * sides, WINDOW[1]), pygame.RESIZABLE)
+            pygame.display.set_mode((WINDOW[0] * views, WINDOW[1]), pygame.RESIZABLE)
         except pygame.error:
             return False
-        with contextlib.suppress(pygame.error):  # a machine without gamepads, or with a broken one
+        with contextlib.suppress(pygame.error):  # no gamepad, or a broken one
             pygame.joystick.init()
         return True
 
-    # --- what the player is told ------------------------------------------------------------------------
+    # --- input ------------------------------------------------------------------------------------------
 
     def handle(self, event: Any, player: Player) -> None:
-        """Pass on what an event means."""
+        """Pass a pygame event to the player, as a command."""
         if event.type == pygame.QUIT:
             player.quitting = True
         elif event.type == pygame.WINDOWFOCUSLOST:
-            player.held.clear()  # the key's release goes to another window
+            player.held.clear()  # another window gets the release of the key
         elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
-            # On many keyboards the brackets are no keys of their own: go by the character then.
+            # Many keyboards have no bracket keys, so brackets are recognised by their character.
             typed = {"[": "cooler", "]": "warmer"}.get(getattr(event, "unicode", ""))
             command = typed or self.keys.get(event.key)
             if command:
@@ -79,10 +79,10 @@ class Screen:
                 player.editor.set(position, LIMIT * (2 * (at[0] - area.left) / area.width - 1))
 
     def _gamepad(self, event: Any, player: Player) -> None:
-        """Stick or cross to move, the first two buttons for up and down, the others for pause."""
+        """The stick or the cross moves, the first two buttons are up and down, the others pause."""
         if event.type == pygame.JOYDEVICEADDED:
             with contextlib.suppress(pygame.error):
-                self.sticks.append(pygame.joystick.Joystick(event.device_index))  # it is silent unless it is kept
+                self.sticks.append(pygame.joystick.Joystick(event.device_index))  # sends events only while referenced
         elif event.type == pygame.JOYAXISMOTION and event.axis < 2:
             self._push(event.axis, event.value if event.axis == 0 else -event.value, player)
         elif event.type == pygame.JOYHATMOTION:
@@ -106,10 +106,10 @@ class Screen:
                 player.press(now)
             self.pushed[axis] = now
 
-    # --- what is seen -----------------------------------------------------------------------------------
+    # --- drawing ----------------------------------------------------------------------------------------
 
     def draw(self, player: Player, size: tuple[int, int]) -> Any:
-        """A picture of `size`: the frames side by side, as large as fits, with the HUD over them."""
+        """A surface of `size` (width, height) with the frames side by side, as large as fits, and the HUD on top."""
         picture = pygame.Surface(size)
         frames = player.frames()
         side = max(min(size[0] // player.panels, size[1]), 1)
@@ -120,7 +120,7 @@ class Screen:
         for number, (name, frame) in enumerate(frames):
             surface = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
             corner = (area.left + number * side, area.top)
-            picture.blit(pygame.transform.scale(surface, (side, side)), corner)  # nearest: pixels stay crisp
+            picture.blit(pygame.transform.scale(surface, (side, side)), corner)  # nearest neighbour keeps pixels sharp
             if len(frames) > 1:
                 self._line(picture, letters, [name], pygame.Rect(corner[0], area.top + height, side, height))
         self.sliders = {}
@@ -137,15 +137,15 @@ class Screen:
         return picture
 
     def _temperature(self, picture: Any, player: Player, area: Any) -> None:
-        """A slider: drag it."""
+        """Draw the temperature slider, which can be dragged."""
         low, high = TEMPERATURES
         pygame.draw.rect(picture, DIM, area.inflate(0, -6))
-        share = (player.temperature - low) / (high - low)
-        pygame.draw.rect(picture, MARK, pygame.Rect(area.left + share * (area.width - 8), area.top, 8, area.height))
+        fraction = (player.temperature - low) / (high - low)
+        pygame.draw.rect(picture, MARK, pygame.Rect(area.left + fraction * (area.width - 8), area.top, 8, area.height))
         self.slider = area.inflate(0, 10)
 
     def _editor(self, picture: Any, editor: Editor, area: Any, height: int) -> None:
-        """A slider for each dimension in view."""
+        """Draw a slider for each dimension in view."""
         font, shown = self._font(max(area.height // 32, 12)), editor.shown
         row = (area.height - 4 * height) / len(shown)
         for number, position in enumerate(shown):
@@ -155,10 +155,8 @@ class Screen:
             picture.blit(label, (area.left + 6, top))
             line = pygame.Rect(area.left + area.width // 4, int(top), area.width * 3 // 4 - 12, int(row))
             pygame.draw.line(picture, DIM, line.midleft, line.midright)
-            share = (editor.value(position) / LIMIT + 1) / 2
-            pygame.draw.circle(
-                picture, colour, (int(line.left + share * line.width), line.centery), max(int(row // 4), 3)
-            )
+            left = int(line.left + (editor.value(position) / LIMIT + 1) / 2 * line.width)
+            pygame.draw.circle(picture, colour, (left, line.centery), max(int(row // 4), 3))
             self.sliders[position] = line
 
     def _font(self, size: int) -> Any:
@@ -167,7 +165,7 @@ class Screen:
         return self.fonts[size]
 
     def _line(self, picture: Any, size: int, words: list[str], area: Any) -> None:
-        """Words spread over a dark strip: the first to the left, the last to the right; smaller if there is no room."""
+        """Draw words on a dark strip, spread from left to right, in a smaller font if they do not fit."""
         while size > 8 and sum(self._font(size).size(word)[0] + 12 for word in words) > area.width:
             size -= 1
         font = self._font(size)
@@ -176,6 +174,6 @@ class Screen:
         picture.blit(strip, area)
         for number, word in enumerate(words):
             text = font.render(word, True, WHITE)
-            share = number / (len(words) - 1) if len(words) > 1 else 0.5
-            left = area.left + 6 + share * (area.width - 12 - text.get_width())
+            fraction = number / (len(words) - 1) if len(words) > 1 else 0.5
+            left = area.left + 6 + fraction * (area.width - 12 - text.get_width())
             picture.blit(text, (left, area.top + 2))

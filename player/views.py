@@ -1,4 +1,4 @@
-"""What is played: a dream, or the real game, tick by tick; both are given the same actions."""
+"""Views of the player: a dream or the real game, shown tick by tick."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 
-class Side(ABC):
-    """One episode after the other. A step is `frame_skip` ticks, which are shown one by one: `frame(phase)`."""
+class View(ABC):
+    """One environment that is played. A step is `frame_skip` ticks; `frame(phase)` shows them one by one."""
 
     name = ""
 
@@ -32,17 +32,17 @@ class Side(ABC):
 
     @property
     def state(self) -> State:
-        """Where it is, a batch of one."""
+        """The current State, a batch of one."""
         return self.inner.state
 
-    def begin(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Begin an episode."""
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start an episode."""
         self.env.reset(seed=seed, options=options)
         self.total = self.reward = 0.0
         self.ending = ""
 
     def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
-        """One step, unless the episode is over; its info."""
+        """One step with the agent's action (A,); returns its info. Does nothing once the episode has ended."""
         if self.ending:
             self.reward = 0.0
             return {}
@@ -54,21 +54,23 @@ class Side(ABC):
 
     @abstractmethod
     def frame(self, phase: int) -> NDArray[np.uint8]:
-        """The picture (64, 64, 3) `phase` ticks into the step, 0 to `frame_skip`."""
+        """The frame (64, 64, 3) uint8 after `phase` ticks of the step, 0 to `frame_skip`."""
 
 
-class Dream(Side):
-    """The dream. M steps many ticks at once; those between are V's decodings of interpolated latents, so what is seen
-    runs one step behind what M knows."""
+class DreamView(View):
+    """The dream. A step of M covers several ticks; frames in between decode interpolated latents.
+
+    The picture is therefore one step behind M's state.
+    """
 
     name = "dream"
 
-    def begin(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Begin an episode, or go on from options["state"]."""
-        super().begin(seed, options)
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start an episode, or continue from options["state"]."""
+        super().reset(seed, options)
         self.before = self.after = self.state.latents
         self.termination_probability = 0.0
-        self.drawn: tuple[torch.Tensor, int, NDArray[np.uint8]] | None = None  # what was seen last, and when
+        self._decoded: tuple[torch.Tensor, int, NDArray[np.uint8]] | None = None  # latents, phase, frame
 
     def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
         """One step of M."""
@@ -78,23 +80,23 @@ class Dream(Side):
         self.termination_probability = info.get("termination_probability", self.termination_probability)
         return info
 
-    def put(self, latents: torch.Tensor) -> None:
-        """Set other latents (1, Z) into the running dream; M's state stays."""
+    def set_latents(self, latents: torch.Tensor) -> None:
+        """Replace the latents (1, Z) of the running dream. M's recurrent state stays the same."""
         score, ending = self.total, self.ending
-        super().begin(None, {"state": self.state._replace(latents=latents)})
+        super().reset(None, {"state": self.state._replace(latents=latents)})
         self.total, self.ending = score, ending
         self.before = self.after = self.state.latents
 
     def frame(self, phase: int) -> NDArray[np.uint8]:
-        """V's picture, kept as long as it is looked at: a paused dream costs nothing, nor does a recorded one twice."""
-        if self.drawn is None or self.drawn[0] is not self.after or self.drawn[1] != phase:
+        """The decoded frame. It is cached, so that a paused or recorded dream is not decoded again."""
+        if self._decoded is None or self._decoded[0] is not self.after or self._decoded[1] != phase:
             latents = torch.lerp(self.before, self.after, phase / self.world.config.frame_skip)
-            self.drawn = self.after, phase, self.world.decode(latents)[0].cpu().numpy()
-        return self.drawn[2]
+            self._decoded = self.after, phase, self.world.decode(latents)[0].cpu().numpy()
+        return self._decoded[2]
 
 
-class Game(Side):
-    """The real game, every tick of it as V sees it, and how much what happened surprised M."""
+class GameView(View):
+    """The real game, with the frame of every tick, and M's prediction error (`surprise`)."""
 
     name = "game"
 
@@ -103,15 +105,15 @@ class Game(Side):
         fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).renderers), None)
         super().__init__(RealEnv(world, render_mode="rgb_array", renderer=fastest, on_tick=self._on_tick))
 
-    def _on_tick(self, lane: int, action: Array, tick: Tick) -> None:
+    def _on_tick(self, env: int, action: Array, tick: Tick) -> None:
         if tick.frame is not None:
             self.frames.append(tick.frame.copy())
 
-    def begin(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Begin an episode."""
-        super().begin(seed)
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start an episode; `options` are ignored."""
+        super().reset(seed)
         self.frames = [np.asarray(self.env.render())]
-        self.surprise = 0.0
+        self.surprise = 0.0  # -log p of the last step's latents, in nats per dimension
 
     def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
         """One step of the game."""
@@ -120,10 +122,10 @@ class Game(Side):
         if not self.ending:
             game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
             prediction, *_ = self.world.predict(before, game_action)
-            nll = self.world.memory.nll(prediction, self.state.latents).sum() / self.world.config.memory.latent
-            self.surprise = float(nll)  # nats a dimension
+            nll = self.world.memory.nll(prediction, self.state.latents).sum()
+            self.surprise = float(nll / self.world.config.memory.latent)
         return info
 
     def frame(self, phase: int) -> NDArray[np.uint8]:
-        """The game's picture."""
+        """The game's frame."""
         return self.frames[min(phase, len(self.frames) - 1)]

@@ -157,5 +157,5 @@ def test_impossible_dimensions_are_refused(tmp_path: Path, active: tuple[int, ..
     world = WorldModel(good, ConvVAE(good.vision), memory(), first.initial_means, first.initial_logvars)
     world.config = dataclasses.replace(good, memory=dataclasses.replace(CONFIG, active=active))
     save_world(tmp_path / "world", world)
-    with pytest.raises(BrokenWorld, match="no world"):
+    with pytest.raises(BrokenWorld, match="out of range"):
         load_world(tmp_path / "world")

@@ -1,4 +1,4 @@
-"""CarRacing with other renderers: the same game, the same bytes ("exact") or about the same picture ("fast")."""
+"""CarRacing's renderers: the same game, with the same picture ("exact") or a similar one ("fast")."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ bench = load_benchmark()
 
 
 def side_by_side(first: Any, second: Any, seed: int, actions: Any, bars: set[str] | None = None) -> Iterator[Any]:
-    """Play both, asserting that all but the picture is equal; yield both pictures, to the episode's end."""
+    """Play both games to the end of the episode; yield both pictures, and assert that all else is equal."""
     pictures = [env.reset(seed=seed)[0] for env in (first, second)]
     assert first.track == second.track
     yield pictures
@@ -35,7 +35,7 @@ def side_by_side(first: Any, second: Any, seed: int, actions: Any, bars: set[str
 
 
 def indicators(env: CarRacing) -> set[str]:
-    """The bars that show."""
+    """The indicators that are visible."""
     hull, wheels = env.car.hull, env.car.wheels
     values = {"speed": hull.linearVelocity.length, "steering": wheels[0].joint.angle, "gyro": hull.angularVelocity}
     values |= {f"wheel {number}": wheel.omega for number, wheel in enumerate(wheels)}
@@ -44,7 +44,7 @@ def indicators(env: CarRacing) -> set[str]:
 
 @pytest.fixture
 def stock_without_pictures(monkeypatch: pytest.MonkeyPatch) -> CarRacing:
-    """Gymnasium's game, not drawn: for whole episodes in no time."""
+    """Gymnasium's game without drawing, to play whole episodes fast."""
     monkeypatch.setattr(CarRacing, "_render", lambda self, mode: None)
     return CarRacing()
 
@@ -53,7 +53,7 @@ def stock_without_pictures(monkeypatch: pytest.MonkeyPatch) -> CarRacing:
 
 
 @pytest.mark.parametrize("randomize", [False, True])
-def test_every_byte_is_stocks(randomize: bool) -> None:
+def test_exact_renderer_matches_every_byte(randomize: bool) -> None:
     stock, exact = CarRacing(domain_randomize=randomize), FastCarRacing("exact", domain_randomize=randomize)
     for env in (stock, exact):
         env.reset(seed=1)  # colours of the first episode are not drawn from the seed
@@ -61,11 +61,11 @@ def test_every_byte_is_stocks(randomize: bool) -> None:
     for x, y in side_by_side(stock, exact, 2, held(2, 120), bars):
         assert x.dtype == y.dtype and x.shape == y.shape
         np.testing.assert_array_equal(x, y)
-    assert len(bars) == 7, "an indicator never showed"
+    assert len(bars) == 7, "an indicator was never visible"
 
 
-def test_every_byte_is_stocks_to_the_end_of_the_world() -> None:
-    """Straight on, off the road and over the playfield's edge; the first 200 ticks are not drawn."""
+def test_exact_renderer_matches_beyond_the_playfield() -> None:
+    """The car drives straight ahead, over the edge of the playfield; the first 200 ticks are not drawn."""
     stock, exact = CarRacing(), FastCarRacing("exact")
     ahead = np.array([0, 0.5, 0], np.float32)
     draw, stock._render = stock._render, lambda mode: None  # type: ignore[method-assign]
@@ -76,11 +76,11 @@ def test_every_byte_is_stocks_to_the_end_of_the_world() -> None:
             stock._render = draw  # type: ignore[method-assign]
         if x is not None:
             np.testing.assert_array_equal(x, y)
-    assert (y[:20] == 0).all(), "beyond the edge it is black"
+    assert (y[:20] == 0).all(), "beyond the edge the picture is black"
     assert 200 < ticks < 1000 and math.hypot(*exact.car.hull.position) > 300
 
 
-def test_bars_that_outgrow_their_panel() -> None:
+def test_indicators_taller_than_their_panel() -> None:
     stock, exact = CarRacing(), FastCarRacing("exact")
     for env in (stock, exact):
         env.reset(seed=3)
@@ -90,19 +90,19 @@ def test_bars_that_outgrow_their_panel() -> None:
     assert tuple(exact._render("state_pixels")[80, 17]) != tuple(exact._render("state_pixels")[80, 80])
 
 
-def test_the_end_of_another_window_leaves_the_renderer_its_font() -> None:
-    """Closing a window ends pygame, which takes all fonts away."""
+def test_exact_renderer_survives_pygame_quit() -> None:
+    """Closing a window quits pygame, which frees all fonts."""
     window, stock, exact = CarRacing("human"), CarRacing(), FastCarRacing("exact")
     for number, (x, y) in enumerate(side_by_side(stock, exact, 11, held(11, 6))):
         np.testing.assert_array_equal(x, y)
         if number == 2:
             window.reset(seed=0)
             window.close()
-            stock.reward = exact.reward = stock.prev_reward = exact.prev_reward = 321.0  # a text that is not kept
+            stock.reward = exact.reward = stock.prev_reward = exact.prev_reward = 321.0  # a text that is not cached
 
 
 @pytest.mark.parametrize("continuous", [True, False])
-def test_render_is_stocks(continuous: bool) -> None:
+def test_render_matches_car_racing(continuous: bool) -> None:
     envs = [CarRacing("rgb_array", continuous=continuous), FastCarRacing("fast", "rgb_array", continuous=continuous)]
     for env in envs:
         env.reset(seed=5)
@@ -115,7 +115,7 @@ def test_render_is_stocks(continuous: bool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-def test_every_byte_of_whole_episodes(seed: int) -> None:
+def test_exact_renderer_matches_whole_episodes(seed: int) -> None:
     randomize = seed % 4 == 3
     stock, exact = CarRacing(domain_randomize=randomize), FastCarRacing("exact", domain_randomize=randomize)
     for env in (stock, exact):
@@ -129,7 +129,7 @@ def test_every_byte_of_whole_episodes(seed: int) -> None:
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"lap_complete_percent": 0.5}, {"domain_randomize": True}])
-def test_the_game_is_stocks(kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_game_matches_car_racing(kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CarRacing, "_render", lambda self, mode: None)
     stock, fast = CarRacing(**kwargs), FastCarRacing("fast", **kwargs)
     for env in (stock, fast):
@@ -143,20 +143,20 @@ def test_the_game_is_stocks(kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPa
         assert [tuple(tile.color) for tile in stock.road] == [tuple(tile.color) for tile in fast.road]
 
 
-def test_discrete_actions_are_stocks(stock_without_pictures: CarRacing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discrete_actions_match_car_racing(stock_without_pictures: CarRacing, monkeypatch: pytest.MonkeyPatch) -> None:
     stock = CarRacing(continuous=False)
     for _ in side_by_side(stock, FastCarRacing("fast", continuous=False), 4, [3, 3, 3, 1, 1, 2, 4, 0] * 10):
         pass
     assert stock.reward > 0
 
 
-def test_the_picture_is_about_stocks() -> None:
+def test_fast_renderer_is_close_to_car_racing() -> None:
     errors, pairs = bench.pixel_errors(range(2), 90)
     assert pairs[0].shape == (64, 3 * 64, 3)
     assert errors.mean() < 0.7 and errors[60:].mean() < 0.6 and errors.max() < 2, "of 255"
 
 
-def test_the_picture_off_the_road_and_in_other_colours() -> None:
+def test_fast_renderer_off_the_road_and_in_other_colours() -> None:
     stock, fast = CarRacing(domain_randomize=True), FastCarRacing("fast", domain_randomize=True)
     for env in (stock, fast):
         env.reset(seed=1)
@@ -165,7 +165,7 @@ def test_the_picture_off_the_road_and_in_other_colours() -> None:
 
 
 @pytest.mark.parametrize("renderer", FAST_RENDERERS)
-def test_the_same_seed_twice(renderer: str) -> None:
+def test_same_seed_gives_the_same_frames(renderer: str) -> None:
     env = FastCarRacing(renderer)
 
     def play(seed: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The dream as an environment: Gymnasium's and SB3's checkers, determinism, temperature, branching, ends."""
+"""The single dream environment: checkers, determinism, temperature, states, terminations and frames."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def equal(first: Any, second: Any) -> bool:
 
 @pytest.mark.parametrize("actions", ["continuous", "discrete"])
 @pytest.mark.parametrize("observation", OBSERVATIONS)
-def test_gymnasiums_checker_is_content(tiny_world: Path, observation: str, actions: str) -> None:
+def test_passes_gymnasiums_check_env(tiny_world: Path, observation: str, actions: str) -> None:
     env = gym.make("WMDream-v0", world=str(tiny_world), observation=observation, actions=actions)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -44,7 +44,7 @@ def test_gymnasiums_checker_is_content(tiny_world: Path, observation: str, actio
 
 @pytest.mark.parametrize("observation", ["zh", "pixels"])
 @pytest.mark.parametrize("actions", ["continuous", "discrete"])
-def test_stable_baselines_checker_is_content(tiny_world: Path, observation: str, actions: str) -> None:
+def test_passes_stable_baselines_check_env(tiny_world: Path, observation: str, actions: str) -> None:
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     env = gym.make("WMDream-v0", world=str(tiny_world), observation=observation, actions=actions)
     with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def test_stable_baselines_checker_is_content(tiny_world: Path, observation: str,
     env.close()
 
 
-def test_spec_goes_through_json(tiny_world: Path) -> None:
+def test_spec_round_trips_through_json(tiny_world: Path) -> None:
     env = gym.make("WMDream-v0", world=str(tiny_world), temperature=1.2, max_episode_steps=9)
     spec = EnvSpec.from_json(env.spec.to_json())
     again = gym.make(spec)
@@ -92,13 +92,13 @@ def trajectory(env: DreamEnv, seed: int) -> list[Any]:
     return result
 
 
-def test_a_seed_names_all_that_follows(tiny_world: Path) -> None:
+def test_same_seed_gives_the_same_episodes(tiny_world: Path) -> None:
     env, other = DreamEnv(str(tiny_world)), DreamEnv(str(tiny_world))
     assert trajectory(env, 5) == trajectory(env, 5) == trajectory(other, 5)
     assert trajectory(env, 5) != trajectory(env, 6)
 
 
-def test_a_seed_means_the_same_in_another_process(tiny_world: Path) -> None:
+def test_same_seed_gives_the_same_episodes_in_another_process(tiny_world: Path) -> None:
     digest, env = hashlib.sha256(), DreamEnv(str(tiny_world))
     for item in trajectory(env, 5):
         if isinstance(item, bytes):
@@ -108,7 +108,7 @@ def test_a_seed_means_the_same_in_another_process(tiny_world: Path) -> None:
     assert fresh_process(f"WORLD = {str(tiny_world)!r}\n{TRAJECTORY}").strip() == digest.hexdigest()
 
 
-def test_without_a_seed_envs_differ_and_the_global_generators_are_left_alone(tiny_world: Path) -> None:
+def test_unseeded_envs_differ_and_leave_global_generators_unchanged(tiny_world: Path) -> None:
     first, second = (DreamEnv(str(tiny_world)) for _ in range(2))
     assert not np.array_equal(first.reset()[0], second.reset()[0])
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -122,11 +122,11 @@ def test_without_a_seed_envs_differ_and_the_global_generators_are_left_alone(tin
 
 
 def spread(env: DreamVectorEnv) -> float:
-    """How far the next latents of lanes in one and the same state lie apart."""
+    """Standard deviation of the next observations over environments in the same state."""
     return float(env.step(np.zeros((env.num_envs, 1), np.float32))[0].std(axis=0).mean())
 
 
-def test_temperature_lives(immortal_world: Path) -> None:
+def test_temperature_can_change_between_steps(immortal_world: Path) -> None:
     env = DreamVectorEnv(256, world=str(immortal_world), observation="z", temperature=0.1)
     env.reset(seed=0)
     state = env.state
@@ -142,13 +142,13 @@ def test_temperature_lives(immortal_world: Path) -> None:
     assert env.temperature == 0.5 and spread(env) == spreads[1]
 
 
-def test_temperature_by_every_way(tiny_world: Path) -> None:
+def test_temperature_by_keyword_option_and_attribute(tiny_world: Path) -> None:
     env = gym.make("WMDream-v0", world=str(tiny_world))
     assert env.unwrapped.temperature == 1.0
     env.reset(options={"temperature": 1.3})
     assert env.unwrapped.temperature == 1.3
     env.reset()
-    assert env.unwrapped.temperature == 1.3, "it stays until it is changed"
+    assert env.unwrapped.temperature == 1.3, "it stays until the next change"
     env.unwrapped.temperature = 2
     env.step(env.action_space.sample())
     assert env.unwrapped.temperature == 2.0
@@ -159,7 +159,7 @@ def test_temperature_by_every_way(tiny_world: Path) -> None:
 # --- state --------------------------------------------------------------------------------------------
 
 
-def test_a_state_branches(immortal_world: Path) -> None:
+def test_dream_continues_from_a_given_state(immortal_world: Path) -> None:
     env = DreamEnv(str(immortal_world))
     env.reset(seed=0)
     for _ in range(7):
@@ -172,16 +172,16 @@ def test_a_state_branches(immortal_world: Path) -> None:
 
     a, again = continuation(3, 0.0), continuation(3, 0.0)
     assert a == again
-    assert continuation(4, 0.0)[0] == a[0], "the state says where it begins"
-    assert continuation(4, 0.0)[1:] != a[1:], "the seed how it goes on"
-    assert continuation(3, 1.0)[1] != a[1] and continuation(3, 1.0)[0] == a[0], "and so do the actions"
-    assert all(map(torch.equal, state.tensors(), kept)), "steps leave a given state alone"
+    assert continuation(4, 0.0)[0] == a[0], "the state gives the first observation"
+    assert continuation(4, 0.0)[1:] != a[1:], "the seed gives the next ones"
+    assert continuation(3, 1.0)[1] != a[1] and continuation(3, 1.0)[0] == a[0], "so do the actions"
+    assert all(map(torch.equal, state.tensors(), kept)), "steps do not change a given state"
     assert int(state.ticks[0]) == 28
     env.reset(seed=3, options={"state": state})
     assert env.step(np.zeros(1, np.float32))[4]["ticks"] == 32
 
 
-def test_the_state_given_out_is_a_copy(tiny_world: Path) -> None:
+def test_state_is_a_copy(tiny_world: Path) -> None:
     env = DreamEnv(str(tiny_world))
     observation, _ = env.reset(seed=0)
     for value in env.state.tensors():
@@ -197,7 +197,7 @@ def test_the_state_given_out_is_a_copy(tiny_world: Path) -> None:
 # --- ends ---------------------------------------------------------------------------------------------
 
 
-def test_an_episode_is_truncated_at_the_games_limit(immortal_world: Path) -> None:
+def test_episode_is_truncated_at_the_tick_limit(immortal_world: Path) -> None:
     env = DreamEnv(str(immortal_world), observation="z")
     env.reset(seed=0)
     for step in range(1, 526):
@@ -206,7 +206,7 @@ def test_an_episode_is_truncated_at_the_games_limit(immortal_world: Path) -> Non
     assert info["ticks"] == 2100
 
 
-def test_an_end_is_the_models_and_drawn_with_its_probability(tiny_world: Path) -> None:
+def test_termination_is_sampled_with_the_models_probability(tiny_world: Path) -> None:
     env = DreamVectorEnv(64, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
     foretold, came, steps = 0.0, 0, 150
     for _, _, rewards, done, infos in steps_of(env, steps):
@@ -216,16 +216,16 @@ def test_an_end_is_the_models_and_drawn_with_its_probability(tiny_world: Path) -
     assert came == pytest.approx(foretold, abs=5 * foretold**0.5)
 
 
-def test_the_papers_death_is_a_threshold(tiny_world: Path) -> None:
+def test_threshold_termination_is_the_papers_rule(tiny_world: Path) -> None:
     env = DreamVectorEnv(32, world=str(tiny_world), termination="threshold", autoreset_mode=AutoresetMode.SAME_STEP)
     ends = 0
     for _, _, _, done, infos in steps_of(env, 40):
-        assert np.array_equal(done, infos["termination_probability"] > 1 / 11)  # logit 0 of ends that weigh 10
+        assert np.array_equal(done, infos["termination_probability"] > 1 / 11)  # logit 0 at a loss weight of 10
         ends += int(done.sum())
     assert ends
 
 
-def test_long_hot_dreams_stay_in_their_space(immortal_world: Path) -> None:
+def test_long_dreams_at_high_temperature_stay_in_the_observation_space(immortal_world: Path) -> None:
     env = DreamEnv(str(immortal_world), observation="zch", temperature=3.0)
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
@@ -236,7 +236,7 @@ def test_long_hot_dreams_stay_in_their_space(immortal_world: Path) -> None:
             observation, _ = env.reset()
 
 
-def test_frames(tiny_world: Path) -> None:
+def test_render_returns_the_decoded_frame(tiny_world: Path) -> None:
     env = DreamEnv(str(tiny_world), observation="pixels", render_mode="rgb_array")
     observation, _ = env.reset(seed=0)
     frame = env.render()
@@ -247,7 +247,7 @@ def test_frames(tiny_world: Path) -> None:
     assert DreamEnv(str(tiny_world)).render() is None
 
 
-def test_closing_twice_is_fine(tiny_world: Path) -> None:
+def test_close_twice(tiny_world: Path) -> None:
     for mode in (None, "rgb_array", "human"):
         env = gym.make("WMDream-v0", world=str(tiny_world), render_mode=mode)
         env.reset(seed=0)

@@ -1,4 +1,4 @@
-"""Many dreams at once: a vector of one is the single env; spaces, autoreset modes, masks and states of a vector."""
+"""The vector dream environment: equality with the single env, spaces, autoreset modes, masks and states."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 
 @pytest.mark.parametrize("observation", ["zh", "zch", "pixels"])
 @pytest.mark.parametrize("actions", ["continuous", "discrete"])
-def test_a_vector_of_one_is_the_single_env(tiny_world: Path, observation: str, actions: str) -> None:
+def test_vector_of_one_equals_the_single_env(tiny_world: Path, observation: str, actions: str) -> None:
     kwargs = {"world": str(tiny_world), "observation": observation, "actions": actions}
     single = DreamEnv(**kwargs)
     vector = DreamVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
@@ -34,7 +34,7 @@ def test_a_vector_of_one_is_the_single_env(tiny_world: Path, observation: str, a
             over = ours[2] or ours[3]
 
 
-def test_spaces_of_a_vector(tiny_world: Path) -> None:
+def test_vector_spaces(tiny_world: Path) -> None:
     env = gym.make_vec("WMDream-v0", num_envs=5, world=str(tiny_world))
     assert isinstance(env.unwrapped, DreamVectorEnv)
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
@@ -51,11 +51,11 @@ def test_spaces_of_a_vector(tiny_world: Path) -> None:
 
 
 def is_first(observations: np.ndarray) -> np.ndarray:
-    """Which "zh" observations of the tiny world begin an episode: M has seen nothing, h is 0."""
+    """Which "zh" observations of the tiny world are the first of an episode: their h is 0."""
     return (observations[:, 4:] == 0).all(1)
 
 
-def test_next_step_mode_spends_a_step_on_the_reset(tiny_world: Path) -> None:
+def test_next_step_mode_resets_in_the_next_step(tiny_world: Path) -> None:
     env = DreamVectorEnv(6, world=str(tiny_world))
     over, ends = np.zeros(6, bool), 0
     for _, observations, rewards, done, _ in steps_of(env, 120):
@@ -66,8 +66,8 @@ def test_next_step_mode_spends_a_step_on_the_reset(tiny_world: Path) -> None:
     assert ends > 20
 
 
-def test_next_step_mode_says_nothing_of_a_resetting_lane(tiny_world: Path) -> None:
-    """As in Gymnasium, whose lane then has the infos of its reset: none."""
+def test_next_step_mode_has_no_infos_for_a_resetting_env(tiny_world: Path) -> None:
+    """As in Gymnasium, where a resetting environment has the infos of its reset, which are empty."""
     env, over = DreamVectorEnv(6, world=str(tiny_world)), np.zeros(6, bool)
     for _, _, _, done, infos in steps_of(env, 40):
         assert not infos["_ticks"][over].any() and not infos["_termination_probability"][over].any()
@@ -75,7 +75,7 @@ def test_next_step_mode_says_nothing_of_a_resetting_lane(tiny_world: Path) -> No
         over = done
 
 
-def test_next_step_mode_ignores_the_action_of_the_resetting_step(tiny_world: Path) -> None:
+def test_next_step_mode_ignores_the_action_of_a_resetting_step(tiny_world: Path) -> None:
     outcomes = []
     for last in (-1.0, 1.0):
         env = DreamVectorEnv(1, world=str(tiny_world))
@@ -87,7 +87,7 @@ def test_next_step_mode_ignores_the_action_of_the_resetting_step(tiny_world: Pat
     assert np.array_equal(outcomes[0], outcomes[1])
 
 
-def test_same_step_mode_resets_at_once(tiny_world: Path) -> None:
+def test_same_step_mode_resets_in_the_same_step(tiny_world: Path) -> None:
     env = DreamVectorEnv(6, world=str(tiny_world), autoreset_mode="SameStep")
     ends = 0
     for _, observations, rewards, done, infos in steps_of(env, 100):
@@ -96,17 +96,17 @@ def test_same_step_mode_resets_at_once(tiny_world: Path) -> None:
         assert ("final_obs" in infos) == bool(done.any())
         if done.any():
             assert np.array_equal(infos["_final_obs"], done)
-            for lane in range(6):
-                final = infos["final_obs"][lane]
-                assert (final is not None) == done[lane]
-                if done[lane]:
+            for env in range(6):
+                final = infos["final_obs"][env]
+                assert (final is not None) == done[env]
+                if done[env]:
                     assert final in env.single_observation_space and not is_first(final[None])[0]
         ends += int(done.sum())
     assert ends > 20
 
 
-def test_same_step_mode_is_that_of_sync_vector_env(tiny_world: Path) -> None:
-    """With one lane the random numbers are those of Gymnasium's vector of one DreamEnv, resets included."""
+def test_same_step_mode_equals_sync_vector_env(tiny_world: Path) -> None:
+    """A vector of one draws the same random numbers as Gymnasium's vector of one DreamEnv, also in resets."""
     ours = DreamVectorEnv(1, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
     theirs = SyncVectorEnv([lambda: DreamEnv(str(tiny_world))], autoreset_mode=AutoresetMode.SAME_STEP)
     ours.action_space.seed(1)
@@ -124,8 +124,8 @@ def test_same_step_mode_is_that_of_sync_vector_env(tiny_world: Path) -> None:
     assert ends >= 3
 
 
-def test_same_step_mode_keeps_the_last_infos_as_final_ones(tiny_world: Path) -> None:
-    """As in Gymnasium: infos["final_info"] holds arrays of what the last step said."""
+def test_same_step_mode_returns_final_info(tiny_world: Path) -> None:
+    """As in Gymnasium, infos["final_info"] holds arrays of the infos of the last step."""
     env = DreamVectorEnv(6, world=str(tiny_world), autoreset_mode=AutoresetMode.SAME_STEP)
     steps = np.zeros(6, int)
     for _, _, _, done, infos in steps_of(env, 40):
@@ -135,7 +135,7 @@ def test_same_step_mode_keeps_the_last_infos_as_final_ones(tiny_world: Path) -> 
         steps[done] = 0
 
 
-def test_next_step_mode_is_that_of_sync_vector_env_up_to_the_first_reset(tiny_world: Path) -> None:
+def test_next_step_mode_equals_sync_vector_env_until_the_first_reset(tiny_world: Path) -> None:
     ours = DreamVectorEnv(1, world=str(tiny_world))
     theirs = SyncVectorEnv([lambda: DreamEnv(str(tiny_world))])
     ours.reset(seed=3), theirs.reset(seed=3)
@@ -168,7 +168,7 @@ def test_disabled_mode_resets_by_mask(tiny_world: Path) -> None:
     assert ends > 10
 
 
-def test_what_is_given_out_is_never_written_again(tiny_world: Path) -> None:
+def test_returned_arrays_are_not_overwritten(tiny_world: Path) -> None:
     for observation in ("zh", "pixels"):
         env = DreamVectorEnv(3, world=str(tiny_world), observation=observation)
         given = [env.reset(seed=0)[0]]
@@ -180,7 +180,7 @@ def test_what_is_given_out_is_never_written_again(tiny_world: Path) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(given, copies, strict=True))
 
 
-def test_state_of_a_vector_reaches_the_masked_lanes(tiny_world: Path) -> None:
+def test_reset_to_a_state_affects_only_masked_envs(tiny_world: Path) -> None:
     env = DreamVectorEnv(3, world=str(tiny_world), autoreset_mode=AutoresetMode.DISABLED)
     before, _ = env.reset(seed=0)
     state = env.state
@@ -191,7 +191,7 @@ def test_state_of_a_vector_reaches_the_masked_lanes(tiny_world: Path) -> None:
     assert np.array_equal(after[mask], before[mask] + 1) and np.array_equal(after[1], before[1])
 
 
-def test_make_vec_limits_the_steps(immortal_world: Path) -> None:
+def test_make_vec_max_episode_steps(immortal_world: Path) -> None:
     env = gym.make_vec("WMDream-v0", num_envs=3, max_episode_steps=10, world=str(immortal_world))
     env.reset(seed=0)
     for step in range(1, 24):

@@ -1,4 +1,4 @@
-"""C: a resumed search is the uninterrupted one, candidates dream the same dreams, damaged histories are refused."""
+"""evolve: resumed searches, validation, equal dreams for all candidates, damaged histories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wm_envs.models.controller import act
 
 
 @pytest.fixture
-def bred_runs(tiny_world: Path, tmp_path: Path) -> list[Path]:
+def search_runs(tiny_world: Path, tmp_path: Path) -> list[Path]:
     folders = [tmp_path / name for name in ("whole", "resumed")]
     for run in folders:
         shutil.copytree(tiny_world, run / "round-0/world")
@@ -34,8 +34,8 @@ def history(run: Path, name: str = "controller") -> list[dict[str, Any]]:
     return json.loads((run / "round-0" / "evolve" / name / "history.json").read_text())["generations"]
 
 
-def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
-    whole, resumed = bred_runs
+def test_resumed_search_equals_the_uninterrupted_one(search_runs: list[Path]) -> None:
+    whole, resumed = search_runs
     metrics = evolve.main(evolve_options(whole))
     evolve.main(evolve_options(resumed, generations=2))
     assert evolve.main(evolve_options(resumed)) == metrics
@@ -44,19 +44,21 @@ def test_resumed_evolution_is_the_uninterrupted(bred_runs: list[Path]) -> None:
     assert torch.equal(load_controller(whole / "round-0/world")[1], load_controller(resumed / "round-0/world")[1])
 
 
-def test_the_best_validated_mean_is_saved(bred_runs: list[Path]) -> None:
-    run = bred_runs[0]
+def test_best_validated_mean_is_saved(search_runs: list[Path]) -> None:
+    run = search_runs[0]
     evolve.main(evolve_options(run, name="best"))
     best = max((entry for entry in history(run, "best") if "dream" in entry), key=lambda entry: entry["dream"]["mean"])
     config, parameters = load_controller(run / "round-0/world", "best")
     assert config == TINY_CONTROLLER and parameters.tolist() == pytest.approx(best["parameters"])
-    assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], "the others stay"
+    assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], (
+        "other controllers are kept"
+    )
 
 
 @pytest.mark.parametrize("stop", [2, 4])
-def test_the_best_of_before_is_not_forgotten(bred_runs: list[Path], monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
-    """Also where means are judged in dreams alone, and when a search that is finished is run again."""
-    run = bred_runs[0]
+def test_best_controller_survives_a_resume(search_runs: list[Path], monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    """Also with scores from dreams only, and when a finished search is run again."""
+    run = search_runs[0]
     judged = iter([100.0, 50.0])
 
     def evaluate_policy(*given: Any) -> dict[str, Any]:
@@ -69,8 +71,8 @@ def test_the_best_of_before_is_not_forgotten(bred_runs: list[Path], monkeypatch:
     assert load_controller(run / "round-0/world")[1].tolist() == pytest.approx(first)
 
 
-def test_steps_cannot_be_counted_on_from_a_history_without_them(bred_runs: list[Path]) -> None:
-    run = bred_runs[0]
+def test_history_without_steps_is_refused_for_a_step_budget(search_runs: list[Path]) -> None:
+    run = search_runs[0]
     evolve.main(evolve_options(run, generations=1))
     entries = [{name: value for name, value in entry.items() if name != "steps"} for entry in history(run)]
     (run / "round-0" / "evolve" / "controller" / "history.json").write_text(json.dumps({"generations": entries}))
@@ -79,8 +81,8 @@ def test_steps_cannot_be_counted_on_from_a_history_without_them(bred_runs: list[
     evolve.main(evolve_options(run, generations=2))
 
 
-def test_fewer_generations_than_are_done_are_no_crash(bred_runs: list[Path]) -> None:
-    run = bred_runs[0]
+def test_fewer_generations_than_done_is_no_error(search_runs: list[Path]) -> None:
+    run = search_runs[0]
     evolve.main(evolve_options(run, generations=3, validate_every=10))
     entries = history(run)
     for entry in entries:
@@ -95,8 +97,8 @@ DAMAGED = ["", "[{", "{}", "[]", '{"generations": 3}', '{"generations": [], "crc
 
 
 @pytest.mark.parametrize("text", DAMAGED)
-def test_a_damaged_history_is_refused(bred_runs: list[Path], text: str) -> None:
-    run = bred_runs[0]
+def test_damaged_history_is_refused(search_runs: list[Path], text: str) -> None:
+    run = search_runs[0]
     evolve.main(evolve_options(run, generations=1))
     (run / "round-0" / "evolve" / "controller" / "history.json").write_text(text)
     with pytest.raises(BrokenStore, match=r"history\.json"):
@@ -104,7 +106,7 @@ def test_a_damaged_history_is_refused(bred_runs: list[Path], text: str) -> None:
 
 
 @pytest.mark.parametrize("rollouts", [1, 3, 16])
-def test_scores_do_not_depend_on_dropping_ended_lanes(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
+def test_scores_do_not_depend_on_dropping_finished_envs(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
     world = tiny_model()
     candidates = np.random.default_rng(0).normal(size=(6, 13))
     scores, counted = [], []
@@ -116,18 +118,18 @@ def test_scores_do_not_depend_on_dropping_ended_lanes(monkeypatch: pytest.Monkey
         counted.append(dreams.steps)
     assert scores[0].shape == (6, rollouts) and (rollouts < 16 or len(np.unique(scores[0])) > 3)
     assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])
-    survived = scores[0].sum() / world.config.frame_skip  # of the step that one dies in, half is survived
+    survived = scores[0].sum() / world.config.frame_skip  # half of the terminating step is survived
     assert len(set(counted)) == 1 and survived <= counted[0] <= survived + scores[0].size
 
 
-def test_every_candidate_dreams_the_same_dreams() -> None:
+def test_all_candidates_get_the_same_dreams() -> None:
     world, one = tiny_model(), np.random.default_rng(0).normal(size=13)
     actor = population_actor(TINY_CONTROLLER, np.stack([one, one, one]), 4)
     scores, others = (episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=seed).returns for seed in (3, 4))
     assert (scores == scores[0]).all() and not np.array_equal(scores, others)
 
 
-def test_population_actor_is_act() -> None:
+def test_population_actor_equals_act() -> None:
     candidates, features = np.random.default_rng(0).normal(size=(3, 13)), torch.randn(4, 12)
     actions = population_actor(TINY_CONTROLLER, candidates, 2)(features, torch.tensor([0, 3, 4, 5]), 0)
     for row, who in enumerate((0, 1, 2, 2)):
@@ -135,7 +137,7 @@ def test_population_actor_is_act() -> None:
         torch.testing.assert_close(actions[row : row + 1], single)
 
 
-def test_search_climbs_and_is_its_seed() -> None:
+def test_search_improves_and_depends_only_on_its_seed() -> None:
     def climb(seed: int) -> np.ndarray:
         search = Search(np.zeros(3), 0.5, 8, seed)
         for _ in range(60):
@@ -148,7 +150,7 @@ def test_search_climbs_and_is_its_seed() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_search_refuses_what_is_not_finite(bad: float) -> None:
+def test_search_refuses_scores_that_are_not_finite(bad: float) -> None:
     search = Search(np.zeros(3), 0.5, 4, 0)
     search.ask()
     mean = search.mean.copy()

@@ -1,4 +1,4 @@
-"""The examples run as they stand, shortened."""
+"""The examples run, with small arguments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from conftest import ROOT
 SHORT = {"sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5}
 
 
-def test_all_are_tested() -> None:
+def test_all_examples_are_tested() -> None:
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == SHORT.keys()
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_it_runs(name: str) -> None:
+def test_example_runs(name: str) -> None:
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), str(SHORT[name])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "tics" in done.stdout
+    assert "ticks" in done.stdout

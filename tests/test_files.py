@@ -30,13 +30,13 @@ HOLD = (
 )
 
 
-def test_a_second_process_is_refused_by_name_until_the_first_is_gone(tmp_path: Path) -> None:
+def test_lock_refuses_a_second_process_and_names_the_first(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "vision")], stdout=subprocess.PIPE)
     try:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
         before = sorted(tmp_path.iterdir())
         with (
-            pytest.raises(FolderBusy, match=f"vision, in which process {holder.pid} works"),
+            pytest.raises(FolderBusy, match=f"vision, in use by process {holder.pid}"),
             file_lock(tmp_path / "vision"),
         ):
             raise AssertionError("not alone")
@@ -50,7 +50,7 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_gone(tmp_path: P
         pass
 
 
-def test_waiting_for_one_another(tmp_path: Path) -> None:
+def test_lock_waits_for_another_process(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE)
     assert holder.stdout and holder.stdout.readline() == b"held\n"
     quick = HOLD.replace("sleep(600)", "sleep(0)")
@@ -62,7 +62,7 @@ def test_waiting_for_one_another(tmp_path: Path) -> None:
     assert waiter.wait(120) == 0
 
 
-def test_what_the_dead_left_is_swept_and_what_the_living_write_is_not(tmp_path: Path) -> None:
+def test_sweep_removes_only_leftovers_of_ended_processes(tmp_path: Path) -> None:
     dead = dead_process()
     (tmp_path / f".a.json.{dead}.tmp").write_text("half")
     (tmp_path / f".part-00001.zarr.{dead}.tmp").mkdir()
@@ -86,13 +86,13 @@ def test_what_the_dead_left_is_swept_and_what_the_living_write_is_not(tmp_path: 
     assert outside.exists()
 
 
-def test_writing_leaves_nothing_but_the_file(tmp_path: Path) -> None:
+def test_writing_leaves_no_temporary_file(tmp_path: Path) -> None:
     write_text(tmp_path / "a.json", "{}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("write", [1, 2, 3])
-def test_controllers_outlive_a_writer_killed_between_two_files(own_world: Path, monkeypatch: Any, write: int) -> None:
+def test_controllers_survive_a_save_interrupted_at_any_write(own_world: Path, monkeypatch: Any, write: int) -> None:
     """Adding a controller writes three files; whichever is the last, all controllers from before are there."""
     before = load_controller(own_world, "controller")[1]
     count = 0
@@ -121,7 +121,7 @@ def test_controllers_outlive_a_writer_killed_between_two_files(own_world: Path, 
     )
 
 
-def test_two_processes_that_add_controllers_lose_none(own_world: Path) -> None:
+def test_two_processes_add_controllers_without_loss(own_world: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from wm_envs.models.bundle import *\n"
         "from wm_envs.models.controller import ControllerConfig; kind = ControllerConfig(4, 8, 1, 'zh')\n"

@@ -1,4 +1,4 @@
-"""The plan of the house, asserted: who may import whom, what every module owes its reader, what is forbidden."""
+"""The layout of the code: allowed imports, required docstrings, forbidden calls."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def own(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=name_of)
-def test_the_package_never_imports_training_or_the_player(path: Path) -> None:
+def test_package_never_imports_training_or_player(path: Path) -> None:
     tops = {name.split(".")[0] for name in imports(ast.walk(tree(path)))}
     assert not tops & {"training", "play", "player", "tests", "benchmarks"}
     assert not tops & {"cma", "zarr", "tqdm", "tensorboard"}
 
 
-def test_there_is_no_import_circle() -> None:
+def test_no_import_circle() -> None:
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     graph = {name: own(path) - packages for name, path in MODULES.items()}
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_arrows_point_one_way(path: Path) -> None:
+def test_imports_point_one_way(path: Path) -> None:
     layer = next((number for number, folder in enumerate(LAYERS) if name_of(path).startswith(folder)), None)
     if layer is None:
         return
@@ -70,13 +70,13 @@ def test_arrows_point_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("wm_envs/*.py")], ids=name_of)
-def test_the_foundations_import_nothing_above_them(path: Path) -> None:
+def test_base_modules_import_nothing_above_them(path: Path) -> None:
     if name_of(path) in FOUNDATIONS:
         assert own(path) <= FOUNDATIONS
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("training/stages/*.py")], ids=name_of)
-def test_a_stage_imports_no_other_stage(path: Path) -> None:
+def test_stage_imports_no_other_stage(path: Path) -> None:
     assert not {name for name in own(path) if name.startswith("training.stages.")}
 
 

@@ -1,4 +1,4 @@
-"""M: sizes, loss and sampling against references, a sequence against steps."""
+"""M: number of parameters; loss and sampling against references; a sequence against single steps."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from wm_envs.models.mdn_rnn import (
 
 
 def parameters(config: MDNRNNConfig) -> int:
-    """Parameters of M, the two biases of PyTorch's LSTM, which are only ever added, counted as the one they are."""
+    """The number of parameters of M; the two biases of PyTorch's LSTM, which are only added, count as one."""
     with torch.device("meta"):
         memory = MDNRNN(config)
     return sum(p.numel() for name, p in memory.named_parameters() if name != "lstm.bias_hh_l0")
 
 
-def test_parameters_are_the_papers() -> None:
+def test_number_of_parameters_is_the_papers() -> None:
     assert parameters(MDNRNNConfig()) == 1_678_785
-    assert parameters(MDNRNNConfig(32, 3, 256, 5, restart=False)) == 422_368 + 257  # with our head for the end
+    assert parameters(MDNRNNConfig(32, 3, 256, 5, restart=False)) == 422_368 + 257  # with the termination head
     assert parameters(MDNRNNConfig(32, 3, 256, 5, restart=False, reward=True)) == 422_368 + 2 * 257
 
 
@@ -40,7 +40,7 @@ def prediction(batch: tuple[int, ...], mixtures: int = 3, latent: int = 4) -> Pr
     return Prediction(3 * logits, 2 * means, log_stds, torch.randn(batch), None)
 
 
-def test_nll_and_its_gradients_are_torchs() -> None:
+def test_nll_and_gradients_match_torch_distributions() -> None:
     said, latents = prediction((5, 2)), 3 * torch.randn(5, 2, 4)
     inputs, weight = [said.logits, said.means, said.log_stds], torch.rand(5, 2, 4)
     results = []
@@ -56,7 +56,7 @@ def test_nll_and_its_gradients_are_torchs() -> None:
         torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-4)
 
 
-def test_joint_nll_and_its_gradients_are_torchs() -> None:
+def test_joint_nll_and_gradients_match_torch_distributions() -> None:
     memory = MDNRNN(MDNRNNConfig(latent=6, hidden=8, mixtures=4, joint=True))
     outputs = torch.randn(3, 5, memory.head.out_features, dtype=torch.float64, requires_grad=True)
     latents = torch.randn(3, 5, 6, dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_joint_nll_and_its_gradients_are_torchs() -> None:
     torch.testing.assert_close(*gradients)
 
 
-def test_a_joint_component_is_chosen_for_all_dimensions() -> None:
+def test_joint_mixture_draws_one_component_for_all_dimensions() -> None:
     logits, means = torch.zeros(1, 2, 1), torch.tensor([[[-5.0] * 6, [5.0] * 6]])
     said = Prediction(
         logits.expand(500, 2, 1), means.expand(500, 2, 6), torch.full((500, 2, 6), -3.0), torch.zeros(500), None
@@ -80,7 +80,7 @@ def test_a_joint_component_is_chosen_for_all_dimensions() -> None:
     assert 180 < int((signs > 0).sum()) < 320
 
 
-def test_loss_counts_only_what_is_there() -> None:
+def test_loss_ignores_masked_steps() -> None:
     config, said, latents = MDNRNNConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
     terminated, has_next, valid = torch.zeros(3, 5, 2)
     has_next[:3], valid[:4], terminated[3] = 1, 1, 1
@@ -93,7 +93,7 @@ def test_loss_counts_only_what_is_there() -> None:
 
 
 @torch.no_grad()
-def test_a_sequence_is_its_steps() -> None:
+def test_sequence_equals_single_steps() -> None:
     world = tiny_model()
     torch.manual_seed(3)
     latents, actions = torch.randn(7, 3, 4), torch.randn(7, 3, 1)
@@ -114,8 +114,8 @@ def test_a_sequence_is_its_steps() -> None:
 
 
 @torch.no_grad()
-def test_many_lanes_agree_with_few() -> None:
-    """From 8 lanes on the products may be bfloat16: close, not equal."""
+def test_large_batch_is_close_to_small_batches() -> None:
+    """From a batch of 8, products can be in bfloat16, so results are close, not equal."""
     world = tiny_model()
     state = world.initial_state(32, torch.Generator().manual_seed(0))
     many, (hidden, _) = world.predict(state, torch.zeros(32, 1))
@@ -162,7 +162,7 @@ def test_sampling_has_the_analytic_moments(temperature: float) -> None:
     torch.testing.assert_close(drawn.var(0), variance, atol=0.05, rtol=0.05)
 
 
-def test_dimensions_choose_their_component_by_themselves() -> None:
+def test_dimensions_draw_components_independently() -> None:
     drawn = draw(1.0)
     nearest = (drawn[:, None] - MEANS).abs().argmin(1)
     together = ((nearest[:, 0] == 1) & (nearest[:, 1] == 0)).float().mean()
@@ -170,23 +170,23 @@ def test_dimensions_choose_their_component_by_themselves() -> None:
     assert float(together) == pytest.approx(float(apart), abs=0.01)
 
 
-def test_sampling_is_a_function_of_its_noise() -> None:
+def test_sampling_is_a_function_of_the_noise() -> None:
     assert torch.equal(draw(1.0, 1000), draw(1.0, 1000))
     assert not torch.equal(draw(1.0, 1000), draw(1.0, 1000, seed=1))
 
 
-def test_every_lane_has_its_own_temperature() -> None:
+def test_temperature_per_environment() -> None:
     said, noise = prediction((2,)), torch.rand(1, 4).expand(2, 4)
     both = sample_latents(said, torch.tensor([[0.2], [2.0]]), noise, noise)
-    for lane, temperature in enumerate((0.2, 2.0)):
-        one = Prediction(*(v[lane : lane + 1] for v in said[:4]), None)
+    for env, temperature in enumerate((0.2, 2.0)):
+        one = Prediction(*(v[env : env + 1] for v in said[:4]), None)
         single = sample_latents(one, torch.tensor([[temperature]]), noise[:1], noise[:1])
-        torch.testing.assert_close(both[lane : lane + 1], single)
+        torch.testing.assert_close(both[env : env + 1], single)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 5.0])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e30])
-def test_sampling_is_finite_whatever_m_says(temperature: float, scale: float) -> None:
+def test_sampling_is_finite_for_extreme_predictions(temperature: float, scale: float) -> None:
     config = MDNRNNConfig(4, 1, 8, 3)
     outputs = scale * torch.randn(50, 37, generator=torch.Generator().manual_seed(0))
     said = MDNRNN(config).split(outputs)
@@ -196,7 +196,7 @@ def test_sampling_is_finite_whatever_m_says(temperature: float, scale: float) ->
         assert torch.isfinite(drawn).all() and drawn.abs().max() <= LATENT_LIMIT
 
 
-def test_a_component_without_weight_is_never_drawn() -> None:
+def test_component_of_zero_weight_is_never_drawn() -> None:
     logits = torch.tensor([-1e4, 0.3, 1.7, -1e4])[:, None].expand(500, 4, 1).clone()
     logits[:, 1] = torch.randn(500, 1)
     means = torch.tensor([-20.0, 0.0, 1.0, 20.0])[:, None].expand(500, 4, 1)
@@ -207,8 +207,8 @@ def test_a_component_without_weight_is_never_drawn() -> None:
 
 
 @pytest.mark.parametrize("weight", [1.0, 10.0, 50.0])
-def test_end_probability_undoes_the_weight(weight: float) -> None:
-    """The weighted loss is least at logit(p) + log(weight), of which `termination_probability` makes p again."""
+def test_termination_probability_undoes_the_loss_weight(weight: float) -> None:
+    """The weighted loss has its minimum at logit(p) + log(weight); `termination_probability` turns it back into p."""
     memory = MDNRNN(MDNRNNConfig(4, 1, 8, 3, termination_weight=weight))
     share = 0.03
     logits = torch.linspace(-12, 12, 24_001)

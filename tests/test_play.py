@@ -1,4 +1,4 @@
-"""play.py: every key by posted events on a dummy display, and what is seen."""
+"""play.py: every key, by events on a dummy display, and the drawn picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def send(screen: play.Screen, player: play.Player, key: int, kind: int | None = 
 
 
 def spy(player: play.Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The actions that reach the env."""
+    """A list of the actions that the env receives."""
     actions: list[float] = []
     step = player.dream.env.step
 
@@ -58,7 +58,7 @@ def tick(player: play.Player, ticks: int) -> None:
 
 
 @pytest.mark.parametrize(("key", "action"), [("K_LEFT", -1), ("K_a", -1), ("K_RIGHT", 1), ("K_d", 1)])
-def test_a_held_key_moves_until_it_is_released(
+def test_held_key_moves_until_released(
     world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch, key: str, action: int
 ) -> None:
     player = make_player(world)
@@ -70,7 +70,7 @@ def test_a_held_key_moves_until_it_is_released(
     assert actions == [action, action, 0]
 
 
-def test_a_car_steers_and_brakes_at_once(
+def test_car_steers_and_brakes_at_the_same_time(
     tiny_drive: Path, window: play.Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(str(tiny_drive), controller=False)
@@ -86,7 +86,7 @@ def test_a_car_steers_and_brakes_at_once(
     np.testing.assert_allclose(actions, [[0, 1, 0], [-1, 1, 0], [-1, -1, 0.8]])
 
 
-def test_a_tap_between_two_steps_counts_once(world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tap_between_two_steps_counts_once(world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
     tick(player, 2)
@@ -96,7 +96,7 @@ def test_a_tap_between_two_steps_counts_once(world: str, window: play.Screen, mo
     assert actions == [0, -1, 0]
 
 
-def test_the_last_of_two_keys_counts_and_lost_focus_frees_all(
+def test_last_of_two_opposite_keys_counts_and_lost_focus_releases_all(
     world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(world)
@@ -112,7 +112,7 @@ def test_the_last_of_two_keys_counts_and_lost_focus_frees_all(
     assert actions == [1, -1, 0]
 
 
-def test_brackets_change_the_temperature_within_its_limits(world: str, window: play.Screen) -> None:
+def test_brackets_change_the_temperature_within_limits(world: str, window: play.Screen) -> None:
     player = make_player(world)
     send(window, player, pygame.K_RIGHTBRACKET)
     assert player.temperature == 1.05
@@ -141,13 +141,13 @@ def test_pause_and_help_stop_time(world: str, window: play.Screen, key: str) -> 
     assert player.message() == []
 
 
-def test_r_begins_a_new_episode(world: str, window: play.Screen) -> None:
+def test_r_starts_a_new_episode(world: str, window: play.Screen) -> None:
     player = make_player(world)
     tick(player, 10)
     send(window, player, pygame.K_r)
     assert int(player.dream.state.ticks[0]) == 0
     assert player.hud()[0][:2] == ["score 0", "time 0.0 s"]
-    assert player.scores == []  # it was given up, not finished
+    assert player.scores == []  # an unfinished episode has no score
 
 
 @pytest.mark.parametrize("key", ["K_q", "K_ESCAPE"])
@@ -155,7 +155,7 @@ def test_quit(world: str, window: play.Screen, key: str) -> None:
     player = make_player(world)
     send(window, player, getattr(pygame, key))
     assert player.quitting
-    play.run(player, window, None, None, None, window=True)  # comes back at once
+    play.run(player, window, None, None, None, window=True)  # returns immediately
     assert player.played == 0
 
 
@@ -167,7 +167,7 @@ def test_closing_the_window_quits(world: str, window: play.Screen) -> None:
     assert player.played == 1
 
 
-def test_m_hands_over_to_the_controller_to_chance_and_back(
+def test_m_switches_between_you_controller_and_random(
     world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(world)
@@ -185,16 +185,16 @@ def test_m_hands_over_to_the_controller_to_chance_and_back(
     assert single.driver == "random"
 
 
-def test_other_keys_mean_nothing(world: str, window: play.Screen) -> None:
+def test_other_keys_do_nothing(world: str, window: play.Screen) -> None:
     player = make_player(world)
     before = vars(player) | {"held": []}
     send(window, player, pygame.K_z, unicode="z")
     send(window, player, pygame.K_z, pygame.KEYUP)
-    send(window, player, pygame.K_LEFT, pygame.KEYUP)  # it went down elsewhere
+    send(window, player, pygame.K_LEFT, pygame.KEYUP)  # pressed in another window
     assert vars(player) == before
 
 
-# --- what is seen ----------------------------------------------------------------------------------------
+# --- display ----------------------------------------------------------------------------------------------
 
 
 def test_frames_between_steps_are_decodings_of_interpolated_latents(world: str) -> None:
@@ -208,20 +208,20 @@ def test_frames_between_steps_are_decodings_of_interpolated_latents(world: str) 
     assert int(player.dream.state.ticks[0]) == player.skip == 4  # one step so far
 
 
-def test_an_ended_dream_is_shown_and_then_a_new_one_begins(tmp_path: Path) -> None:
+def test_end_is_shown_before_a_new_episode_starts(tmp_path: Path) -> None:
     player = make_player(make_world(tmp_path / "short", end_bias=50.0))
     tick(player, 4)
     assert player.scores == [2.5]
     assert player.message() == ["the dream has ended", "score 2"]
     tick(player, 3)
     assert player.message() == []
-    assert player.played == 4  # looking at the end is no playing
+    assert player.played == 4  # ticks at the end do not count
     tick(player, 4)
     assert player.scores == [2.5, 2.5]
     assert player.hud()[0][2] == "best 2"
 
 
-def test_the_limit_of_the_game_ends_an_episode(world: str) -> None:
+def test_tick_limit_ends_an_episode(world: str) -> None:
     player = make_player(world)
     tick(player, player.task.tick_limit)
     assert player.scores == [player.task.tick_limit]
@@ -229,7 +229,7 @@ def test_the_limit_of_the_game_ends_an_episode(world: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(640, 640), (900, 300), (120, 400), (1, 1)])
-def test_the_picture_fits_any_window(world: str, window: play.Screen, size: tuple[int, int]) -> None:
+def test_picture_fits_any_window(world: str, window: play.Screen, size: tuple[int, int]) -> None:
     player = make_player(world)
     tick(player, 2)
     player.press("help")
@@ -239,14 +239,14 @@ def test_the_picture_fits_any_window(world: str, window: play.Screen, size: tupl
         assert picture.get_at((10, 150))[:3] == (0, 0, 0)  # beside the square
 
 
-def test_pixels_stay_crisp(world: str, window: play.Screen) -> None:
+def test_pixels_are_scaled_by_nearest_neighbour(world: str, window: play.Screen) -> None:
     player = make_player(world)
     pixels = pygame.surfarray.array3d(window.draw(player, (640, 640))).swapaxes(0, 1)
     assert np.array_equal(pixels[200:400:10, ::10], player.frames()[0][1][20:40])
     assert np.array_equal(pixels[209:409:10, 9::10], player.frames()[0][1][20:40])
 
 
-def test_random_play_holds_and_repeats_with_its_seed(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_play_holds_actions_and_repeats_with_its_seed(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     for _ in range(2):
         player = make_player(world, "random")

@@ -1,4 +1,4 @@
-"""play.py's command line: the headless GIF, recordings, no display, and mistakes of the user's."""
+"""play.py's command line: headless GIFs, recordings, a missing display, and user errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.Captur
         for index in range(gif.n_frames):
             gif.seek(index)
             durations += gif.info["duration"]
-    assert durations == pytest.approx(2000, abs=60)  # 70 tics at 35 a second
+    assert durations == pytest.approx(2000, abs=60)  # 70 ticks at 35 per second
 
 
 def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: p
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["scores"] == [2.5, 2.5, 2.5]
 
 
-def test_a_long_recording_is_thinned(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_recording_drops_frames(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("player.recorder.GIF_FRAMES", 10)
     recorder, screen, player = play.Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
     play.run(player, screen, recorder, None, 100, window=False)
@@ -53,7 +53,7 @@ def test_a_long_recording_is_thinned(world: str, tmp_path: Path, monkeypatch: py
     assert recorder.stride * len(recorder.pictures) == pytest.approx(100, abs=recorder.stride)
 
 
-def test_a_window_plays_at_the_game_s_speed_and_records(
+def test_window_plays_at_the_games_speed_and_records(
     world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
@@ -69,10 +69,10 @@ def test_a_window_plays_at_the_game_s_speed_and_records(
     assert (tmp_path / "dream.gif").is_file()
 
 
-def test_no_display_says_so_and_records(
+def test_records_with_a_message_if_there_is_no_display(
     world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(play.Screen, "open", lambda self, title, sides: False)
+    monkeypatch.setattr(play.Screen, "open", lambda self, title, views: False)
     monkeypatch.chdir(tmp_path)
     assert play.main(["--world", world, "--steps", "5"]) == 0
     assert "--headless" in capsys.readouterr().out.splitlines()[0]
@@ -80,7 +80,7 @@ def test_no_display_says_so_and_records(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have a display")
-def test_sdl_s_invisible_display_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert play.Screen().open("test") is False
@@ -103,27 +103,27 @@ def test_sdl_s_invisible_display_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
         (["--unknown"], "--unknown"),
     ],
 )
-def test_mistakes_are_said_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_errors_are_printed_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert play.main(argv) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
 
 
-def test_a_folder_that_cannot_be_written(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_folder_is_an_error(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     assert play.main(["--world", world, "--headless", "--record", str(tmp_path / "file" / "x")]) == 2
     assert "record: got" in capsys.readouterr().err
 
 
-def test_a_controller_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_controller_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = make_world(tmp_path / "world", controller=False)
     assert play.main(["--world", world, "--headless", "--driver", "controller", "--record", str(tmp_path)]) == 2
     assert "controller: got none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("module", "name"), [("pygame", "pygame"), ("PIL", "PIL")])
-def test_a_missing_package_is_named_with_its_pip_line(module: str, name: str) -> None:
+def test_missing_package_error_gives_the_pip_command(module: str, name: str) -> None:
     code = f"import sys; sys.modules[{module!r}] = None; import play; sys.exit(play.main([]))"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The code in the README and in docs/ runs as it stands, and they name only commands that exist."""
+"""The code in the README and in docs/ runs; all named commands and links exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ name_of = lambda page: str(page.relative_to(ROOT))  # noqa: E731
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
-def test_its_python_runs(page: Path) -> None:
+def test_python_code_runs(page: Path) -> None:
     pytest.importorskip("vizdoom")
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
@@ -27,7 +27,7 @@ def test_its_python_runs(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_its_stages_exist_and_its_links_lead_somewhere(page: Path) -> None:
+def test_stages_and_links_exist(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"python -m training (\w+)", text)) <= set(STAGES)
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):

@@ -1,4 +1,4 @@
-"""The report of a run, in a real browser where there is one; and the doctor."""
+"""The report of a run, also in a real browser if there is one; and `doctor`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture
 def run(own_world: Path) -> Path:
-    """A run folder with a little of everything."""
+    """A run folder with a few results of every kind."""
     folder = synthetic_store(own_world.parent.parent)
     evolve(EvolveOptions(folder, generations=2, population=4, rollouts=2, validate_every=1, validate_episodes=0))
     score = {"mean": 300.0, "std": 100.0, "interval": 20.0, "p10": 150.0, "episodes": 9}
@@ -41,18 +41,18 @@ def run(own_world: Path) -> Path:
     return folder
 
 
-def test_it_shows_what_is_there(run: Path) -> None:
+def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
     assert found["missing"] == ["What C needs", "V: frames and their reconstructions"] and "Not there yet" in page
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
     assert page.count("<svg") == 6 and page.count("data:image/png") == 3
-    assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "nothing is fetched"
+    assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "the page loads nothing"
     assert {path for path in run.rglob("*") if path.is_file()} - before == {run / "report.html"}
 
 
-def test_it_says_what_is_broken_and_what_is_missing(run: Path, tmp_path: Path) -> None:
+def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> None:
     (run / "results.json").write_text("{")
     shutil.rmtree(run / "round-0" / "evolve")
     found = report.main(ReportOptions(run, str(tmp_path / "other.html")))
@@ -67,7 +67,7 @@ def test_it_says_what_is_broken_and_what_is_missing(run: Path, tmp_path: Path) -
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_shows_it(run: Path, width: int, dark: bool) -> None:
+def test_report_renders_in_a_browser(run: Path, width: int, dark: bool) -> None:
     report.main(ReportOptions(run))
     script = """<script>addEventListener('load', () => document.title = JSON.stringify([
         [...document.querySelectorAll('body, body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 &&
@@ -90,13 +90,13 @@ def look(world: Path, **options: Any) -> dict[str, Any]:
     return doctor.main(DoctorOptions(str(world), **({"episodes": 0} | options)))
 
 
-def test_a_sound_world_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_no_problem_in_a_valid_world(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(DoctorOptions(episodes=0))["to_fix"] == 0
     said = capsys.readouterr().out
     assert "takecover: bundle" in said and "carracing: V" in said and "FIX" not in said
 
 
-def test_what_is_wrong_is_named(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_names_every_problem(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Unsound, match=": V"):  # four dimensions are too few
         look(own_world)
     assert "collapsed" in capsys.readouterr().out
@@ -120,7 +120,7 @@ def _controller() -> Any:
     return TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters)
 
 
-def test_dreams_are_compared_with_the_game(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_compares_dreams_with_the_game(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
     with pytest.raises(Unsound, match=": dreams"):
         look(own_world, episodes=2, workers=1)

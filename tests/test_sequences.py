@@ -1,4 +1,4 @@
-"""What M learns from: every step of every phase once an epoch, with the latent, action and end that belong to it."""
+"""Sequences to train M: each epoch has every step of every phase once, with its latent, action and termination."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wm_envs.models.state import State
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
-LENGTHS, DIED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
+LENGTHS, TERMINATED = [[37, 50, 13], [3, 64, 25]], [[True, False, True], [True, True, False]]  # 192 ticks
 
 
-def store(lengths: list[list[int]] = LENGTHS, terminated: list[list[bool]] = DIED) -> tuple[list[Part], list]:
-    """Parts whose latent at tick t of the whole store is exactly t, in both dimensions."""
+def store(lengths: list[list[int]] = LENGTHS, terminated: list[list[bool]] = TERMINATED) -> tuple[list[Part], list]:
+    """Parts whose latent at tick t of the store is t in both dimensions."""
     rng, parts, encoded, first = np.random.default_rng(0), [], [], 0
     for index, (sizes, ended) in enumerate(zip(lengths, terminated, strict=True)):
         total = sum(sizes)
@@ -34,13 +34,13 @@ def store(lengths: list[list[int]] = LENGTHS, terminated: list[list[bool]] = DIE
         rewards = rng.normal(size=total).astype(np.float32)
         parts.append(Part(index, Path(), actions, np.array(sizes, np.int32), np.array(ended), {}, rewards))
         means = torch.arange(first, first + total).half()[:, None].repeat(1, 2)
-        encoded.append((means, torch.full_like(means, -200.0)))  # a posterior of no width
+        encoded.append((means, torch.full_like(means, -200.0)))  # a posterior without noise
         first += total
     return parts, encoded
 
 
 def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
-    """(first tick, tick after the last, died) of every episode."""
+    """(first tick, tick after the last, terminated) of every episode."""
     lengths, terminated = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "terminated")
     )
@@ -51,7 +51,7 @@ def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
 
 
 @pytest.mark.parametrize("skip", [1, 3, 4])
-def test_join_works_out_every_step(skip: int) -> None:
+def test_join_computes_every_step(skip: int) -> None:
     parts, encoded = store()
     joined, actions = join(parts, encoded, skip, reward_scale=2.0), np.concatenate([part.actions for part in parts])
     rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
@@ -68,7 +68,7 @@ def test_join_works_out_every_step(skip: int) -> None:
 
 
 @pytest.mark.parametrize(("skip", "batch_size", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
-def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, batch_size: int, steps: int) -> None:
+def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: int, steps: int) -> None:
     parts, encoded = store()
     streams = Streams(join(parts, encoded, skip, reward_scale=2.0), batch_size, steps, seed=2)
     assert streams.batches_per_epoch == 192 // (batch_size * steps)
@@ -80,7 +80,7 @@ def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, batch_size: 
         at = range(epoch * streams.batches_per_epoch, (epoch + 1) * streams.batches_per_epoch)
         windows = [streams.batch(index, generator(0, index)) for index in at]
         whole = {name: torch.cat([getattr(w, name) for w in windows]) for name in vars(windows[0])}  # (T, B, ...)
-        # Lanes are laid end to end: read one after the other they are whole sequences.
+        # Rows are concatenated: read one after the other, they give complete sequences.
         seen = whole["latents"][..., 0].T.flatten().round().int().tolist()
         restart = whole["restart"].T.flatten().tolist()
         assert sorted(seen) == list(range(192))
@@ -88,21 +88,21 @@ def test_an_epoch_has_every_step_once_in_whole_sequences(skip: int, batch_size: 
             start = bounds[tick][0]
             first = tick - start < skip
             assert restart[place] == (first or place % (192 // batch_size) == 0), (
-                "the first step of a phase, or of a lane"
+                "the first step of a phase, or of a row"
             )
             if not first:
                 assert seen[place - 1] == tick - skip
             elif place:
-                assert not bounds[seen[place - 1]][1] > seen[place - 1] + skip, "the sequence before is whole"
+                assert not bounds[seen[place - 1]][1] > seen[place - 1] + skip, "the previous sequence is complete"
         firsts = [tick for tick in seen if tick - bounds[tick][0] < skip]
         phases = [start + p for start, stop, _ in episodes(parts) for p in range(skip) if start + p < stop]
         assert sorted(firsts) == sorted(phases), "every (episode, phase) once"
         orders.append(firsts)
-    assert orders[0] != orders[1], "epochs are shuffled anew"
+    assert orders[0] != orders[1], "each epoch has another order"
 
 
 @pytest.mark.parametrize("skip", [1, 4])
-def test_windows_hold_what_belongs_together(skip: int) -> None:
+def test_window_arrays_belong_to_the_same_ticks(skip: int) -> None:
     parts, encoded = store()
     joined = join(parts, encoded, skip)
     streams = Streams(joined, 4, 8, seed=0)
@@ -113,21 +113,21 @@ def test_windows_hold_what_belongs_together(skip: int) -> None:
         batch = streams.batch(index, generator(0, index))
         assert batch.latents.shape == batch.targets.shape == (8, 4, 2) and batch.actions.shape == (8, 4, 1)
         ticks = batch.latents[..., 0].round().int()
-        for step, lane in np.ndindex(8, 4):
-            tick = int(ticks[step, lane])
+        for step, row in np.ndindex(8, 4):
+            tick = int(ticks[step, row])
             _, stop, terminated = bounds[tick]
-            assert bool(batch.has_next[step, lane]) == (tick + skip < stop)
-            assert bool(batch.terminated[step, lane]) == (terminated and tick + skip >= stop)
-            assert torch.equal(batch.actions[step, lane], joined.actions[tick])
-            if batch.has_next[step, lane]:
-                assert batch.targets[step, lane].tolist() == pytest.approx([tick + skip] * 2)
+            assert bool(batch.has_next[step, row]) == (tick + skip < stop)
+            assert bool(batch.terminated[step, row]) == (terminated and tick + skip >= stop)
+            assert torch.equal(batch.actions[step, row], joined.actions[tick])
+            if batch.has_next[step, row]:
+                assert batch.targets[step, row].tolist() == pytest.approx([tick + skip] * 2)
 
 
-def test_windows_are_a_function_of_seed_and_number() -> None:
+def test_windows_depend_only_on_seed_and_index() -> None:
     joined = join(*store(), 4, reward_scale=1.0)
     joined.logvars[:] = 0
     streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
-    late = others.batch(9, generator(0, 9))  # asked for first, as by a resumed run
+    late = others.batch(9, generator(0, 9))  # requested first, as in a resumed run
     for index in range(9):
         streams.batch(index, generator(0, index))
     again = streams.batch(9, generator(0, 9))
@@ -135,7 +135,7 @@ def test_windows_are_a_function_of_seed_and_number() -> None:
     assert not torch.equal(again.actions, Streams(joined, 4, 8, seed=2).batch(9, generator(0, 9)).actions)
     fresh = streams.batch(9, generator(0, 10))
     assert torch.equal(fresh.actions, again.actions)
-    assert not torch.equal(fresh.latents, again.latents), "the posterior is drawn afresh"
+    assert not torch.equal(fresh.latents, again.latents), "latents are drawn again"
 
 
 def test_latents_are_drawn_from_the_posterior() -> None:
@@ -146,7 +146,7 @@ def test_latents_are_drawn_from_the_posterior() -> None:
     assert float(drawn.mean()) == pytest.approx(3, abs=0.02) and float(drawn.std()) == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_store_smaller_than_a_window_is_repeated() -> None:
+def test_store_smaller_than_a_window_is_repeated() -> None:
     joined = join(*store([[5, 2]], [[True, False]]), 4)
     streams = Streams(joined, 4, 8, seed=0)
     assert streams.batches_per_epoch == 1
@@ -155,12 +155,12 @@ def test_a_store_smaller_than_a_window_is_repeated() -> None:
 
 
 def encode(vision: ConvVAE, parts: list[Part], run: Path, workers: int = 1) -> list:
-    """`encode_store` of a V that has just been saved."""
+    """Save V, and encode the store with it."""
     save_checkpoint(run / "v.safetensors", vision, torch.optim.SGD(vision.parameters()), 1)
     return encode_store(vision, run / "v.safetensors", parts, run / "latents", run, Workers(workers))
 
 
-def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latents_are_encoded_once_per_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training.data import latent_cache
 
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
@@ -184,7 +184,7 @@ def test_latents_are_encoded_once_and_only_by_their_v(tmp_path: Path, monkeypatc
     assert len(calls) == 2 and not torch.equal(moved[0][0], first[0][0])
 
 
-def test_latents_do_not_depend_on_the_processes(tmp_path: Path) -> None:
+def test_latents_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
     vision = ConvVAE(TINY.vision).eval()
     single = encode(vision, parts, tmp_path)
@@ -193,10 +193,10 @@ def test_latents_do_not_depend_on_the_processes(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, atol=0.02, rtol=0.05)
 
 
-def test_a_damaged_cache_of_latents_is_made_again(tmp_path: Path) -> None:
+def test_damaged_latent_cache_is_encoded_again(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path, parts=1) / "rollouts").parts
     vision = ConvVAE(TINY.vision).eval()
-    first = encode(vision, parts, tmp_path)[0][0].clone()  # what was read may be a map of the file
+    first = encode(vision, parts, tmp_path)[0][0].clone()  # a read tensor can be a memory map of the file
     path = next((tmp_path / "latents").glob("*/part-*"))
     path.write_bytes(path.read_bytes()[:50])
     assert torch.equal(encode(vision, parts, tmp_path)[0][0], first)
@@ -208,7 +208,7 @@ def test_join_keeps_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [3, 4])
-def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
+def test_initial_states_are_ms_after_the_burn_in(skip: int) -> None:
     parts, encoded = store()
     scaled = [(means / 100, logvars) for means, logvars in encoded]
     latents = join(parts, scaled, skip)
@@ -227,4 +227,4 @@ def test_dreams_start_where_m_is_after_the_opening(skip: int) -> None:
     torch.testing.assert_close(state.recurrent[1], cell, atol=1e-5, rtol=1e-5)
     dream = world.initial_state(3, torch.Generator().manual_seed(0))
     assert dream.ticks.tolist() == [12] * 3 and all((row == hidden).all(1).any() for row in dream.recurrent[0])
-    assert len(initial_states(memory, latents, 0)) == 2  # nothing is left out: M knows nothing yet
+    assert len(initial_states(memory, latents, 0)) == 2  # no burn-in, no recurrent state

@@ -1,4 +1,4 @@
-"""The shipped worlds: they load offline, dream as they did when they were published, and are driven as well."""
+"""The shipped worlds: they load offline, and their dreams and controllers match the recorded figures."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ IDS = {"takecover": "WMDream-v0", "carracing": "WMDreamCarRacing-v0"}
 ALL = pytest.mark.parametrize("world", IDS)
 
 
-def test_both_are_shipped() -> None:
+def test_two_worlds_are_shipped() -> None:
     assert shipped_worlds() == sorted(IDS)
 
 
 @ALL
-def test_it_is_small_and_says_what_it_is(world: str) -> None:
+def test_size_and_model_card(world: str) -> None:
     folder = resolve(world)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     assert (folder / "README.md").read_text().startswith(f"# World `{world}`")
 
 
 @ALL
-def test_it_is_made_by_name_alone_without_game_or_trainer(world: str) -> None:
+def test_make_by_id_imports_no_game_and_no_training_package(world: str) -> None:
     code = (
         f"import sys, gymnasium as gym, wm_envs; env = gym.make('{IDS[world]}'); env.reset(seed=0);"
         "env.step(env.action_space.sample());"
@@ -46,7 +46,7 @@ def test_it_is_made_by_name_alone_without_game_or_trainer(world: str) -> None:
 
 
 def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
-    """Returns in fresh dreams of a policy of the recorded battery, and what was recorded."""
+    """Returns of a policy of the fidelity test in new dreams, and its recorded figures."""
     world, recorded = load_world(name), read_config(resolve(name))["card"]["fidelity"]
     row = next(row for row in recorded["policies"] if row["policy"] == policy_name)
     policy = next((s for s in open_loop_policies(world.task) if s.name == policy_name), None) or load_policy(
@@ -63,7 +63,7 @@ def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
     ("takecover", "controller"), ("carracing", "constant (0.0, 1.0, 0.0)"), ("carracing", "hold 5-20"),
     ("carracing", "controller"),
 ])  # fmt: skip
-def test_dreams_are_as_they_were_recorded(world: str, policy: str) -> None:
+def test_dream_returns_match_the_recorded_ones(world: str, policy: str) -> None:
     found, recorded = returns(world, policy)
     spread = recorded["std"] / np.sqrt(DREAMS) + recorded["std"] / np.sqrt(recorded["episodes"])
     assert abs(found.mean() - recorded["mean"]) < 4 * spread
@@ -71,14 +71,14 @@ def test_dreams_are_as_they_were_recorded(world: str, policy: str) -> None:
 
 
 @pytest.mark.parametrize(("world", "random"), [("takecover", "hold 1-10"), ("carracing", "hold 1-5")])
-def test_its_controller_beats_moving_at_random(world: str, random: str) -> None:
+def test_controller_beats_random_play(world: str, random: str) -> None:
     assert returns(world, "controller")[0].mean() > max(100, 2 * returns(world, random)[0].mean())
 
 
 @ALL
-@pytest.mark.parametrize("each", [1, 2])  # five lanes are multiplied in float32, ten in bfloat16
+@pytest.mark.parametrize("each", [1, 2])  # a batch of five uses float32, one of ten bfloat16
 @pytest.mark.parametrize("steps", [200, pytest.param(100_000, marks=pytest.mark.slow)])  # minutes
-def test_a_dream_without_an_end_stays_finite_at_every_temperature(world: str, each: int, steps: int) -> None:
+def test_endless_dream_stays_finite_at_every_temperature(world: str, each: int, steps: int) -> None:
     model, generator = load_world(world), torch.Generator().manual_seed(3)
     temperature = torch.tensor([0.1, 0.5, 1.0, 1.3, 3.0]).repeat_interleave(each)[:, None]
     state = model.initial_state(len(temperature), generator)
@@ -94,8 +94,8 @@ def test_a_dream_without_an_end_stays_finite_at_every_temperature(world: str, ea
 
 
 @ALL
-def test_one_lane_of_many_is_close_to_the_single_dream(world: str) -> None:
-    """bfloat16 products of a batch against float32 of one: the first steps agree to a hundredth."""
+def test_dream_of_a_batch_is_close_to_the_single_dream(world: str) -> None:
+    """A batch uses bfloat16, a single dream float32: the first steps agree within 0.01."""
     model = load_world(world)
     state = model.initial_state(16, torch.Generator().manual_seed(0))
     many, *_ = model.predict(state, torch.ones(16, model.task.action_size))

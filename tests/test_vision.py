@@ -1,4 +1,4 @@
-"""V: sizes, the decoder's shortcut, the loss against the formula."""
+"""V: number of parameters, the fast decoder against the plain one, the loss against its formula."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_
 
 
 @pytest.mark.parametrize(("latent", "parameters"), [(64, 4_446_915), (32, 4_348_547)])
-def test_parameters_are_the_papers(latent: int, parameters: int) -> None:
+def test_number_of_parameters_is_the_papers(latent: int, parameters: int) -> None:
     with torch.device("meta"):
         vision = ConvVAE(ConvVAEConfig(latent))
     assert sum(p.numel() for p in vision.parameters()) == parameters
@@ -17,7 +17,7 @@ def test_parameters_are_the_papers(latent: int, parameters: int) -> None:
 
 @pytest.mark.parametrize("channels", [(4, 4, 8, 8), (32, 64, 128, 256)])
 @torch.no_grad()
-def test_decode_is_the_plain_decoder(channels: tuple[int, int, int, int]) -> None:
+def test_decode_equals_the_plain_decoder(channels: tuple[int, int, int, int]) -> None:
     torch.manual_seed(0)
     vision = ConvVAE(ConvVAEConfig(8, channels))
     latents = torch.randn(3, 8)
@@ -27,7 +27,7 @@ def test_decode_is_the_plain_decoder(channels: tuple[int, int, int, int]) -> Non
     torch.testing.assert_close(decoded, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_decode_has_the_plain_decoders_gradients() -> None:
+def test_decode_gradients_equal_the_plain_decoders() -> None:
     torch.manual_seed(0)
     vision, latents = ConvVAE(ConvVAEConfig(4, (4, 4, 8, 8))), torch.randn(2, 4)
     gradients = []
@@ -51,7 +51,7 @@ def test_encode_and_forward() -> None:
     assert torch.equal(mean, mean_too) and torch.equal(logvar, logvar_too)
 
 
-def test_kl_is_torchs() -> None:
+def test_kl_matches_torch_distributions() -> None:
     mean, logvar = torch.randn(5, 4), torch.randn(5, 4)
     posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
     expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
@@ -60,7 +60,7 @@ def test_kl_is_torchs() -> None:
 
 @pytest.mark.parametrize("spread", [0.0, 5.0], ids=["below the floor", "above the floor"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_loss_is_the_formula(spread: float, weighted: bool) -> None:
+def test_loss_matches_the_formula(spread: float, weighted: bool) -> None:
     torch.manual_seed(0)
     images, made = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     mean, logvar = spread * torch.randn(2, 4), torch.zeros(2, 4)
@@ -74,13 +74,13 @@ def test_loss_is_the_formula(spread: float, weighted: bool) -> None:
     assert float(vae_loss(images, made, mean, logvar, weight)) == pytest.approx(total / 2, rel=1e-5)
 
 
-def test_below_the_floor_the_kl_has_no_gradient() -> None:
+def test_kl_below_the_lower_bound_has_no_gradient() -> None:
     images, mean = torch.rand(1, 3, 64, 64), torch.full((1, 4), 0.1, requires_grad=True)
     vae_loss(images, images, mean, torch.zeros(1, 4)).backward()
     assert not mean.grad.any()
 
 
-def test_what_moves_weighs_more() -> None:
+def test_motion_weight_is_larger_where_pixels_change() -> None:
     images = torch.full((2, 3, 64, 64), 0.2)
     neighbours = images.clone()
     neighbours[0, 1, 10:20, 10:20] = 0.9
@@ -88,11 +88,11 @@ def test_what_moves_weighs_more() -> None:
     assert weight.shape == (2, 1, 64, 64)
     assert float(weight.mean()) == pytest.approx(1, rel=1e-5)
     assert float(weight[0, 0, 15, 15]) > 5 * float(weight[0, 0, 40, 40])
-    assert float(weight[0, 0, 9, 15]) > float(weight[0, 0, 40, 40]), "the rim counts with it"
+    assert float(weight[0, 0, 9, 15]) > float(weight[0, 0, 40, 40]), "the edge of the change has a larger weight"
     assert torch.equal(motion_weight(images, images, 20.0), torch.ones(2, 1, 64, 64))
 
 
-def test_frames_survive_the_way_through_images() -> None:
+def test_frames_round_trip_through_images() -> None:
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     frames.view(-1)[:256] = torch.arange(256, dtype=torch.uint8)
     images = to_images(frames)

@@ -1,4 +1,4 @@
-"""play.py in a real window: an X server without a screen (Xvfb), keys from xdotool, and what its screen shows."""
+"""play.py in a real window of a virtual X server (Xvfb), with keys from xdotool."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ pytestmark = [
     pytest.mark.skipif(not features.check("xcb"), reason="needs a Pillow that can see an X server"),
 ]
 
-SIZE = 1280, 640  # of the window: two sides
-MARK = (255, 170, 60)  # the slider's
+SIZE = 1280, 640  # of the window: two views
+MARK = (255, 170, 60)  # of the slider
 PATIENCE = 60.0  # seconds
 
 
 class Window:
-    """The player's window: keys go in, pictures come out."""
+    """The player's window: sends keys and takes screenshots."""
 
     def __init__(self, display: str) -> None:
         self.display = display
@@ -51,16 +51,16 @@ class Window:
         return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB"))
 
     def mark(self) -> list[int]:
-        """Columns of the temperature's mark, over the last line of words."""
+        """Columns of the temperature slider's mark."""
         bottom = self.picture()[SIZE[1] - 60 : SIZE[1], : SIZE[0]]
         return np.flatnonzero((np.abs(bottom.astype(int) - MARK).sum(-1) < 30).any(0)).tolist()
 
 
 def wait_for(found: Callable[[], Any]) -> Any:
-    """What `found` gives as soon as it is something."""
+    """Wait until `found` returns a true value; returns it."""
     until = time.monotonic() + PATIENCE
     while not (result := found()):
-        assert time.monotonic() < until, "nothing came"
+        assert time.monotonic() < until, "timeout"
         time.sleep(0.1)
     return result
 
@@ -84,7 +84,7 @@ def display() -> Iterator[str]:
         server.wait(30)
 
 
-def test_the_player_in_a_real_window(display: str, tmp_path: Path) -> None:
+def test_play_in_a_real_window(display: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "SDL_VIDEODRIVER"}
     player = subprocess.Popen(
         [sys.executable, "play.py", "--world", "carracing", "--view", "both", "--driver", "controller", "--seed", "3",
@@ -94,7 +94,7 @@ def test_the_player_in_a_real_window(display: str, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         window = Window(display)
-        assert window.do("getwindowname", window.id).strip() == "CarRacing, dreamt"
+        assert window.do("getwindowname", window.id).strip() == "CarRacing: dream"
         wait_for(window.mark)
         first = window.picture()
         for left in (0, 640):  # the game and its dream: a road, and the grass beside it
@@ -102,19 +102,19 @@ def test_the_player_in_a_real_window(display: str, tmp_path: Path) -> None:
             assert (side[:, 1] > side[:, [0, 2]].max(1) + 40).mean() > 0.2, "no grass"
             assert len(np.unique(side, axis=0)) > 20
         hud = first[:24, : SIZE[0]].astype(int).min(-1)
-        assert (hud > 240).sum() > 100, "no words above"
-        wait_for(lambda: (window.picture() != first).mean() > 0.05)  # it moves, and on both sides
+        assert (hud > 240).sum() > 100, "no text in the upper line"
+        wait_for(lambda: (window.picture() != first).mean() > 0.05)  # both views move
 
         cool, step = window.mark()[0], 0.05 / 2.95 * (SIZE[0] - 8)
         window.do("key", "--delay", "60", *["bracketright"] * 6)
         wait_for(lambda: (mark := window.mark()) and abs(mark[0] - cool - 6 * step) <= 2)
 
-        window.do("key", "p")  # it rests
+        window.do("key", "p")  # pause
         wait_for(lambda: np.array_equal(window.picture(), (time.sleep(0.3), window.picture())[1]))
         resting = window.picture()
         window.do("key", "h")
-        wait_for(lambda: (window.picture() != resting)[200:440].mean() > 0.02)  # the help covers its middle
-        window.do("key", "h", "key", "v")  # both -> the dream alone, in the middle of the same window
+        wait_for(lambda: (window.picture() != resting)[200:440].mean() > 0.02)  # the help covers the middle
+        window.do("key", "h", "key", "v")  # from both to the dream alone, in the middle of the window
         wait_for(lambda: not window.picture()[100:500, :300].any())
         window.do("key", "p", "windowsize", window.id, "500", "400")
         wait_for(lambda: window.picture()[100:300, 60:440].any() and not window.picture()[450:, :].any())

@@ -1,4 +1,4 @@
-"""World bundles: what is saved is loaded, and what is broken is refused by name before any of it is used."""
+"""World bundles: round trips, controllers, unknown names, and the refusal of every kind of damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 # --- what is saved is loaded --------------------------------------------------------------------------
 
 
-def test_a_world_comes_back(tmp_path: Path) -> None:
+def test_world_round_trip(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, frame_skip=3, termination="threshold", temperature=1.25)
     made = tiny_model(config=config)
     save_world(tmp_path / "w", made, {"note": 1})
@@ -43,7 +43,7 @@ def test_a_world_comes_back(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in (*found.vision.parameters(), *found.memory.parameters()))
 
 
-def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path) -> None:
+def test_world_with_burn_in_round_trip_and_checks(tmp_path: Path) -> None:
     made = tiny_model(config=dataclasses.replace(TINY, burn_in=8))
     made.initial_recurrent = (torch.rand(20, 8), torch.rand(20, 8))
     save_world(tmp_path / "w", made)
@@ -52,20 +52,20 @@ def test_what_comes_after_an_opening_comes_back_and_is_asked_for(tmp_path: Path)
         assert torch.equal(ours.half().float(), theirs)
     made.initial_recurrent = (made.initial_recurrent[0][:, :7], made.initial_recurrent[1])
     save_world(tmp_path / "w", made)
-    with pytest.raises(BrokenWorld, match=r"first .*hidden"):
+    with pytest.raises(BrokenWorld, match=r"initial states .*hidden"):
         load_world(tmp_path / "w")
 
 
-def test_saving_again_is_the_same_to_the_byte(tiny_world: Path, tmp_path: Path) -> None:
+def test_saving_a_loaded_world_gives_the_same_bytes(tiny_world: Path, tmp_path: Path) -> None:
     save_world(tmp_path / "w", load_world(tiny_world))
     assert (tmp_path / "w" / WEIGHTS).read_bytes() == (tiny_world / WEIGHTS).read_bytes()
 
 
-def test_overrides_touch_no_weights(tiny_world: Path) -> None:
+def test_overrides_replace_config_fields(tiny_world: Path) -> None:
     assert load_world(tiny_world, overrides={"termination": "threshold"}).config.termination == "threshold"
 
 
-def test_controllers_come_back(own_world: Path) -> None:
+def test_controller_round_trip(own_world: Path) -> None:
     other = ControllerConfig(4, 8, 1, "zch", bias=False)
     parameters = torch.randn(other.parameters)
     save_controller(own_world, "other", other, parameters, {"score": 3})
@@ -78,20 +78,20 @@ def test_controllers_come_back(own_world: Path) -> None:
     load_world(own_world)
 
 
-def test_an_unknown_controller_is_told_the_names(tiny_world: Path) -> None:
+def test_unknown_controller_error_lists_the_names(tiny_world: Path) -> None:
     with pytest.raises(UnknownName, match="controller"):
         load_controller(tiny_world, "nobody")
 
 
 @pytest.mark.parametrize("shape", [(12,), (14,), (2, 12)])
-def test_a_controller_that_does_not_fit(shape: tuple[int, ...]) -> None:
+def test_act_refuses_parameters_of_the_wrong_size(shape: tuple[int, ...]) -> None:
     with pytest.raises(ControllerMismatch, match="13 parameters for 12 features"):
         act(TINY_CONTROLLER, torch.zeros(shape), torch.zeros(5, 12))
     with pytest.raises(ControllerMismatch, match="12 features"):
         act(TINY_CONTROLLER, torch.zeros(13), torch.zeros(5, 20))
 
 
-def test_a_population_acts_as_each_of_its_members() -> None:
+def test_population_acts_like_its_single_controllers() -> None:
     population, features = torch.randn(3, 13), torch.randn(3, 5, 12)
     actions = act(TINY_CONTROLLER, population, features)
     assert actions.shape == (3, 5, 1)
@@ -102,7 +102,7 @@ def test_a_population_acts_as_each_of_its_members() -> None:
 
 @pytest.mark.parametrize("hidden_sizes", [(), (7,), (5, 6)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_hidden_layers_are_those_of_torch(own_world: Path, hidden_sizes: tuple[int, ...], bias: bool) -> None:
+def test_hidden_layers_match_torch(own_world: Path, hidden_sizes: tuple[int, ...], bias: bool) -> None:
     config = ControllerConfig(4, 8, 2, "zh", bias, hidden_sizes)
     widths = [12, *hidden_sizes, 2]
     layers: list[torch.nn.Module] = []
@@ -120,7 +120,7 @@ def test_hidden_layers_are_those_of_torch(own_world: Path, hidden_sizes: tuple[i
     assert load_controller(own_world, "deep")[0] == config
 
 
-def test_a_choice_is_the_best_scored(own_world: Path) -> None:
+def test_choices_take_the_action_of_the_highest_score(own_world: Path) -> None:
     config = ControllerConfig(4, 8, 1, "z", False, (), (0.0, 1.0, -1.0))
     parameters, features = torch.randn(12), torch.randn(6, 4)
     scores = features @ parameters.view(4, 3)
@@ -140,7 +140,7 @@ UNKNOWN = {"other": "gamma", "empty": "", "None": None, "number": 3, "no folder"
 
 
 @pytest.mark.parametrize("name", UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_an_unknown_world_is_told_the_names(monkeypatch: pytest.MonkeyPatch, tiny_world: Path, name: Any) -> None:
+def test_unknown_world_error_lists_the_names(monkeypatch: pytest.MonkeyPatch, tiny_world: Path, name: Any) -> None:
     folder = tiny_world.parent / "shipped"
     for shipped in ("alpha", "beta"):
         shutil.copytree(tiny_world, folder / shipped, dirs_exist_ok=True)
@@ -157,7 +157,7 @@ Damage = Callable[[Path], None]
 
 
 def edit(change: Callable[[dict[str, Any]], Any]) -> Damage:
-    """Damage by changing config.json's values, its seal put right."""
+    """Damage that changes values of config.json and corrects its checksum."""
 
     def damage(folder: Path) -> None:
         bundle = unseal(json.loads((folder / "config.json").read_text()))
@@ -168,7 +168,7 @@ def edit(change: Callable[[dict[str, Any]], Any]) -> Damage:
 
 
 def setting(path: str, value: Any) -> Damage:
-    """Damage by one value of config.json, `path` separated by dots."""
+    """Damage that sets one value of config.json; `path` is separated by dots."""
 
     def change(bundle: dict[str, Any]) -> None:
         *outer, last = path.split(".")
@@ -201,7 +201,7 @@ def flipped(name: str, where: float) -> Damage:
 
 
 def tensors(change: Callable[[dict[str, torch.Tensor]], Any], name: str = WEIGHTS, raw: bytes | None = None) -> Damage:
-    """Damage by changing tensors, with size and hash put right."""
+    """Damage that changes tensors and corrects their size and hash."""
 
     def damage(folder: Path) -> None:
         values = load_file(folder / name)
@@ -299,7 +299,7 @@ BROKEN_WORLDS: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", BROKEN_WORLDS.values(), ids=BROKEN_WORLDS.keys())
-def test_a_broken_world_is_refused(own_world: Path, damage: Damage) -> None:
+def test_broken_world_is_refused(own_world: Path, damage: Damage) -> None:
     damage(own_world)
     with pytest.raises(BrokenWorld) as raised:
         load_world(own_world)
@@ -335,7 +335,7 @@ BROKEN_CONTROLLERS: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", BROKEN_CONTROLLERS.values(), ids=BROKEN_CONTROLLERS.keys())
-def test_a_broken_controller_is_refused(own_world: Path, damage: Damage) -> None:
+def test_broken_controller_is_refused(own_world: Path, damage: Damage) -> None:
     damage(own_world)
     with pytest.raises(BrokenWorld) as raised:
         load_controller(own_world, "controller")
@@ -343,27 +343,27 @@ def test_a_broken_controller_is_refused(own_world: Path, damage: Damage) -> None
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_a_broken_controller_does_not_break_the_world(own_world: Path, damage: str) -> None:
+def test_world_loads_with_a_broken_controller(own_world: Path, damage: str) -> None:
     BROKEN_CONTROLLERS[damage](own_world)
     load_world(own_world)
 
 
-def test_nothing_large_is_made_of_a_small_file(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes that pass for sane but are not the file's would be gigabytes: they are compared first."""
-    real = worlds.ConvVAE
+def test_large_sizes_in_the_config_allocate_no_memory(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes in the allowed range that the file does not have would need gigabytes: no memory is allocated for them."""
+    config_class, real = worlds.VISION_KINDS["conv-vae"]
 
     def build(config: Any) -> Any:
         if torch.empty(0).device.type != "meta":
             pytest.fail(f"V was built in memory of {config} for a file of {(own_world / WEIGHTS).stat().st_size} bytes")
         return real(config)
 
-    monkeypatch.setattr(worlds, "ConvVAE", build)
+    monkeypatch.setitem(worlds.VISION_KINDS, "conv-vae", (config_class, build))
     setting("world.vision.channels", [4096] * 4)(own_world)
     with pytest.raises(BrokenWorld):
         load_world(own_world)
 
 
-def test_a_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in own_world.iterdir()}
 
     def full(*_: Any) -> None:
@@ -375,17 +375,17 @@ def test_a_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytes
     assert {path.name: path.read_bytes() for path in own_world.iterdir()} == before
 
 
-def test_a_world_written_again_keeps_its_controllers(own_world: Path) -> None:
+def test_saving_the_same_world_keeps_its_controllers(own_world: Path) -> None:
     before = load_controller(own_world)[1]
     save_world(own_world, load_world(own_world), {"note": "again"})
     assert torch.equal(load_controller(own_world)[1], before) and read_config(own_world)["card"] == {"note": "again"}
     (own_world / CONTROLLERS).write_bytes(b"cut")
     save_world(own_world, load_world(own_world))
-    with pytest.raises(UnknownName):  # nothing is left of what was damaged: others can be bred
+    with pytest.raises(UnknownName):  # damaged controllers are dropped: new ones can be trained
         load_controller(own_world)
     other = tiny_model()
     with torch.no_grad():
         other.memory.head.bias[0] += 1
     save_controller(own_world, "new", TINY_CONTROLLER, before)
     save_world(own_world, other)
-    assert not read_config(own_world)["controllers"], "they were another world's"
+    assert not read_config(own_world)["controllers"], "controllers of another world are kept"

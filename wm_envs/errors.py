@@ -1,4 +1,4 @@
-"""Errors a user can mend: each says the field, the value given, what was expected and what to do."""
+"""Errors that users can fix: each names the field, the given value, the expected value and the fix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import reprlib
 
 
 class WorldModelError(Exception):
-    """Base of all errors of this package: `field`, the value `given`, what was `expected`, the `fix`."""
+    """Base class of this package's errors: the `field`, the value `given`, what was `expected`, and the `fix`."""
 
     def __init__(self, field: str, given: object, expected: str, fix: str) -> None:
         self.field, self.given, self.expected, self.fix = field, given, expected, fix
@@ -15,17 +15,17 @@ class WorldModelError(Exception):
 
 
 class UnknownName(WorldModelError, KeyError):
-    """A name that is not in the table it was looked up in."""
+    """A name that does not exist: of a world, a controller or a task."""
 
-    __str__ = Exception.__str__  # KeyError would show the quoted repr
+    __str__ = Exception.__str__  # KeyError shows the repr, in quotes
 
 
 class InvalidOption(WorldModelError, ValueError):
-    """An option or keyword whose value is out of its range or of another type."""
+    """An option or keyword with a value of the wrong type or out of range."""
 
 
 class InvalidAction(WorldModelError, ValueError):
-    """An action of wrong shape or type, not finite, or outside of the action space."""
+    """An action of the wrong shape or type, not finite, or outside the action space."""
 
 
 class ResetNeeded(WorldModelError, RuntimeError):
@@ -33,23 +33,23 @@ class ResetNeeded(WorldModelError, RuntimeError):
 
 
 class BrokenWorld(WorldModelError, ValueError):
-    """A world bundle that is incomplete, damaged, of another version or of wrong shapes."""
+    """A world bundle that is incomplete, damaged, of another version, or has tensors of the wrong shape."""
 
 
 class BrokenStore(WorldModelError, ValueError):
-    """A rollout store or run folder that is incomplete, damaged or made by something else."""
+    """An episode store or run folder that is incomplete, damaged, or was made by another program."""
 
 
 class OptionsDiffer(WorldModelError, ValueError):
-    """A run folder that was made with other options than those given now."""
+    """A run folder that was made with options other than the current ones."""
 
 
 class FolderBusy(WorldModelError, RuntimeError):
-    """Another process works in the same folder; nothing has been changed."""
+    """Another process uses the same folder. Nothing was changed."""
 
 
 class ControllerMismatch(WorldModelError, ValueError):
-    """A controller whose parameters do not fit the world or the observation."""
+    """A controller whose number of parameters does not match the world or the observation."""
 
 
 class MissingPackage(WorldModelError, ImportError):
@@ -57,16 +57,16 @@ class MissingPackage(WorldModelError, ImportError):
 
 
 class NoSpace(WorldModelError, OSError):
-    """The disk is full; nothing that was there before has been changed."""
+    """The disk is full. Existing files were not changed."""
 
 
 class WorkersLost(WorldModelError, RuntimeError):
-    """Worker processes that died or hung again and again; what they did before is kept."""
+    """Worker processes died or hung repeatedly. Finished results are kept."""
 
 
 class Diverged(WorldModelError, ArithmeticError):
-    """A loss, gradient or weight that is not finite: training stops before it writes any of it."""
+    """A loss, gradient or weight is not finite. Training stops before it saves any such value."""
 
 
 class Unsound(WorldModelError, RuntimeError):
-    """The doctor found something to mend."""
+    """`doctor` found a problem."""

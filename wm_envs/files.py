@@ -1,4 +1,7 @@
-"""Writing that is never half done: to a temporary file, synced, renamed over the old one; by one process at a time."""
+"""Files that are written completely or not at all, by one process at a time.
+
+Data goes to a temporary file, which is synced and then renamed over the old one.
+"""
 
 from __future__ import annotations
 
@@ -18,36 +21,39 @@ from wm_envs.errors import FolderBusy, NoSpace
 
 try:
     import fcntl
-except ImportError:  # Windows: nobody is kept out there
+except ImportError:  # Windows: files are not locked there
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.(tmp|old)")
 
 
 def temporary_name(path: Path, ending: str = "tmp") -> Path:
-    """Where this process writes what will be `path`, or keeps what was ("old"); `sweep` knows by it whose it is."""
+    """The temporary name for a new `path` ("tmp") or for the file it replaces ("old").
+
+    It holds the id of this process, by which `sweep` recognises leftovers.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
 
 
 @contextlib.contextmanager
 def file_lock(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from working on `path`, a file or folder, until the block is left, however that happens.
+    """Lock `path`, a file or folder, against other processes until the block ends.
 
-    Raises `FolderBusy` when another one does, unless it is to `wait`. What killed processes left half written beside
-    `path` is cleared away.
+    If another process holds the lock, waits (`wait`) or raises `FolderBusy`. Temporary files that killed processes
+    left beside `path` are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("a+") as lock:
         if fcntl is not None:
-            try:  # the system lets go of it when the process ends, even if it is killed
+            try:  # the system releases the lock when the process ends, even if it is killed
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 lock.seek(0)
                 raise FolderBusy(
                     "run folder",
-                    f"{path}, in which process {lock.read().strip() or '?'} works",
-                    "a folder that no other process works in",
-                    "wait for it, stop it, or give another --run or --name",
+                    f"{path}, in use by process {lock.read().strip() or '?'}",
+                    "a folder that no other process uses",
+                    "wait for that process, stop it, or pass another --run or --name",
                 ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -57,7 +63,7 @@ def file_lock(path: Path, wait: bool = False) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files and folders in `folder` whose process is no more; what it had put aside comes back."""
+    """Remove temporary files and folders in `folder` whose process has ended; restore an "old" one that has no new."""
     for path in sorted(folder.iterdir()):
         named = _TEMPORARY.fullmatch(path.name)
         if named and not _lives(int(named[2])):
@@ -75,12 +81,12 @@ def _lives(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # another user's
+        return True  # a process of another user
     return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all; raises `NoSpace` when the disk is full."""
+    """Replace `path` by `data`, completely or not at all. Raises `NoSpace` if the disk is full."""
     path = Path(path)
     temporary = temporary_name(path)
     try:
@@ -94,57 +100,57 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(
-                "disk", f"no space left for {path}", f"{len(data)} bytes", "free some space and run again"
+                "disk", f"no space left for {path}", f"{len(data)} free bytes", "free some space and run again"
             ) from error
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of UTF-8 text."""
+    """`write_bytes` for text, as UTF-8."""
     write_bytes(path, text.encode())
 
 
-def check_regular(path: Path, largest: int) -> None:
-    """Raises `ValueError` unless `path` is a regular file of at most `largest` bytes, or `OSError`.
+def check_regular(path: Path, max_bytes: int) -> None:
+    """Raise `ValueError` unless `path` is a regular file of at most `max_bytes`; `OSError` if it cannot be read.
 
-    A pipe would be waited for, and a device read, for ever.
+    Reading a pipe or a device could block for ever.
     """
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
-        raise ValueError(f"no file of at most {largest} bytes")
+    if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
+        raise ValueError(f"not a regular file of at most {max_bytes} bytes")
 
 
-def read_bytes(path: Path, largest: int) -> bytes:
-    """All of a file; raises what `check_regular` does."""
-    check_regular(path, largest)
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The contents of a file. Raises the errors of `check_regular`."""
+    check_regular(path, max_bytes)
     return path.read_bytes()
 
 
-def read_json(path: Path, largest: int = 1 << 28) -> dict[str, Any]:
-    """The object of `write_json`, or one without a seal; raises `ValueError` for anything else, or `OSError`."""
+def read_json(path: Path, max_bytes: int = 1 << 28) -> dict[str, Any]:
+    """The JSON object in a file, with its checksum checked if it has one. Raises `ValueError` or `OSError`."""
     try:
-        return unseal(json.loads(read_bytes(path, largest)))
+        return unseal(json.loads(read_bytes(path, max_bytes)))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """`write_text` of an object with its seal."""
+    """Write a JSON object with a checksum; see `seal`."""
     write_text(path, json.dumps(seal(values), indent=1) + "\n")
 
 
 def seal(values: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with a checksum of all that it holds, as "crc32": JSON itself does not notice a changed digit."""
+    """`values` with a checksum of them as "crc32", which detects a changed digit."""
     return values | {"crc32": _checksum(values)}
 
 
 def unseal(values: Any) -> dict[str, Any]:
-    """What was sealed, or an object without a seal as it is; raises `ValueError` when the seal does not fit."""
+    """`values` without their checksum. Raises `ValueError` if it is wrong; an object without a checksum is accepted."""
     if not isinstance(values, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     inner = {name: value for name, value in values.items() if name != "crc32"}
-    if values.get("crc32", said := _checksum(inner)) != said:
-        raise ValueError("it does not have the checksum that it says: damaged, or edited without removing its crc32")
+    if values.get("crc32", expected := _checksum(inner)) != expected:
+        raise ValueError("the checksum does not match: the file is damaged, or was edited without removing its crc32")
     return inner
 
 

@@ -1,4 +1,4 @@
-"""What this machine computes best with."""
+"""The fastest device and number type of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @functools.cache
 def fast_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (elsewhere it is slower than float32)."""
+    """Whether the CPU multiplies bfloat16 in hardware; if it does not, bfloat16 is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -19,12 +19,12 @@ def fast_bfloat16() -> bool:
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """The type of matrix products: bfloat16 where the hardware has it, else float32."""
+    """The number type of matrix products on `device`: bfloat16 if the hardware supports it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if fast_bfloat16() else torch.float32

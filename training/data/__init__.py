@@ -1,1 +1,1 @@
-"""What V and M learn from."""
+"""Training data of V and M: the episode store, frame batches, cached latents, sequences."""

@@ -1,15 +1,14 @@
-"""The episode store: parts of whole episodes in zarr, written whole or not at all.
+"""The episode store: parts of whole episodes in zarr, each written completely or not at all.
 
-A store is a folder of parts. One writer makes one part, in a temporary folder that is renamed when
-everything in it is on disk: a part that is there is complete. Every chunk carries a CRC-32C, so a
-damaged one is an error and never a picture of zeros.
+A store is a folder of parts. A part is written to a temporary folder, which is renamed when everything in it is on
+disk, so every part in the store is complete. Every chunk has a CRC-32C checksum, so a damaged chunk is an error.
 
     part-00012.zarr/
-        frames   (N, 64, 64, 3) uint8    x_t, RGB
-        actions  (N, A)         float32  a_t, taken at x_t, as the game executed it
-        lengths  (E,)           int32    ticks of each episode, in order; their sum is N
-        died     (E,)           bool     the last action ended the game (else the limit did)
-        rewards  (N,)           float32  of a_t; only where they are not 1 a tick survived
+        frames      (N, 64, 64, 3) uint8    x_t, RGB
+        actions     (N, A)         float32  a_t, taken at x_t: `Task.game_action` of the agent's action
+        lengths     (E,)           int32    ticks of each episode, in order; their sum is N
+        terminated  (E,)           bool     the last action ended the game (False: the time limit did)
+        rewards     (N,)           float32  of a_t; absent for survival tasks, whose reward is 1 per tick
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ FORMAT = "wm-envs-rollouts"
 VERSION = 2
 CHUNK = 32  # frames that are compressed together
 SHARD = 4096  # frames in one file
-LARGEST_SHARD = 1 << 16  # frames
-LARGEST_HEADER = 1 << 20  # bytes of a zarr.json
-LARGEST_PART = 1 << 22  # frames; ours have some ten thousand
-PARTS_A_ROUND = 10_000  # parts of round r have the indices from r times it on
-HELD_OUT_EVERY = 16  # one part in so many is kept from training
+MAX_SHARD_FRAMES = 1 << 16
+MAX_HEADER_BYTES = 1 << 20  # of a zarr.json
+MAX_PART_FRAMES = 1 << 22  # `collect` writes about ten thousand
+PARTS_A_ROUND = 10_000  # parts of round r have indices from r * PARTS_A_ROUND
+HELD_OUT_EVERY = 16  # one part in 16 is held out from training
 
 # zarr 3 warns that the checksum codec is not in the specification yet; the format is stable.
 warnings.filterwarnings("ignore", message=".*not in the Zarr version 3 specification.*")
@@ -52,17 +51,17 @@ warnings.filterwarnings("ignore", message=".*Numcodecs codecs are not.*")
 
 @dataclass
 class Episode:
-    """One episode of T ticks as it was played."""
+    """One recorded episode of T ticks."""
 
     frames: NDArray[np.uint8]  # (T, 64, 64, 3)
     actions: NDArray[np.float32]  # (T, A)
     terminated: bool
-    rewards: NDArray[np.float32] | None = None  # (T,); None: 1 a tick
+    rewards: NDArray[np.float32] | None = None  # (T,); None: 1 per tick
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a store, its small arrays read, its frames on disk."""
+    """One part of a store: its small arrays are in memory, its frames stay on disk."""
 
     index: int
     path: Path
@@ -70,7 +69,7 @@ class Part:
     lengths: NDArray[np.int32]  # (E,)
     terminated: NDArray[np.bool_]  # (E,)
     attributes: dict[str, Any]
-    rewards: NDArray[np.float32] | None = None  # (N,); None: 1 a tick
+    rewards: NDArray[np.float32] | None = None  # (N,); None: 1 per tick
 
     @cached_property
     def frames(self) -> zarr.Array[Any]:
@@ -79,36 +78,36 @@ class Part:
 
     @property
     def size(self) -> int:
-        """N, frames in this part."""
+        """N, the number of frames."""
         return len(self.actions)
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Frames start..stop; raises `BrokenStore` when a chunk is damaged."""
+        """Frames [start, stop), (n, 64, 64, 3) uint8. Raises `BrokenStore` if a chunk is damaged."""
         try:
             return np.asarray(self.frames[start:stop])
         except Exception as error:  # zarr raises many classes for damaged chunks
-            raise _broken(self.path, f"unreadable frames ({error})") from error
+            raise _broken(self.path, f"frames cannot be read ({error})") from error
 
 
-def _broken(path: Path, what: str) -> BrokenStore:
-    return BrokenStore("rollout store", f"{path}: {what}", "a complete part", f"remove {path} and run collect again")
+def _broken(path: Path, problem: str) -> BrokenStore:
+    return BrokenStore("episode store", f"{path}: {problem}", "a complete part", f"remove {path} and run collect again")
 
 
 def part_path(folder: Path, index: int) -> Path:
-    """Where part `index` of the store `folder` is."""
+    """The path of part `index` in the store `folder`."""
     return folder / f"part-{index:05d}.zarr"
 
 
 def _index(path: Path) -> int:
-    """Which part that is; raises `BrokenStore` for another name."""
+    """The index of a part, from its name. Raises `BrokenStore` for another kind of name."""
     number = path.stem.partition("-")[2]
     if not (number.isascii() and number.isdecimal()):
-        raise _broken(path, "no name of a part")
+        raise _broken(path, "the name is not part-NUMBER.zarr")
     return int(number)
 
 
 def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
-    """Write one part from its episodes; it appears under its name only when it is complete."""
+    """Write one part from its episodes, completely or not at all; returns its path. Raises `NoSpace`."""
     final = part_path(folder, index)
     temporary = temporary_name(final)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,13 +127,14 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace("disk", f"no space left in {folder}", "about 5 kB a frame", "free some space") from error
+            expected = "about 5 kB per frame"
+            raise NoSpace("disk", f"no space left in {folder}", expected, "free some space and run again") from error
         raise
     return final
 
 
 def _replace_folder(new: Path, final: Path) -> None:
-    """Rename `new` to `final`; an older `final` goes only when the new one is in its place."""
+    """Rename `new` to `final`. An older `final` is removed only after that."""
     aside = temporary_name(final, "old")
     if final.exists():
         final.rename(aside)
@@ -157,19 +157,19 @@ def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
     shard = (SHARD, *data.shape[1:]) if name == "frames" and length >= SHARD else None
     group.create_array(
         name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()],
-        config={"write_empty_chunks": True},  # so that a file that is not there is one that was lost
+        config={"write_empty_chunks": True},  # so that a missing file always means lost data
     )  # fmt: skip
 
 
-def _whole_on_disk(array: Any) -> bool:
-    """Whether every file of an array is there: zarr reads a lost one as zeros, silently."""
+def _has_all_files(array: Any) -> bool:
+    """Whether every file of an array exists; zarr reads a missing one as zeros, without an error."""
     files = -(-array.shape[0] // (array.shards or array.chunks)[0])
-    there = array.store_path.store.root / array.store_path.path / "c"
-    return sum(path.is_file() for path in there.rglob("*")) == files
+    folder = array.store_path.store.root / array.store_path.path / "c"
+    return sum(path.is_file() for path in folder.rglob("*")) == files
 
 
 def _sync(folder: Path) -> None:
-    """Force every file below `folder` to disk (zarr's own store never does)."""
+    """Flush every file below `folder` to disk, which zarr does not do."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -185,9 +185,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_part(path: Path, task: str | None = None) -> Part:
-    """Open one part and check that it is what it says; raises `BrokenStore`."""
+    """Open one part and check it. With `task`, it must be of that task. Raises `BrokenStore`."""
     if path.is_symlink() or not (path / "zarr.json").is_file():
-        raise _broken(path, "not a part of a store")
+        raise _broken(path, "not a folder with a zarr.json")
     try:
         index = _index(path)
         _check_files(path)
@@ -195,38 +195,41 @@ def read_part(path: Path, task: str | None = None) -> Part:
         attributes = unseal(dict(group.attrs))
         known = TASKS.get(str(attributes.get("task")))
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
-            said = [attributes.get(name) for name in ("format", "version", "task")]
-            raise ValueError(f"format, version and task are {said}")
+            found = [attributes.get(name) for name in ("format", "version", "task")]
+            raise ValueError(f"format, version and task are {found}")
         names = ("frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"]))
         arrays: dict[str, Any] = {name: group[name] for name in names}
         _check_layout(arrays, known.action_size)
-        if not all(_whole_on_disk(array) for array in arrays.values()):
+        if not all(_has_all_files(array) for array in arrays.values()):
             raise ValueError("a chunk is missing")
         small = {name: np.asarray(array[:]) for name, array in arrays.items() if name != "frames"}
     except Exception as error:  # zarr raises many classes for damaged files
-        raise _broken(path, f"unreadable ({error})") from error
+        raise _broken(path, f"it cannot be read ({error})") from error
     if task is not None and attributes.get("task") != task:
-        raise _broken(path, f"of task {attributes.get('task')!r}, not {task!r}")
+        raise _broken(path, f"its task is {attributes.get('task')!r}, not {task!r}")
     lengths = small["lengths"]
     if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
-        raise _broken(path, "lengths of episodes that are not those of the frames")
+        raise _broken(path, "the episode lengths do not add up to the number of frames")
     if not all(bool(np.isfinite(values).all()) for values in small.values()):
-        raise _broken(path, "values that are not finite")
+        raise _broken(path, "some values are not finite")
     return Part(index, path, attributes=attributes, **small)
 
 
 def _check_files(path: Path) -> None:
-    """A part has plain files and folders only, and short headers: a pipe in it would be waited for, for ever."""
+    """Raise `ValueError` unless a part has only regular files and folders, and short headers.
+
+    Reading a pipe could block for ever.
+    """
     for entry in path.rglob("*"):
         kind = entry.lstat()
         if not stat.S_ISDIR(kind.st_mode) and not stat.S_ISREG(kind.st_mode):
-            raise ValueError(f"{entry.name} is no plain file")
-        if entry.name == "zarr.json" and kind.st_size > LARGEST_HEADER:
-            raise ValueError(f"a header of {kind.st_size} bytes")
+            raise ValueError(f"{entry.name} is not a regular file")
+        if entry.name == "zarr.json" and kind.st_size > MAX_HEADER_BYTES:
+            raise ValueError(f"zarr.json has {kind.st_size} bytes, more than {MAX_HEADER_BYTES}")
 
 
 def _check_codecs(codecs: Any) -> bool:
-    """Whether chunks are decoded by those that `_create` names, and by no other: others may unpack without a bound."""
+    """Whether the codecs are those of `_create`, with a checksum; other codecs may decompress without a size limit."""
     kinds = {type(codec) for codec in codecs}
     within = all(_check_codecs(part.codecs) for part in codecs if isinstance(part, ShardingCodec))
     known = kinds <= {BytesCodec, BoundedZstd, Crc32cCodec} and Crc32cCodec in kinds
@@ -234,7 +237,7 @@ def _check_codecs(codecs: Any) -> bool:
 
 
 def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
-    """Shapes, types and chunks must be as `write_part` makes them, before anything is allocated by them."""
+    """Raise `ValueError` unless shapes, types and chunks are those of `write_part`, before memory is allocated."""
     total, episodes = arrays["frames"].shape[0], arrays["lengths"].shape[0]
     expected = {
         "frames": ((total, *FRAME_SHAPE), np.uint8),
@@ -243,25 +246,28 @@ def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
         "terminated": ((episodes,), np.bool_),
         "rewards": ((total,), np.float32),
     }
-    if not 0 < episodes <= total <= LARGEST_PART:
-        raise ValueError(f"{episodes} episodes of {total} frames")
+    if not 0 < episodes <= total <= MAX_PART_FRAMES:
+        raise ValueError(f"{episodes} episodes with {total} frames in total")
     for name, array in arrays.items():
         shape, kind = expected[name]
         if array.shape != shape or array.dtype != kind:
-            raise ValueError(f"{name} of shape {array.shape} and type {array.dtype} instead of {shape} and {kind}")
+            raise ValueError(f"{name} has shape {array.shape} and type {array.dtype} instead of {shape} and {kind}")
         if any(part > max(whole, 1) for part, whole in zip(array.chunks, shape, strict=True)):
-            raise ValueError(f"{name} in chunks of {array.chunks}")
+            raise ValueError(f"{name} has chunks of {array.chunks}")
         if not _check_codecs(array.metadata.codecs):
-            raise ValueError(f"{name} packed by {array.metadata.codecs}")
-    if max(arrays["frames"].chunks[0], (arrays["frames"].shards or [0])[0]) > LARGEST_SHARD:
-        raise ValueError(f"frames in chunks of {arrays['frames'].chunks[0]}")
+            raise ValueError(f"{name} has the codecs {array.metadata.codecs}")
+    if max(arrays["frames"].chunks[0], (arrays["frames"].shards or [0])[0]) > MAX_SHARD_FRAMES:
+        raise ValueError(f"frames has chunks of {arrays['frames'].chunks[0]}")
 
 
 class RolloutStore:
-    """All parts of a store in order, split by part (so by episode) into training and held-out."""
+    """All parts of a store in order; `split` divides them into training and held-out parts.
+
+    With `task`, all parts must be of that task. With `rounds` > 0, only the first rounds of `collect` are used.
+    Raises `BrokenStore`.
+    """
 
     def __init__(self, folder: Path, task: str | None = None, rounds: int = 0) -> None:
-        """Parts of the first `rounds` rounds of play (0: of all)."""
         self.folder = folder
         paths = sorted(folder.glob("part-*.zarr")) if folder.is_dir() else []
         if rounds:
@@ -269,14 +275,14 @@ class RolloutStore:
         self.parts = [read_part(path, task) for path in paths]
         if not self.parts:
             raise BrokenStore(
-                "rollout store",
-                f"{folder}{f', rounds up to {rounds - 1}' * bool(rounds)}",
-                "a folder with parts",
+                "episode store",
+                f"{folder}{f', rounds up to {rounds - 1}' * bool(rounds)}, without a part",
+                "a folder with at least one part",
                 "run `python -m training collect` first",
             )
 
     def split(self) -> tuple[list[Part], list[Part]]:
-        """(training parts, held-out parts); at least one of each, which a lone part is both."""
+        """(training parts, held-out parts), at least one each; a single part is used for both."""
         held = [part for part in self.parts if part.index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
         held = held or self.parts[-1:]
         names = {part.index for part in held}
@@ -284,5 +290,5 @@ class RolloutStore:
 
     @property
     def size(self) -> int:
-        """Frames in the whole store."""
+        """The number of frames in the store."""
         return sum(part.size for part in self.parts)

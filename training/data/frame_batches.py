@@ -1,4 +1,4 @@
-"""Shuffled frames for V, streamed from the episode store."""
+"""Shuffled blocks of frames to train V, streamed from the episode store."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from training.data.episode_store import CHUNK, Part
 
 @dataclass(frozen=True)
 class FrameBlocks:
-    """Shuffled frames for V, streamed: block b is a function of (seed, b) alone, so runs resume.
+    """Shuffled blocks of frames. Block b depends only on (seed, b), so a run can be resumed at any block.
 
-    A block is drawn from `chunks` random chunks of the store, `per_chunk` frames of each, since
-    frames of one chunk are nearly alike.
+    A block holds `per_chunk` frames from each of `chunks` random chunks of the store, because frames of one chunk are
+    nearly the same.
     """
 
     parts: list[Part]
     seed: int
     chunks: int = 256
     per_chunk: int = 16
-    lag: int = 4  # ticks between a frame and the neighbour that shows what moves
+    lag: int = 4  # ticks between a frame and its neighbour, which shows what moves
 
     @property
     def block_size(self) -> int:
-        """Frames in a block."""
+        """N, the number of frames in a block."""
         return self.chunks * self.per_chunk
 
     def read(self, block: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Block `block`: frames and, for each, a frame `lag` ticks away. Both (block, 64, 64, 3)."""
+        """Frames of one block and, for each, a neighbour `lag` ticks away; both (N, 64, 64, 3) uint8."""
         rng = np.random.default_rng((self.seed, block))
         sizes = np.array([part.size for part in self.parts], float)
         chosen = np.sort(rng.choice(len(self.parts), self.chunks, p=sizes / sizes.sum()))
@@ -49,7 +49,7 @@ class FrameBlocks:
         return np.concatenate(frames)[order], np.concatenate(neighbours)[order]
 
     def stream(self, first: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Blocks first, first+1, ... for ever; the next one is read while this one is used."""
+        """Blocks first, first + 1, ... without end; a thread reads the next block ahead."""
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self.read, first)
             while True:

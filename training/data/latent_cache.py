@@ -1,4 +1,4 @@
-"""V's latents of a whole store, encoded once and kept under the name of that V."""
+"""V's latents of a store, encoded once and cached under a hash of V's weights."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from wm_envs.models.vae import ConvVAE, to_images
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """One part to encode; a job is all that its result depends on."""
+    """One part to encode; the result depends on nothing else."""
 
     weights: Path  # a checkpoint of V
     part: Path
-    to: Path
-    identity: str  # of the weights
+    to: Path  # file of the latents
+    identity: str  # `weights_hash` of V
 
 
 def on_best_device(vision: ConvVAE) -> ConvVAE:
@@ -45,11 +45,11 @@ def load_vision(weights: Path) -> ConvVAE:
 
 @functools.lru_cache(maxsize=1)
 def _vision(weights: Path, identity: str) -> ConvVAE:
-    return load_vision(weights)  # `identity` tells a V from another that was in the same place before
+    return load_vision(weights)  # `identity` is in the cache key: the file may hold another V later
 
 
 def encode_part(job: EncodeJob) -> None:
-    """Write V's means and log variances of one part to `job.to`."""
+    """Write V's means and log variances of one part, (N, Z) float16 each, to `job.to`."""
     vision, part = _vision(job.weights, job.identity), read_part(job.part)
     blocks = [encode_frames(vision, part.read(at, min(at + 4096, part.size))) for at in range(0, part.size, 4096)]
     means, logvars = (torch.cat([block[i] for block in blocks]).half() for i in (0, 1))
@@ -59,9 +59,9 @@ def encode_part(job: EncodeJob) -> None:
 def encode_store(
     vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, logs: Path, workers: Workers
 ) -> list[tuple[Tensor, Tensor]]:
-    """V's (means, logvars) of every part, kept in `folder`, under the V's name, so that they are encoded once.
+    """V's (means, logvars) of every part, (N, Z) float16 each, cached below `folder`.
 
-    `weights` is the checkpoint of this very V: processes read it there.
+    `weights` is the checkpoint of `vision`, from which worker processes load it.
     """
     identity = weights_hash(vision)
     folder = folder / identity[:16]
@@ -85,8 +85,10 @@ def encode_store(
 
 
 def cached_latents(path: Path, identity: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
-    """Means and log variances, both of `shape` in float16, that the V of that `identity` made; None when they are not
-    there, or not sound: then they are made again."""
+    """Cached means and log variances, of `shape` in float16, from the V with this `identity`.
+
+    None if they are missing or damaged; they are then encoded again.
+    """
     if not path.exists():
         return None
     try:
@@ -94,15 +96,15 @@ def cached_latents(path: Path, identity: str, shape: tuple[int, int]) -> tuple[T
     except BrokenStore:
         return None
     found = tensors.get("means"), tensors.get("logvars")
-    sound = all(
+    valid = all(
         value is not None and value.dtype == torch.float16 and value.shape == shape and bool(value.isfinite().all())
         for value in found
     )
-    return found if sound and header.get("vision") == identity else None  # type: ignore[return-value]
+    return found if valid and header.get("vision") == identity else None  # type: ignore[return-value]
 
 
 def weights_hash(model: torch.nn.Module) -> str:
-    """SHA-256 over all weights: names a V, so that latents of another one are never mixed in."""
+    """SHA-256 over all weights of a model; it identifies the V that a latent comes from."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())
@@ -112,7 +114,7 @@ def weights_hash(model: torch.nn.Module) -> str:
 
 @torch.no_grad()
 def encode_frames(vision: ConvVAE, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Mean and log variance, (N, Z) float32 each, of frames (N, 64, 64, 3), 256 at a time."""
+    """Mean and log variance, (N, Z) float32 each, of frames (N, 64, 64, 3) uint8, in batches of 256."""
     device = next(vision.parameters()).device
     dtype = compute_dtype(device)
     means, logvars = [], []

@@ -1,8 +1,8 @@
-"""What M learns from: V's latents of the whole store, cut into steps of `frame_skip` ticks.
+"""Sequences to train M: V's latents of a store, in steps of `frame_skip` ticks.
 
-An episode of L ticks gives `frame_skip` sequences, one a phase p = 0 .. frame_skip - 1: the steps at
-ticks p, p + frame_skip, ... Each step holds the latent at its tick, the mean action of its ticks,
-and whether the game ended within them.
+An episode gives `frame_skip` sequences, one for each phase p = 0 .. frame_skip - 1: the steps at ticks p,
+p + frame_skip, ... A step holds the latent at its first tick, the mean action of its ticks, and whether the game
+terminated during them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from training.data.episode_store import Part
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents and steps of N ticks; index t of every array is one tick of one episode."""
+    """Latents and steps of N ticks. Index t of an array (N, ...) is one tick of one episode."""
 
     means: Tensor  # (N, Z) float16
     logvars: Tensor  # (N, Z) float16
     actions: Tensor  # (N, A) float32, mean over the step that starts at t
-    has_next: NDArray[np.bool_]  # (N,) the step's next latent exists, at t + frame_skip
-    terminated: NDArray[np.bool_]  # (N,) the game ended within the step
+    has_next: NDArray[np.bool_]  # (N,) the episode has a tick t + frame_skip, which gives the next latent
+    terminated: NDArray[np.bool_]  # (N,) the game terminated during the step
     starts: NDArray[np.int64]  # (E,) first tick of each episode
     lengths: NDArray[np.int64]  # (E,)
     frame_skip: int
-    noise: float = 1.0  # scales V's posterior standard deviation whenever a latent is drawn
-    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t / the task's reward_scale
+    noise: float = 1.0  # factor on V's posterior standard deviation; see WorldConfig.posterior_noise
+    rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t, divided by reward_scale
 
     def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents (n, Z) float32 at `ticks`, drawn afresh from V's posterior."""
+        """Latents (n, Z) float32 at `ticks` (n,), drawn from V's posterior."""
         mean, logvar = self.means[ticks].float(), self.logvars[ticks].float()
         return mean + self.noise * (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
 
@@ -42,16 +42,16 @@ def join(
     parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0,
     reward_scale: float | None = None,
 ) -> Latents:  # fmt: skip
-    """All parts as one run of ticks, with the steps of `frame_skip` ticks worked out.
+    """Concatenate all parts, and compute their steps of `frame_skip` ticks.
 
-    Rewards are divided by `reward_scale`; with None there are none.
+    `encoded` holds V's (means, logvars) of each part. Rewards are divided by `reward_scale`; None omits them.
     """
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
     terminated = np.concatenate([part.terminated for part in parts])
     stops = np.cumsum(lengths)
     total = int(stops[-1])
     tick = np.arange(total)
-    stop = np.repeat(stops, lengths)  # (N,) where each tick's episode ends
+    stop = np.repeat(stops, lengths)  # (N,) the end of each tick's episode
     after = np.minimum(tick + frame_skip, stop)
     actions = _sums(np.concatenate([part.actions for part in parts]), tick, after) / (after - tick)[:, None]
     rewards = None
@@ -81,19 +81,22 @@ def _sums(values: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[n
 
 @dataclass(frozen=True)
 class SequenceBatch:
-    """T steps of B lanes, all (T, B) but the latents (T, B, Z) and actions (T, B, A)."""
+    """T steps of B rows; floats."""
 
-    latents: Tensor
-    actions: Tensor
-    restart: Tensor
-    targets: Tensor  # (T, B, Z) next latents; of no meaning where goes_on is 0
-    has_next: Tensor
-    terminated: Tensor
-    rewards: Tensor | None = None  # (T, B) where M is to foretell them
+    latents: Tensor  # (T, B, Z)
+    actions: Tensor  # (T, B, A)
+    restart: Tensor  # (T, B) 1 on the first step of a sequence
+    targets: Tensor  # (T, B, Z) next latents; meaningless where has_next is 0
+    has_next: Tensor  # (T, B)
+    terminated: Tensor  # (T, B)
+    rewards: Tensor | None = None  # (T, B) if M predicts them
 
 
 class Streams:
-    """Shuffled sequences laid end to end on B lanes; window w is a function of (seed, w) alone."""
+    """Shuffled sequences, concatenated in B = `batch_size` rows, read in windows of T = `steps` steps.
+
+    Window w depends only on (seed, w), so a run can be resumed at any window.
+    """
 
     def __init__(self, latents: Latents, batch_size: int, steps: int, seed: int) -> None:
         self.latents, self.batch_size, self.steps, self.seed = latents, batch_size, steps, seed
@@ -104,7 +107,7 @@ class Streams:
         self._layout: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
 
     def _sequences(self) -> NDArray[np.int64]:
-        """(S, 2): episode and phase of every sequence that has a step."""
+        """(S, 2): episode and phase of every sequence with at least one step."""
         episodes = np.arange(len(self.latents.lengths))
         pairs = [
             np.stack([episodes[self.latents.lengths > phase], np.full((self.latents.lengths > phase).sum(), phase)], 1)
@@ -113,7 +116,7 @@ class Streams:
         return np.concatenate(pairs)
 
     def _lay_out(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Ticks (B, length) and restart flags of one epoch's lanes."""
+        """Ticks and restart flags of one epoch, (B, batches_per_epoch * T) each."""
         if self._layout is None or epoch != self._epoch:
             order = np.random.default_rng((self.seed, epoch)).permutation(len(self._sizes))
             sequences, sizes = self._sequences()[order], self._sizes[order]
@@ -124,18 +127,18 @@ class Streams:
             length = self.batches_per_epoch * self.steps
             ticks = np.resize(ticks, self.batch_size * length).reshape(self.batch_size, length)
             restart = np.resize(within == 0, self.batch_size * length).reshape(self.batch_size, length)
-            restart[:, 0] = True  # a lane that begins within a sequence must not carry another's state on
+            restart[:, 0] = True  # a row may begin within a sequence, without the state of its earlier steps
             self._epoch, self._layout = epoch, (ticks, restart)
         return self._layout
 
     def batch(self, index: int, draw: torch.Generator) -> SequenceBatch:
-        """Window `index`, its latents drawn afresh from V's posterior."""
+        """Window `index`, with new latents drawn from V's posterior."""
         epoch, at = divmod(index, self.batches_per_epoch)
         rows, flags = self._lay_out(epoch)
         columns = slice(at * self.steps, (at + 1) * self.steps)
         ticks, restart = rows[:, columns].T, flags[:, columns].T  # (T, B)
         data = self.latents
-        # A lane's next step is its next latent too, save where an episode or the window ends.
+        # The next step of a row gives the next latent, except at the end of an episode or of the window.
         following = np.where(data.has_next[ticks], ticks + data.frame_skip, ticks)
         last = torch.from_numpy(following[-1])
         now = torch.from_numpy(np.ascontiguousarray(ticks))

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG or PNG that stand in the page itself, legible on light and on dark."""
+"""Figures of a report, as inline SVG or PNG, readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ImportError as error:
     raise MissingPackage("matplotlib", "not installed", "the extra 'train'", "pip install 'wm-envs[train]'") from error
 from matplotlib.figure import Figure
 
-GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # seen on white and on black
+GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # readable on white and on black
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "text.color": GREY,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25,
@@ -39,7 +39,7 @@ def _svg(figure: Figure) -> str:
 
 
 def curves(points: dict[str, NDArray[np.float64]]) -> str:
-    """One small plot for each metric's points (N, 2), step and value."""
+    """One small plot per metric, from its points (N, 2): step and value."""
     names = list(points)
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 1.9 * -(-len(names) // 3)), layout="constrained")
@@ -50,8 +50,8 @@ def curves(points: dict[str, NDArray[np.float64]]) -> str:
         return _svg(figure)
 
 
-def scatter(rows: list[dict[str, Any]], bred: set[str]) -> str:
-    """Fidelity: a dot a policy (orange: those `bred`), its mean in the game and in the dream, with intervals."""
+def scatter(rows: list[dict[str, Any]], trained: set[str]) -> str:
+    """Fidelity: one dot per policy, its mean in the game and in the dream, with intervals; `trained` are orange."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((5.5, 5), layout="constrained")
         axes = figure.add_subplot()
@@ -59,7 +59,7 @@ def scatter(rows: list[dict[str, Any]], bred: set[str]) -> str:
             real, dream = row["real"], row["dream"]
             axes.errorbar(
                 real["mean"], dream["mean"], dream["interval"], real["interval"], fmt="o", ms=4, lw=0.8,
-                color=ORANGE if row["policy"] in bred else BLUE,
+                color=ORANGE if row["policy"] in trained else BLUE,
             )  # fmt: skip
             axes.annotate(
                 row["policy"], (real["mean"], dream["mean"]), fontsize=6, xytext=(4, 3), textcoords="offset points"
@@ -73,7 +73,7 @@ def scatter(rows: list[dict[str, Any]], bred: set[str]) -> str:
 
 
 def intervals(rows: list[dict[str, Any]]) -> str:
-    """A table: means with their 95% intervals, in the game and, where there is one, in the dream."""
+    """Mean score of each row with its 95% interval, in the game ("real") and in the dream, where present."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((7, 0.6 + 0.35 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -88,19 +88,19 @@ def intervals(rows: list[dict[str, Any]]) -> str:
 
 
 def learning(rows: list[dict[str, Any]]) -> str:
-    """Learning curves: the mean in the real game by steps of dreams, for every row that has a curve."""
+    """Learning curves: mean score in the real game against steps in dreams, for every row with a "curve"."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((7, 3), layout="constrained")
         axes = figure.add_subplot()
         for row, colour in zip((row for row in rows if "curve" in row), (BLUE, ORANGE, GREY) * len(rows), strict=False):
             axes.plot(*np.array(row["curve"], float).reshape(-1, 2).T, color=colour, marker=".", label=row["policy"])
-        axes.set(xlabel="steps of dreams", ylabel="mean score in the game")
+        axes.set(xlabel="steps in dreams", ylabel="mean score in the game")
         axes.legend()
         return _svg(figure)
 
 
 def population(scores: list[list[float]]) -> str:
-    """Scores of every candidate, generation by generation, and their mean."""
+    """Scores of all candidates by generation, and their mean."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((7, 2.6), layout="constrained")
         axes = figure.add_subplot()
@@ -115,7 +115,7 @@ def population(scores: list[list[float]]) -> str:
 
 
 def png(image: NDArray[np.uint8], scale: int = 1) -> str:
-    """An image (H, W, 3) as a data URI."""
+    """An image (H, W, 3) uint8 as a PNG data URI."""
     picture = Image.fromarray(image)
     buffer = io.BytesIO()
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
@@ -123,14 +123,14 @@ def png(image: NDArray[np.uint8], scale: int = 1) -> str:
 
 
 def strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames (N, 64, 64, 3) side by side."""
+    """Frames (N, 64, 64, 3) side by side, (64, 64 * N, 3)."""
     return np.concatenate(list(frames), axis=1)
 
 
 def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDArray[np.uint8], list[int]]:
-    """What the latent dimensions that V is surest of draw, from -3 to 3, all else as on a first frame.
+    """Decodings of a first frame with one latent dimension changed from -3 to 3, a row per dimension.
 
-    Returns the picture and the dimensions, the surest first.
+    The rows are the dimensions of lowest posterior variance, lowest first. Returns the picture and the dimensions.
     """
     chosen = world.initial_logvars.mean(dim=0).argsort()[:rows]
     latents = world.initial_means[:1].repeat(len(chosen) * columns, 1)
@@ -143,7 +143,7 @@ def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDAr
 def dream_strip(
     world: WorldModel, policy: Any, temperature: float, frames: int = 12, every: int = 20
 ) -> NDArray[np.uint8]:
-    """One dream of a controller, a frame every `every` steps as long as it lasts."""
+    """Frames of one dream of a policy, every `every` steps, at most `frames` of them."""
     dream, seen = Dreams(world, 1, temperature), []
     dream.seed(0)
     dream.reset()
@@ -157,7 +157,7 @@ def dream_strip(
 
 
 def real_strip(store: RolloutStore, frames: int = 12) -> NDArray[np.uint8]:
-    """The longest episode of the last part of the store, evenly spaced."""
+    """Evenly spaced frames of the longest episode in the last part of the store."""
     part = store.parts[-1]
     ends = np.cumsum(part.lengths)
     longest = int(part.lengths.argmax())

@@ -1,4 +1,4 @@
-"""Policies to play with: bred controllers, the same when they slip, and scripts that follow a plan, blindly."""
+"""Policies: controllers, controllers with random steps (epsilon), and open-loop policies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from wm_envs.games.base import Array, Task
 from wm_envs.models.bundle import load_controller
 from wm_envs.models.controller import ControllerConfig, act
 
-Act = Callable[[Tensor, Tensor, int], Tensor]  # features (b, F), lanes (b,), step -> actions (b, A)
+Act = Callable[[Tensor, Tensor, int], Tensor]  # features (b, F), envs (b,) their numbers, step -> actions (b, A)
 
 
 class HeldActions:
-    """Random play: discrete actions held for lengths of one scale, a scale an episode."""
+    """Random play of one episode: each action is held for a random time.
+
+    The episode draws one of `Task.hold_scales`, the range of these times in ticks.
+    """
 
     def __init__(self, task: Task, rng: np.random.Generator) -> None:
         self.task, self.rng = task, rng
@@ -42,12 +45,12 @@ class HeldActions:
 
 @dataclass(frozen=True)
 class OpenLoopPolicy:
-    """An open-loop policy: "constant" (at a discrete action), "alternate" or "hold"."""
+    """A policy that ignores its observation, of kind "constant", "alternate" or "hold" (see `HeldActions`)."""
 
     name: str
     kind: str
-    first: int = 0  # the discrete action, the ticks between changes, or the shortest hold
-    last: int = 0  # the longest hold
+    first: int = 0  # the discrete action, the ticks between changes, or the minimum hold in ticks
+    last: int = 0  # the maximum hold in ticks
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> NDArray[np.float32]:
         """Actions (steps, A) of one episode."""
@@ -67,7 +70,7 @@ class OpenLoopPolicy:
 
 @dataclass(frozen=True)
 class ControllerPolicy:
-    """A bred controller, as plain values that travel between processes."""
+    """A controller as plain values, which can be sent to other processes."""
 
     name: str
     config: ControllerConfig
@@ -76,18 +79,18 @@ class ControllerPolicy:
 
 @dataclass(frozen=True)
 class EpsilonRandomPolicy:
-    """A bred controller that does something random instead in a `epsilon` of its steps: one of middling skill."""
+    """A controller that takes a random action with probability `epsilon` per step, for a policy of medium skill."""
 
     policy: ControllerPolicy
     epsilon: float
 
     @property
     def name(self) -> str:
-        """As it is called in tables."""
+        """The name in tables."""
         return f"{self.policy.name}, {100 * self.epsilon:g}% random"
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """What it does when it slips (steps, A), and when that is (steps,), in one episode."""
+        """For one episode: random actions (steps, A), and the steps that take them, (steps,) bool."""
         steps, rng = -(-task.tick_limit // frame_skip), np.random.default_rng(seed)
         choices = np.array(task.discrete_actions, np.float32)
         return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.epsilon
@@ -97,27 +100,27 @@ Policy = OpenLoopPolicy | ControllerPolicy | EpsilonRandomPolicy
 
 
 def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tuple[Act, str]:
-    """A function that acts for lanes with these seeds, and the observation it wants."""
+    """A function that acts in environments with these seeds, and the observation it needs ("zh", "zch" or "z")."""
     if isinstance(policy, EpsilonRandomPolicy):
-        sober, observation = actor(policy.policy, task, seeds, frame_skip)
+        act_greedily, observation = actor(policy.policy, task, seeds, frame_skip)
         random_actions, when = (
             torch.from_numpy(np.stack(each))
             for each in zip(*(policy.plan(task, seed, frame_skip) for seed in seeds), strict=True)
         )
 
-        def epsilon_random(features: Tensor, lanes: Tensor, step: int) -> Tensor:
-            return torch.where(when[lanes, step, None], random_actions[lanes, step], sober(features, lanes, step))
+        def epsilon_random(features: Tensor, envs: Tensor, step: int) -> Tensor:
+            return torch.where(when[envs, step, None], random_actions[envs, step], act_greedily(features, envs, step))
 
         return epsilon_random, observation
     if isinstance(policy, ControllerPolicy):
         parameters, config = torch.tensor(policy.parameters), policy.config
-        return (lambda features, lanes, step: act(config, parameters, features)), config.observation
+        return (lambda features, envs, step: act(config, parameters, features)), config.observation
     plans = torch.from_numpy(np.stack([policy.plan(task, seed, frame_skip) for seed in seeds]))
-    return (lambda features, lanes, step: plans[lanes, step]), "z"
+    return (lambda features, envs, step: plans[envs, step]), "z"
 
 
 def open_loop_policies(task: Task) -> list[OpenLoopPolicy]:
-    """The scripted half of the fidelity battery: constants, alternations, random holds."""
+    """The open-loop policies of the fidelity test: constant actions, alternations, random holds."""
     constants = [OpenLoopPolicy(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
     alternating = [OpenLoopPolicy(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
     holds = [OpenLoopPolicy(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
@@ -125,21 +128,24 @@ def open_loop_policies(task: Task) -> list[OpenLoopPolicy]:
 
 
 def random_policy(task: Task) -> OpenLoopPolicy:
-    """Random actions, held as long as random play holds them at the task's first scale."""
+    """Random actions with the hold times of the first of `Task.hold_scales`."""
     return OpenLoopPolicy("random", "hold", *task.hold_scales[0])
 
 
 def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:
-    """Lane l is played by candidate l // rollouts; lanes may have been dropped."""
+    """A function that acts for `candidates` (N, P): environment i is played by candidate i // rollouts.
+
+    `envs` holds the numbers of the environments that are still running.
+    """
     parameters = torch.from_numpy(candidates.astype(np.float32))
 
-    def act_for_lanes(features: torch.Tensor, lanes: torch.Tensor, step: int) -> torch.Tensor:
-        return act(config, parameters[lanes // rollouts], features[:, None])[:, 0]
+    def act_for_population(features: Tensor, envs: Tensor, step: int) -> Tensor:
+        return act(config, parameters[envs // rollouts], features[:, None])[:, 0]
 
-    return act_for_lanes
+    return act_for_population
 
 
 def load_policy(world: str | Path, name: str = "") -> ControllerPolicy:
-    """A controller of a bundle as a policy."""
+    """A controller of a bundle (by default its first one) as a policy."""
     config, parameters = load_controller(world, name)
     return ControllerPolicy(name or "controller", config, tuple(parameters.tolist()))

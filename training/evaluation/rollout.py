@@ -1,4 +1,4 @@
-"""The one loop in which a policy acts, and whole episodes of policies in dreams and in the real game."""
+"""The one loop in which a policy acts, and complete episodes in dreams and in the real game."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from wm_envs.models.bundle import load_world
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
-TILE = 8  # real games that share a batch of V; fixed, so that results do not depend on the workers
+TILE = 8  # real games per batch of V; fixed, so that results do not depend on the number of workers
 
 
 class Rollout(NamedTuple):
-    """What a policy got in each environment."""
+    """The result of a policy in B environments."""
 
     returns: NDArray[Any]  # (B,) sums of rewards; (groups, rollouts) from `dream_episodes`
-    steps: int  # that all environments took together
+    steps: int  # summed over all environments
 
 
 def rollout(
     engine: Engine, act: Act, observation: str, max_steps: int, before_step: Callable[[int], None] | None = None
 ) -> Rollout:
-    """Let `act` play in all environments of `engine`, which have been reset, until all have terminated.
+    """Run `act` in all environments of `engine`, already reset, until all have terminated or for `max_steps` steps.
 
-    `max_steps` is the limit of time in steps. `before_step(step)` is called before every step.
+    `before_step(step)` is called before every step.
     """
     task = engine.world.task
     returns: NDArray[Any] | None = None
@@ -61,7 +61,7 @@ def rollout(
 
 
 def max_steps(world: WorldModel, burn_in: int = 0) -> int:
-    """Steps until the game's limit of ticks."""
+    """Steps until the game's tick limit, after a burn-in of `burn_in` ticks."""
     return -(-(world.task.tick_limit - burn_in) // world.config.frame_skip)
 
 
@@ -69,14 +69,14 @@ def max_steps(world: WorldModel, burn_in: int = 0) -> int:
 
 
 class ObservedDreams(Dreams):
-    """Dreams of one world whose features come from the M of another, `observer`, with the same V."""
+    """Dreams of one world, observed through the M of another world with the same V (`observer`)."""
 
     def __init__(self, observer: WorldModel, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.observer = observer
 
     def reset(self, mask: Mask | None = None, state: State | None = None) -> None:
-        """Begin new dreams; the observer has seen nothing yet."""
+        """Start new dreams, with the observer's recurrent state before the first step."""
         super().reset(mask, state)
         self._seen = self.observer.state_from_latents(self.state.latents)._replace(ticks=self.state.ticks)
 
@@ -100,14 +100,14 @@ def dream_episodes(
     world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | Tensor, seed: int,
     observer: WorldModel | None = None,
 ) -> Rollout:  # fmt: skip
-    """Whole dreams of (groups, rollouts) in one batch; returns (groups, rollouts).
+    """Complete dreams, groups * rollouts in one batch, with returns (groups, rollouts).
 
-    All groups share the starts and the random numbers of rollout r, so that candidates of a population are compared on
-    the same dreams. `temperature` is one number or (rollouts, 1). With an `observer` the dream is that of `world`, but
-    the features come from the observer's M.
+    Rollout r has the same initial state and random numbers in all groups, so that the candidates of a population are
+    compared on the same dreams. `temperature` is one number or (rollouts, 1). With an `observer`, the features come
+    from its M, see `ObservedDreams`.
     """
-    given = (world, rollouts, temperature, groups)
-    dreams = Dreams(*given) if observer is None else ObservedDreams(observer, *given)
+    arguments = (world, rollouts, temperature, groups)
+    dreams = Dreams(*arguments) if observer is None else ObservedDreams(observer, *arguments)
     dreams.seed(seed)
     dreams.reset()
     played = rollout(dreams, act, observation, max_steps(world, world.config.burn_in))
@@ -119,12 +119,12 @@ def dream_episodes(
 
 @dataclass(frozen=True)
 class RealJob:
-    """One tile of real episodes; a job is all that its result depends on."""
+    """One tile of real episodes; the result depends on nothing else."""
 
     world: str
     policy: Policy
     seeds: tuple[int, ...]
-    game_kwargs: tuple[tuple[str, Any], ...] = ()  # of Task.open
+    game_kwargs: tuple[tuple[str, Any], ...] = ()  # keywords of `Task.open`
 
 
 @functools.lru_cache(maxsize=4)
@@ -133,7 +133,7 @@ def _world(path: str) -> WorldModel:
 
 
 class Played(NamedTuple):
-    """What became of one real episode."""
+    """The result of one real episode."""
 
     score: float
     finished: bool  # the game's goal was reached
@@ -155,7 +155,7 @@ def play_real(job: RealJob) -> list[Played]:
 
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
-    """Summed rewards as returns: where they are ticks survived, the last step may go beyond the limit."""
+    """Returns from summed rewards. For survival tasks they are capped, because the last step can exceed the limit."""
     return np.minimum(totals, task.tick_limit) if task.survival else totals
 
 
@@ -166,7 +166,7 @@ def real_episodes(
     workers: Workers,
     game_kwargs: dict[str, Any] | None = None,
 ) -> dict[str, list[Played]]:
-    """Play every policy on every seed in the real game; by its name, in the order of `seeds`."""
+    """Play every policy on every seed in the real game. The results are by policy name, in the order of `seeds`."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
     jobs = [
         RealJob(str(world), policy, tile, tuple((game_kwargs or {}).items())) for policy in policies for tile in tiles
@@ -184,6 +184,6 @@ def real_returns(
     workers: Workers,
     game_kwargs: dict[str, Any] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """The returns alone of `real_episodes`."""
+    """As `real_episodes`, but only the returns, (seeds,) each."""
     played = real_episodes(world, policies, seeds, workers, game_kwargs)
     return {name: np.array([episode.score for episode in episodes]) for name, episodes in played.items()}

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from wm_envs.games.base import Task
 
-VALIDATION_SEEDS = 100_000  # episodes that controllers are chosen by
-TEST_SEEDS = 200_000  # episodes that nothing is chosen by
-UNSEEN_DREAMS = 1 << 40  # seeds of the dreams in which the mean is judged
+VALIDATION_SEEDS = 100_000  # first seed of the episodes that select controllers
+TEST_SEEDS = 200_000  # first seed of the episodes that select nothing
+UNSEEN_DREAMS = 1 << 40  # first seed of the dreams for evaluation, never used in training
 
 
 def summary(returns: NDArray[Any]) -> dict[str, float]:
-    """Mean, standard deviation, half width of the 95% interval of the mean, 10th percentile, count."""
+    """Mean, standard deviation, half width of the mean's 95% interval, 10th percentile and count of returns (N,)."""
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return {
         "mean": float(returns.mean()), "std": deviation, "interval": 1.96 * deviation / math.sqrt(len(returns)),
@@ -25,18 +25,18 @@ def summary(returns: NDArray[Any]) -> dict[str, float]:
 
 
 class Distance(NamedTuple):
-    """How far the returns in dreams are from those in the game."""
+    """The difference between returns in dreams and in the game."""
 
     measure: str  # "log_ratio" or "relative_error"
     value: float
-    limit: float  # dreams at or above this are too different from the game to learn in
+    limit: float  # from this value, dreams are too different from the game for training
 
 
 def distance(task: Task, means: NDArray[Any]) -> Distance:
-    """The distance over the means (P, 2) of P policies, real and dream.
+    """The distance between the real and dream means (P, 2) of P policies.
 
-    Lifetimes are compared by the mean absolute log ratio. Other returns may be negative: they are compared by the mean
-    absolute difference, divided by the range of the real ones.
+    Survival times are compared by the mean absolute log ratio. Other returns can be negative: they are compared by the
+    mean absolute difference, divided by the range of the real means.
     """
     real, dream = means.T
     if task.survival:
@@ -45,7 +45,7 @@ def distance(task: Task, means: NDArray[Any]) -> Distance:
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Rank correlation, ties given their mean rank."""
+    """Spearman's rank correlation of two arrays (N,); ties get their mean rank."""
     ranks = [_ranks(values) for values in (first, second)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 

@@ -20,8 +20,10 @@ from wm_envs.models.world_model import WorldModel
 def score(
     folder: Path, policy: Policy, seeds: list[int], workers: Workers, game_kwargs: dict[str, Any]
 ) -> tuple[dict[str, float], list[float]]:
-    """Summary of a policy's real episodes on `seeds`, with the share that reached the goal where the game has one, and
-    the scores themselves."""
+    """A policy's real episodes on `seeds`: the summary of their scores, and the scores.
+
+    If the game has a goal, "finished" is the fraction of episodes that reached it.
+    """
     played = real_episodes(folder, [policy], seeds, workers, game_kwargs)[policy.name]
     scores = [episode.score for episode in played]
     found = summary(np.array(scores))
@@ -31,7 +33,7 @@ def score(
 
 
 def spread_temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
-    """The temperature of each rollout, (R, 1), spread evenly from `low` to `high` (0: all `low`)."""
+    """The temperature of each rollout, (rollouts, 1), evenly spaced from `low` to `high` (0: all `low`)."""
     return torch.linspace(low, high or low, rollouts)[:, None]
 
 
@@ -39,11 +41,14 @@ def evaluate_policy(
     world: WorldModel, policy: ControllerPolicy, temperatures: torch.Tensor, features_of: str | Path, episodes: int,
     workers: Workers, observer: WorldModel | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """A controller on unseen dreams, one for each temperature of `temperatures` (N, 1), and in the real game on the
-    validation seeds, seen through the bundle `features_of` (0 episodes: dreams only)."""
-    act_for_lanes = population_actor(policy.config, np.array([policy.parameters]), len(temperatures))
+    """Evaluate a controller in unseen dreams, one for each of `temperatures` (N, 1), and in the real game.
+
+    The real game is played on the validation seeds, with the features of the bundle `features_of` (0 `episodes`: dreams
+    only). Returns the summaries "dream" and "validation".
+    """
+    act = population_actor(policy.config, np.array([policy.parameters]), len(temperatures))
     dreams = dream_episodes(
-        world, act_for_lanes, policy.config.observation, 1, len(temperatures), temperatures, UNSEEN_DREAMS, observer
+        world, act, policy.config.observation, 1, len(temperatures), temperatures, UNSEEN_DREAMS, observer
     )
     card = {"dream": summary(dreams.returns[0])}
     if episodes:
@@ -52,16 +57,16 @@ def evaluate_policy(
 
 
 def selection_score(card: dict[str, Any]) -> float:
-    """What controllers are chosen by: the mean in the real game where it was validated, else in dreams."""
+    """The mean score by which controllers are selected: in the real game if validated there, else in dreams."""
     return float((card["validation"] if "validation" in card else card["dream"])["mean"])
 
 
 def selection_key(card: dict[str, Any]) -> tuple[bool, float]:
-    """What those of one search are chosen by: who was validated in the game is worth more than who was not."""
+    """Sort key for the controllers of one search: those validated in the game come above all others."""
     return "validation" in card, selection_score(card)
 
 
 def validation(world: str | Path, policy: ControllerPolicy, episodes: int, workers: Workers) -> dict[str, float]:
-    """A policy in the real game, on the seeds kept for choosing."""
+    """Summary of a policy's returns in the real game on the validation seeds."""
     seeds = [VALIDATION_SEEDS + i for i in range(episodes)]
     return summary(real_returns(world, [policy], seeds, workers)[policy.name])

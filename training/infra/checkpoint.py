@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
-from wm_envs.models.bundle import load_world, typed_config
+from wm_envs.models.bundle import load_world
+from wm_envs.models.bundle_config import typed_config
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 

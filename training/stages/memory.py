@@ -27,7 +27,8 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device
 from wm_envs.models.autoregressive import AutoregressiveConfig
-from wm_envs.models.bundle import MEMORY_KINDS, save_world
+from wm_envs.models.bundle import save_world
+from wm_envs.models.bundle_config import MEMORY_KINDS
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.state import Recurrent
 from wm_envs.models.vae import ConvVAE

@@ -1,4 +1,4 @@
-"""Many dreams of one world in one batch: one step of M for all of them."""
+"""B dreams of one world in one batch, with one step of M for all of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from wm_envs.envs.engine import Mask, StepResult
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
-DROP_BELOW = 0.8  # finished dreams leave the batch when a smaller share than this is running
+DROP_BELOW = 0.8  # terminated dreams are dropped when a smaller fraction than this is running
 
 
 class Dreams:
     """B dreams in lockstep; an `Engine`.
 
     All dreams draw from one generator (`seed`), so a dream depends on the seed and on the number of dreams.
-    `temperature` is one number or one per dream, (num_envs, 1), and may be changed between steps.
+    `temperature` is one number or one per dream, (num_envs, 1), and can be changed between steps.
 
-    With `copies` > 1 the batch holds so many groups of `num_envs` dreams. Dream i of every group has the same start and
-    the same random numbers, so that the candidates of a population are compared on the same dreams.
+    With `copies` > 1, the batch holds `copies` groups of `num_envs` dreams. Dream i of every group has the same initial
+    state and random numbers, so that the candidates of a population are compared on the same dreams.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Dreams:
         self.generator.manual_seed(seed)
 
     def reset(self, mask: Mask | None = None, state: State | None = None) -> None:
-        """Begin new dreams where `mask` (B,) is True (None: everywhere), or go on from `state` (B dreams) there."""
+        """Start new dreams where `mask` (B,) is True (None: everywhere), or continue from `state` (B dreams) there."""
         if mask is None:
             mask = np.ones(len(self.envs), bool)
         chosen = torch.from_numpy(mask).to(self.world.device)
@@ -68,7 +68,7 @@ class Dreams:
         self.running[mask] = True
 
     def step(self, actions: NDArray[np.float32]) -> StepResult:
-        """One step of M with the game's own actions (B, A). Rewards are float32.
+        """One step of M with actions (B, A), values of `Task.game_action`. Rewards are float32.
 
         Infos: `termination_probability` (B,), calibrated, and `ticks` (B,).
         """
@@ -88,11 +88,11 @@ class Dreams:
         return self.world.observe(self.state, observation)
 
     def frames(self) -> NDArray[np.uint8]:
-        """V's decoding of the latents, (B, 64, 64, 3)."""
+        """V's decoding of the latents, (B, 64, 64, 3) uint8."""
         return self.world.decode(self.state.latents).cpu().numpy()
 
     def drop_finished(self) -> None:
-        """Leave terminated dreams out of the batch when they are more than a few; `envs` says who is left."""
+        """Drop terminated dreams if less than DROP_BELOW of the batch is running; `envs` holds those that remain."""
         if 0 < self.running.sum() < DROP_BELOW * len(self.running):
             self._keep(torch.from_numpy(self.running))
             self.running = self.running[self.running]
@@ -101,4 +101,4 @@ class Dreams:
         self.state, self.envs = self.state.select(running.to(self.world.device)), self.envs[running]
 
     def close(self) -> None:
-        """A dream holds nothing that must be freed."""
+        """Does nothing: a dream holds nothing that must be freed."""

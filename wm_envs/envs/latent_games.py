@@ -1,4 +1,4 @@
-"""Several real games in this process, seen through one batch of V and M."""
+"""B real games in this process, observed through one batch of V and M."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from wm_envs.games.base import FRAME_SHAPE, Array, Tick
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
-OnTick = Callable[[int, Array, Tick], None]  # environment, the game's action, what it gave
+OnTick = Callable[[int, Array, Tick], None]  # environment, the game's action, the result
 
 
 class LatentGames:
-    """B real games in lockstep; an `Engine`. `state` is the State that a dream would be in at the same place.
+    """B real games in lockstep; an `Engine`. A dream can continue from its `state`.
 
-    Latents are drawn from V's posterior, as in the paper and as M was trained, each game with a generator of
-    its own: an episode depends on its seed and not on its neighbours (except for the last bits of floating
-    point, which may differ between batch sizes).
+    Latents are drawn from V's posterior, as in the paper and as in M's training. Each game has its own generator, so an
+    episode depends only on its seed (except for rounding, which can differ between batch sizes).
 
-    `on_tick(env, action, tick)`, when given, is called after every single tick, which is then drawn; otherwise only
-    the last frame of a step is. `game_kwargs` go to `Task.open`: the renderer and settings.
+    `on_tick(env, action, tick)`, if given, is called after every tick, and every tick is drawn; otherwise only the last
+    frame of a step is drawn. `game_kwargs` are the keywords of `Task.open`.
     """
 
     def __init__(self, world: WorldModel, num_envs: int, on_tick: OnTick | None = None, **game_kwargs: Any) -> None:
@@ -39,7 +38,7 @@ class LatentGames:
         self._frames = np.zeros((num_envs, *FRAME_SHAPE), np.uint8)
 
     def reset(self, mask: Mask, seeds: Sequence[int]) -> None:
-        """Start the episodes `seeds`, in order, where `mask` (B,) is True; the others stay as they are."""
+        """Start episodes where `mask` (B,) is True, with `seeds` in order. The other games do not change."""
         envs = np.flatnonzero(mask).tolist()
         for env, seed in zip(envs, seeds, strict=True):
             self._frames[env] = self.games[env].reset(int(seed))
@@ -49,9 +48,9 @@ class LatentGames:
         self.state.put(torch.from_numpy(mask).to(self.world.device), fresh)
 
     def step(self, actions: NDArray[np.float32]) -> StepResult:
-        """One step of `frame_skip` ticks with the game's own actions (B, A). Rewards are float64.
+        """One step of `frame_skip` ticks with actions (B, A), values of `Task.game_action`. Rewards are float64.
 
-        Games that are not running are left alone. A terminated game keeps its last frame and latents.
+        Games that are not running do not change. A terminated game keeps its last frame and latents.
         """
         skip = self.world.config.frame_skip
         rewards = np.zeros(len(self.games), np.float32)
@@ -76,11 +75,11 @@ class LatentGames:
         return self.world.observe(self.state, observation)
 
     def frames(self) -> NDArray[np.uint8]:
-        """The games' frames, (B, 64, 64, 3)."""
+        """The games' frames, (B, 64, 64, 3) uint8."""
         return self._frames.copy()
 
     def drop_finished(self) -> None:
-        """A finished game costs nothing: it stays."""
+        """Does nothing: a finished game costs nothing."""
 
     def _advance(self, env: int, action: Array, ticks: int) -> Tick:
         if self.on_tick is None:

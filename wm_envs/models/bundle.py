@@ -1,20 +1,18 @@
-"""World bundles: a folder of config.json, safetensors and a model card, saved, found and checked.
+"""World bundles: save, find, check and load a world as a folder.
 
-    config.json          format, version, WorldConfig, SHA-256 and size of each file, the card's figures
-    world.safetensors    float16: vision/*, memory/*, first/means, first/logvars and, with a burn-in, the parts of
-                         M's recurrent state (first/hidden, first/cell)
-    controllers.safetensors   (optional) float32: one flat vector a controller, configs in config.json
-    README.md            (optional) the model card
+    config.json               format, version, WorldConfig, SHA-256 and size of each file, figures of the model card
+    world.safetensors         float16: vision/*, memory/*, first/means, first/logvars (N, Z) and, with a burn-in, the
+                              parts of M's recurrent state (first/hidden, first/cell)
+    controllers.safetensors   (optional) float32: one flat vector per controller; their configs are in config.json
+    README.md                 (optional) the model card
 
-Nothing in a bundle can run code, and nothing of it is used before its hash has been checked.
+A bundle cannot run code. The hash of each file is checked before the file is used.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
-import types
 from pathlib import Path
 from typing import Any
 
@@ -24,68 +22,62 @@ from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName
 from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
-from wm_envs.games.registry import TASKS
-from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
+from wm_envs.models.bundle_config import (
+    FORMAT,
+    MEMORY_KINDS,
+    VERSION,
+    VISION_KINDS,
+    broken,
+    check_world_config,
+    typed_config,
+)
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
-from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
-FORMAT = "wm-envs-world"
-VERSION = 2
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-LARGEST_CONFIG = 1 << 20  # bytes
-LARGEST_FILE = 1 << 30
-# What config.json may name as the kind of V and of M: its config and its network. A new kind is a line here.
-VISION_KINDS = {"conv-vae": (ConvVAEConfig, ConvVAE)}
-MEMORY_KINDS: dict[str, tuple[type[MDNRNNConfig], type[MDNRNN]]] = {
-    "mdn-rnn": (MDNRNNConfig, MDNRNN),
-    "autoregressive": (AutoregressiveConfig, AutoregressiveMDNRNN),
-}
+MAX_CONFIG_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 30
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
 
 def shipped_worlds() -> list[str]:
-    """Names of the worlds that come with the package."""
+    """Names of the worlds in this package."""
     return sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
 
 
 def resolve(world: str | Path) -> Path:
-    """The folder of a shipped world's name, or of a path; raises `UnknownName`."""
+    """The folder of a world, given as a shipped name or as a folder. Raises `UnknownName` or `BrokenWorld`."""
     if isinstance(world, str) and world in shipped_worlds():
         return PRETRAINED / world
     if _is_folder(world):
         if (Path(world) / "config.json").is_file():
             return Path(world)
         expected = "a folder with a config.json"
-        raise BrokenWorld("world", f"the folder {world}", expected, "give a folder such as RUN/round-0/world")
+        raise BrokenWorld(
+            "world", f"the folder {world}", expected, "pass the folder of a world, such as RUN/round-0/world"
+        )
     raise UnknownName(
         "world", world, f"one of {shipped_worlds()} or the folder of a world",
-        "give such a name, or train a world with `python -m training run`",
+        "pass one of these names, or train a world with `python -m training run`",
     )  # fmt: skip
 
 
 def _is_folder(world: object) -> bool:
     try:
         return isinstance(world, str | Path) and bool(str(world)) and Path(world).is_dir()
-    except (OSError, ValueError):  # no name of a file at all
+    except (OSError, ValueError):  # not a valid file name
         return False
-
-
-def _broken(folder: Path, what: str) -> BrokenWorld:
-    return BrokenWorld(
-        "world", f"{folder}: {what}", f"a whole {FORMAT} bundle of version {VERSION}",
-        "install the package again if it came with it, else make the world again",
-    )  # fmt: skip
 
 
 # --- saving -------------------------------------------------------------------------------------------
 
 
 def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = None) -> None:
-    """Write a bundle; config.json, which holds the hashes, comes last. Controllers are kept apart.
+    """Write a bundle. config.json, which holds the hashes, is written last.
 
-    Those that a bundle of the very same world has there stay in it; those of another world are not its own.
+    If the folder already holds the same world (same config and weights), its controllers are kept. Controllers of
+    another world are removed from the bundle.
     """
     tensors = {f"vision/{name}": value for name, value in world.vision.state_dict().items()}
     tensors |= {f"memory/{name}": value for name, value in world.memory.state_dict().items()}
@@ -102,20 +94,21 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         "controllers": {},
         "card": card or {},
     }
-    with file_lock(Path(folder) / "config.json", wait=True):  # as `save_controller`
+    with file_lock(Path(folder) / "config.json", wait=True):
         write_bytes(folder / WEIGHTS, data)
-        write_json(folder / "config.json", config | _kept(folder, world.config, config["files"][WEIGHTS]))
+        kept = _kept_controllers(folder, world.config, config["files"][WEIGHTS])
+        write_json(folder / "config.json", config | kept)
 
 
-def _kept(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
-    """Controllers and files of the bundle in `folder`, if it is of a world with this config and these weights."""
+def _kept_controllers(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
+    """The entries for controllers in the bundle in `folder`, if its world has this config and these weights."""
     try:
         known = read_config(folder)
         if typed_config(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
             return {}
         if known["controllers"]:
             _read_controllers(folder, known)
-    except BrokenWorld:  # what is damaged is not kept
+    except BrokenWorld:  # damaged controllers are not kept
         return {}
     return {key: known[key] for key in ("files", "coming", "controllers") if key in known}
 
@@ -123,16 +116,20 @@ def _kept(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[st
 def save_controller(
     folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: dict[str, Any] | None = None
 ) -> None:
-    """Add a controller, or replace the one of that name, in the bundle `folder`; raises `Diverged` if not finite."""
+    """Add a controller with flat parameters (P,) to the bundle in `folder`, or replace the one with this name.
+
+    Raises `Diverged` if a parameter is not finite, and `BrokenWorld`.
+    """
     if not bool(torch.isfinite(parameters).all()):
-        raise Diverged("controller", name, "finite parameters", "see what its training came to")
-    with file_lock(Path(folder) / "config.json", wait=True):  # so that what another process adds is not lost
+        given = f"parameters of {name} that are not finite"
+        raise Diverged("controller", given, "finite parameters", "train it again, with a smaller step size")
+    with file_lock(Path(folder) / "config.json", wait=True):  # so that controllers of other processes are not lost
         bundle = read_config(folder)
         vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
         vectors[name] = parameters.detach().cpu().float().contiguous()
         data = save(vectors)
         coming = {CONTROLLERS: _fingerprint(data)}
-        # Announced before it is there: a bundle whose writer is killed between two files is whole all the same.
+        # config.json lists the new file first, so the bundle stays valid if this process is killed in between.
         write_json(folder / "config.json", bundle | {"coming": coming})
         write_bytes(folder / CONTROLLERS, data)
         bundle["files"] |= coming
@@ -151,20 +148,20 @@ def _fingerprint(data: bytes) -> dict[str, Any]:
 def load_world(
     world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None
 ) -> WorldModel:
-    """A `WorldModel` from a shipped name or a folder.
+    """Load a `WorldModel` from a shipped name or a folder.
 
-    `overrides` replaces fields of its `WorldConfig` that do not touch the weights, such as death.
+    `overrides` replaces fields of its `WorldConfig` that the weights do not depend on, such as `termination`.
     Raises `UnknownName` or `BrokenWorld`.
     """
     folder = resolve(world)
     bundle = read_config(folder)
     config = typed_config(WorldConfig, bundle["world"], folder)
     config = dataclasses.replace(config, **(overrides or {}))
-    _check_config(config, folder)
+    check_world_config(config, folder)
     tensors = _read_tensors(folder, WEIGHTS, bundle)
     _, vision_class = VISION_KINDS[config.vision.kind]
     _, memory_class = MEMORY_KINDS[config.memory.kind]
-    with torch.device("meta"):  # a small file that claims large sizes must not take memory
+    with torch.device("meta"):  # no memory is allocated for the sizes in the config
         vision, memory = vision_class(config.vision), memory_class(config.memory)
     _fill(vision, "vision/", tensors, folder)
     _fill(memory, "memory/", tensors, folder)
@@ -174,7 +171,7 @@ def load_world(
 
 
 def _initial(config: WorldConfig, memory: MDNRNN, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
-    """Where dreams begin: means and logvars (N, Z) and, with a burn-in, the parts of M's recurrent state (N, ...)."""
+    """Initial states: means and logvars (N, Z) and, with a burn-in, the parts of M's recurrent state (N, ...)."""
     shapes: dict[str, tuple[int, ...]] = {"means": (config.memory.latent,), "logvars": (config.memory.latent,)}
     if config.burn_in:
         shapes |= memory.recurrent_shapes
@@ -182,45 +179,48 @@ def _initial(config: WorldConfig, memory: MDNRNN, tensors: dict[str, Tensor], fo
     given = [value for value in found if value is not None]
     count = len(given[0]) if given and given[0].ndim else 0
     if len(given) < len(found) or not count or [v.shape for v in given] != [(count, *s) for s in shapes.values()]:
-        raise _broken(folder, f"no first {', '.join(shapes)}, or of a wrong shape")
+        raise broken(folder, f"the initial states ({', '.join(shapes)}) are missing or have the wrong shape")
     return given
 
 
 def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
-    """A controller of a bundle (its first one by default): config and flat parameters (P,)."""
+    """A controller of a bundle (by default its first one): config and flat parameters (P,).
+
+    Raises `UnknownName` or `BrokenWorld`.
+    """
     folder = resolve(world)
     bundle = read_config(folder)
     names = list(bundle["controllers"])
     if not names or (name and name not in names):
         raise UnknownName(
-            "controller", name or "none", f"one of {names} in {folder}", "breed one with `python -m training evolve`"
+            "controller", name or "none", f"one of {names} in {folder}", "train one with `python -m training evolve`"
         )
     name = name or names[0]
     entry = bundle["controllers"][name]
     config = typed_config(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
-    sane = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
-    sane = sane and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
-    if not sane or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.hidden_sizes)):
-        raise _broken(folder, f"controller {name!r} with settings that make none: {config}")
+    valid = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
+    valid = valid and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
+    if not valid or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.hidden_sizes)):
+        raise broken(folder, f"controller {name!r} has settings out of range: {config}")
     parameters = _read_controllers(folder, bundle).get(name)
     if parameters is None or parameters.shape != (config.parameters,):
-        raise _broken(folder, f"controller {name!r} of a wrong shape")
+        raise broken(folder, f"the parameters of controller {name!r} are missing or have the wrong shape")
     return config, parameters
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a bundle, checked for format and version; raises `BrokenWorld`."""
+    """Read config.json of a bundle and check its format and version. Raises `BrokenWorld`."""
     path = Path(folder) / "config.json"
     try:
-        bundle = read_json(path, LARGEST_CONFIG)
+        bundle = read_json(path, MAX_CONFIG_BYTES)
     except (OSError, ValueError) as error:
-        raise _broken(folder, f"unreadable config.json ({error})") from error
+        raise broken(folder, f"config.json cannot be read ({error})") from error
     if bundle.get("format") != FORMAT:
-        raise _broken(folder, "config.json is not of a world")
+        raise broken(folder, f"config.json has the format {bundle.get('format')!r}")
     if bundle.get("version") != VERSION:
-        raise _broken(folder, f"version {bundle.get('version')!r}")
+        raise broken(folder, f"config.json has the version {bundle.get('version')!r}")
     if not all(isinstance(bundle.get(key), dict) for key in ("world", "files", "controllers")):
-        raise _broken(folder, "config.json lacks world, files or controllers")
+        raise broken(folder, "config.json lacks world, files or controllers")
     return bundle
 
 
@@ -229,26 +229,26 @@ def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]
 
 
 def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
-    """All tensors of one file as float32, after checking its size, hash and that all are finite."""
+    """All tensors of one file as float32. Raises `BrokenWorld` for a wrong size or hash, or values not finite."""
     announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
     expected = [value for value in announced if isinstance(value, dict)]
     try:
-        data = read_bytes(folder / name, LARGEST_FILE)
+        data = read_bytes(folder / name, MAX_FILE_BYTES)
         if len(data) not in (value.get("bytes") for value in expected):
             raise ValueError(f"{len(data)} bytes instead of {[value.get('bytes') for value in expected]}")
     except (OSError, ValueError) as error:
-        raise _broken(folder, f"{name} is missing or cut ({error})") from error
+        raise broken(folder, f"{name} is missing or truncated ({error})") from error
     if hashlib.sha256(data).hexdigest() not in (value.get("sha256") for value in expected):
-        raise _broken(folder, f"{name} does not have the hash that config.json says")
+        raise broken(folder, f"the hash of {name} is not the one in config.json")
     try:
         tensors = load(data)
     except Exception as error:  # safetensors has one error class; torch adds its own
-        raise _broken(folder, f"{name} is no safetensors file ({error})") from error
+        raise broken(folder, f"{name} is not a safetensors file ({error})") from error
     if not all(value.is_floating_point() for value in tensors.values()):
-        raise _broken(folder, f"{name} holds values that are no real numbers")
+        raise broken(folder, f"{name} holds values that are not floating-point numbers")
     result = {key: value.float() for key, value in tensors.items()}
     if not all(bool(torch.isfinite(value).all()) for value in result.values()):
-        raise _broken(folder, f"{name} holds values that are not finite")
+        raise broken(folder, f"{name} holds values that are not finite")
     return result
 
 
@@ -257,64 +257,6 @@ def _fill(model: nn.Module, prefix: str, tensors: dict[str, Tensor], folder: Pat
     try:
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise _broken(
-            folder, f"weights of {prefix[:-1]} do not fit its config ({str(error).splitlines()[-1].strip()})"
+        raise broken(
+            folder, f"the weights of {prefix[:-1]} do not match its config ({str(error).splitlines()[-1].strip()})"
         ) from error
-
-
-def typed_config(kind: Any, values: Any, folder: Path) -> Any:
-    """The dataclass `kind` from JSON values of exactly its fields' types (nested ones too)."""
-    if not isinstance(values, dict):
-        raise _broken(folder, f"no {kind.__name__} in config.json")
-    nested: dict[str, dict[str, Any]] = {"vision": VISION_KINDS, "memory": MEMORY_KINDS} if kind is WorldConfig else {}
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = set(values) - set(fields)
-    if unknown:
-        raise _broken(folder, f"unknown settings {sorted(unknown)} of {kind.__name__}")
-    result = {}
-    for name, value in values.items():
-        if name in nested:
-            result[name] = typed_config(_config_class(name, nested[name], value, folder), value, folder)
-            continue
-        wanted: Any = type(fields[name].default)
-        item: Any = float if "float" in str(fields[name].type) else int
-        if wanted is tuple and isinstance(value, list) and all(type(v) is item and math.isfinite(v) for v in value):
-            value = tuple(value)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
-            raise _broken(folder, f"{kind.__name__}.{name} is {value!r}")
-        result[name] = value
-    return kind(**result)
-
-
-def _config_class(name: str, kinds: dict[str, Any], values: Any, folder: Path) -> Any:
-    """The config class of the kind that `values` name."""
-    kind = values.get("kind") if isinstance(values, dict) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise _broken(folder, f"{name} is of kind {kind!r}, not one of {sorted(kinds)}")
-    return kinds[kind][0]
-
-
-def _check_config(config: WorldConfig, folder: Path) -> None:
-    """Sizes must be sane before anything is allocated by them."""
-    sizes = types.SimpleNamespace(**vars(config.memory))
-    sane = (
-        config.task in TASKS
-        and config.vision.latent == sizes.latent
-        and sizes.action == TASKS[config.task].action_size
-        and len(config.vision.channels) == 4
-        and all(0 < n <= 4096 for n in (*config.vision.channels, sizes.latent, sizes.hidden))
-        and 0 < sizes.mixtures <= 100
-        and sizes.termination_weight > 0
-        and 0 < getattr(sizes, "units", 1) <= 4096
-        and len(set(active := getattr(sizes, "active", ()))) == len(active)
-        and all(0 <= dimension < sizes.latent for dimension in active)
-        and 0 < config.frame_skip <= 1000
-        and 0 <= config.burn_in < TASKS[config.task].tick_limit
-        and config.termination in ("sampled", "threshold")
-        and config.temperature > 0
-        and config.posterior_noise >= 0
-    )
-    if not sane:
-        raise _broken(folder, f"settings that make no world: {config}")

@@ -1,4 +1,4 @@
-"""C: the paper's linear controller, or one with hidden layers, a whole population at once."""
+"""C: the paper's linear controller, or one with hidden layers; `act` runs one controller or a population."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ OBSERVATIONS = ("zh", "zch", "z")
 
 @dataclass(frozen=True)
 class ControllerConfig:
-    """A map from what is observed ("zh", "zch" or "z") to an action.
+    """Sizes of C, a network from features (the observation "zh", "zch" or "z") to an action.
 
-    Without `hidden_sizes` it is linear (World Models, section 2.3); each of `hidden_sizes` puts a layer of so many
-    tanh units before the last map. Its outputs are the action itself, through tanh, or with `choices` the
-    scores of a few actions, the best of which is taken.
+    Without `hidden_sizes`, C is linear (World Models, section 2.3); with them, it has hidden layers of tanh units.
+    Without `choices`, the action is the tanh of the outputs. With `choices`, the outputs are scores of N actions, and
+    C takes the action of the highest score.
     """
 
-    latent: int = 64
-    hidden: int = 512
-    action: int = 1
-    observation: str = "zh"
+    latent: int = 64  # Z
+    hidden: int = 512  # H
+    action: int = 1  # A
+    observation: str = "zh"  # one of OBSERVATIONS
     bias: bool = True
     hidden_sizes: tuple[int, ...] = ()
     choices: tuple[float, ...] = ()  # (N * A,) the actions to choose from, one after the other
 
     @property
     def features(self) -> int:
-        """Length of the observation."""
+        """F, the length of the observation."""
         return self.latent + self.hidden * {"z": 0, "zh": 1, "zch": 2}[self.observation]
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of every layer."""
+        """(inputs, outputs) of every layer."""
         widths = [self.features, *self.hidden_sizes, len(self.choices) // self.action if self.choices else self.action]
         return list(pairwise(widths))
 
     @property
     def parameters(self) -> int:
-        """Length of the flat parameter vector: for each layer weights (in, out), then the bias (out,)."""
+        """P, the length of the flat parameter vector: for each layer its weights (in, out), then its bias (out,)."""
         return sum((inputs + int(self.bias)) * outputs for inputs, outputs in self.layers)
 
 
 def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
     """Actions (..., R, A) in [-1, 1] for features (..., R, F).
 
-    `parameters` (P,) is one controller for all; (N, P) is a population, and features (N, R, F) then
-    hold R lanes of each. Raises `ControllerMismatch` when the sizes do not fit.
+    `parameters` (P,) is one controller for all; (N, P) is a population of N, with features (N, R, F) from R
+    environments of each. Raises `ControllerMismatch` if the sizes do not match.
     """
     if parameters.shape[-1] != config.parameters or features.shape[-1] != config.features:
         raise ControllerMismatch(
             "controller", f"{parameters.shape[-1]} parameters for {features.shape[-1]} features",
             f"{config.parameters} parameters for {config.features} features ({config.observation})",
-            "use the world and observation that it was bred with",
+            "use the world and observation that the controller was trained with",
         )  # fmt: skip
     values, at = features, 0
     for number, (inputs, outputs) in enumerate(config.layers):

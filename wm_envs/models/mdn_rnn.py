@@ -1,4 +1,4 @@
-"""M: the paper's MDN-RNN with heads for the end (and reward), its loss, and sampling (appendix A.2)."""
+"""M: the paper's MDN-RNN (appendix A.2) with heads for termination and reward, its loss, and sampling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wm_envs.hardware import compute_dtype
 from wm_envs.models.state import Noise, Recurrent
 
 LOG_STD_RANGE = (-8.0, 4.0)  # keeps exp() and squares finite at every temperature
-LATENT_LIMIT = 32.0  # no latent is further out: keeps dreams finite, far beyond what V ever says
+LATENT_LIMIT = 32.0  # latents are clipped to +-32, which keeps dreams finite; V's latents are about standard normal
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 LOW_PRECISION_FROM = 8  # batch size from which bfloat16 products are faster than float32 ones
@@ -28,19 +28,19 @@ class MDNRNNConfig:
     action: int = 1  # A
     hidden: int = 512  # H
     mixtures: int = 5  # K
-    joint: bool = False  # one component for all of z at once, instead of the paper's one per dimension
-    restart: bool = True  # a flag that is 1 on the first step of an episode is an input beside z and a
-    reward: bool = False  # a head for the reward beside the one for the termination
-    termination_weight: float = 10.0  # weight of terminations in the loss; their logit is too high by its logarithm
+    joint: bool = False  # True: one mixture over all of z; False: one per dimension, as in the paper
+    restart: bool = True  # True: a further input is 1 on the first step of an episode, else 0
+    reward: bool = False  # True: a further head predicts the reward
+    termination_weight: float = 10.0  # loss weight of terminations; raises their logit by log(weight)
     kind: str = "mdn-rnn"
 
 
 class Prediction(NamedTuple):
-    """What M predicts of the next step: a mixture per latent dimension, the termination, the reward."""
+    """M's prediction for the next step: a mixture per latent dimension, the termination, the reward."""
 
     logits: Tensor  # (..., K, Z) unnormalised log weights, (..., K, 1) when joint
     means: Tensor  # (..., K, Z)
-    log_stds: Tensor  # (..., K, Z) to be clamped to LOG_STD_RANGE
+    log_stds: Tensor  # (..., K, Z) not yet clamped to LOG_STD_RANGE
     termination: Tensor  # (...) logit that the episode ends with this step
     reward: Tensor | None  # (...) reward of this step
 
@@ -48,9 +48,9 @@ class Prediction(NamedTuple):
 class MDNRNN(nn.Module):
     """M: (z_t, a_t, restart_t) and its recurrent state -> the distribution of z_{t+1}, and the new recurrent state.
 
-    Its recurrent state is the LSTM's (h, c). Other code treats that as opaque and uses the names and shapes in
-    `recurrent_shapes`, so that another kind of M can take this one's place. The same holds for its predictions: other
-    code reads their `termination` and `reward`, and gives them back to `nll` and `sample`.
+    The recurrent state is the LSTM's (h, c). Other code treats it as opaque and uses only the names and shapes in
+    `recurrent_shapes`, so that another kind of M can replace this one. The same holds for predictions: other code reads
+    only their `termination` and `reward`, and gives them back to `nll` and `sample`.
     """
 
     def __init__(self, config: MDNRNNConfig) -> None:
@@ -58,7 +58,7 @@ class MDNRNN(nn.Module):
         self.config = config
         self.inputs = len(self.modelled) + config.action + int(config.restart)
         self.lstm = nn.LSTM(self.inputs, config.hidden)
-        self.termination_output = self._latent_outputs()  # which output is the logit of the termination
+        self.termination_output = self._latent_outputs()  # index of the termination logit
         self.head = nn.Linear(config.hidden, self.termination_output + 1 + int(config.reward))
         self._step = _PackedStep()
 
@@ -74,14 +74,14 @@ class MDNRNN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.head.weight.device
 
     # --- the recurrent state ------------------------------------------------------------------------
 
     @property
     def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape, without the batch, of each part of the recurrent state."""
+        """Name and shape (without the batch axis) of each part of the recurrent state."""
         return {"hidden": (self.config.hidden,), "cell": (self.config.hidden,)}
 
     def initial_state(self, batch: int) -> Recurrent:
@@ -89,7 +89,7 @@ class MDNRNN(nn.Module):
         return tuple(torch.zeros(batch, *shape, device=self.device) for shape in self.recurrent_shapes.values())
 
     def features(self, recurrent: Recurrent) -> dict[str, Tensor]:
-        """What a controller may see of the recurrent state: "h" and "c", (B, H) each."""
+        """The parts of the recurrent state that a controller can observe: "h" and "c", (B, H) each."""
         hidden, cell = recurrent
         return {"h": hidden, "c": cell}
 
@@ -107,7 +107,7 @@ class MDNRNN(nn.Module):
         return latents
 
     def forward(self, inputs: Tensor, recurrent: Recurrent) -> tuple[Tensor, Recurrent]:
-        """Inputs (T, B, I) -> raw outputs (T, B, O) (see `split`) and the recurrent state after them."""
+        """Inputs (T, B, I) -> raw outputs (T, B, O), see `split`, and the recurrent state after the last step."""
         hidden, (h, c) = self.lstm(inputs, (recurrent[0][None], recurrent[1][None]))
         return self.head(hidden), (h[0], c[0])
 
@@ -117,8 +117,9 @@ class MDNRNN(nn.Module):
         sizes = self.components, k * z, k * z, 1, int(self.config.reward)
         logits, means, log_stds, termination, reward = outputs.split(sizes, dim=-1)
         logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
-        shown = reward.squeeze(-1) if self.config.reward else None
-        return Prediction(logits, means, log_stds, termination.squeeze(-1), shown)
+        return Prediction(
+            logits, means, log_stds, termination.squeeze(-1), reward.squeeze(-1) if self.config.reward else None
+        )
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of the modelled dimensions of next latents (..., Z); see `mixture_nll`."""
@@ -127,27 +128,27 @@ class MDNRNN(nn.Module):
     # --- one step, for dreams -----------------------------------------------------------------------
 
     def step(self, latents: Tensor, action: Tensor, restart: Tensor, recurrent: Recurrent) -> tuple[Any, Recurrent]:
-        """One step without gradients, from latents (B, Z), action (B, A) and restart flags (B,).
+        """One step without gradients, from latents (B, Z), action (B, A), restart flags (B,) and recurrent state.
 
-        Returns the prediction and the new recurrent state. The prediction is a view of a buffer that
-        the next call overwrites.
+        Returns the prediction and the new recurrent state. The prediction is a view of a buffer that the next call
+        overwrites.
         """
         return self._step(self, latents, action, restart, recurrent)
 
     def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
-        """Next latents (B, Z), drawn at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
+        """Draw next latents (B, Z) at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
         return sample_latents(prediction, temperature, noise.uniform, noise.normal)
 
     def termination_probability(self, logit: Tensor) -> Tensor:
-        """Calibrated probability of a termination: the loss weighs terminations, this undoes it."""
+        """Calibrated probability of termination, from its logit; this undoes the `termination_weight` of the loss."""
         return torch.sigmoid(logit - math.log(self.config.termination_weight))
 
 
 class _PackedStep:
-    """One step of one `MDNRNN` on packed weights, in buffers that are kept between steps.
+    """One step of one `MDNRNN` on packed weights, in buffers that are reused between steps.
 
-    It gives what `MDNRNN.forward` gives for one step, to rounding, several times faster: one product for
-    all gates, no autograd, and no fresh memory, whose page faults cost more than the arithmetic.
+    The result equals `MDNRNN.forward` on one step, up to rounding. It is several times faster: one matrix product for
+    all gates, no autograd, and no new memory, whose page faults cost more than the arithmetic.
     """
 
     def __init__(self) -> None:
@@ -173,15 +174,15 @@ class _PackedStep:
         torch.addmm(bias, inputs, weight, out=products)
         if dtype != torch.float32:
             gates.copy_(products)
-        enter, forget, leave, candidate = gates.sigmoid_().split(config.hidden, dim=1)
+        enter, forget, leave, candidate = gates.sigmoid_().split(config.hidden, dim=1)  # i, f, o, g: (B, H) each
         cell = cell * forget
-        cell.addcmul_(enter, candidate, value=2).sub_(enter)  # + enter * tanh of the candidate
-        hidden = (cell * 2).sigmoid_().mul_(2).sub_(1).mul_(leave)
+        cell.addcmul_(enter, candidate, value=2).sub_(enter)  # + i * tanh(g), as tanh(x) = 2 sigmoid(2x) - 1
+        hidden = (cell * 2).sigmoid_().mul_(2).sub_(1).mul_(leave)  # o * tanh(c)
         torch.addmm(head_bias, hidden.to(dtype), head, out=outputs)
         return memory.split(outputs), (hidden, cell)
 
     def _workspace(self, memory: MDNRNN, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Buffers for inputs, products, gates and outputs of a batch; one batch size is kept at a time."""
+        """Buffers for inputs, products, gates and outputs of a batch; only those of the last batch size are kept."""
         if (batch, dtype) not in self._buffers:
             hidden = memory.config.hidden
             widths = memory.inputs + hidden, 4 * hidden, memory.head.out_features
@@ -190,11 +191,10 @@ class _PackedStep:
         return self._buffers[batch, dtype]
 
     def _weights(self, memory: MDNRNN, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The gates' weights as (I + H, 4H) in the order i, f, o, g, their bias, and the head's; packed again
-        when the weights have changed.
+        """The gates' weights (I + H, 4H) in the order i, f, o, g, their bias (4H,), and the head's weights and bias.
 
-        Those of g are doubled: tanh(x) = 2 sigmoid(2x) - 1, and PyTorch's sigmoid is several times
-        faster than its tanh.
+        They are packed again when the weights have changed. The weights of g are doubled for
+        tanh(x) = 2 sigmoid(2x) - 1, because PyTorch's sigmoid is several times faster than its tanh.
         """
         parameters = (*memory.lstm.all_weights[0], memory.head.weight, memory.head.bias)
         version = tuple(number for value in parameters for number in (value.data_ptr(), value._version))
@@ -215,7 +215,7 @@ class _PackedStep:
 
 
 class _MixtureNLL(torch.autograd.Function):
-    """-log p of a mixture with its gradient by hand: half the passes over memory of autograd's.
+    """-log p of a mixture with a hand-written gradient, which reads and writes memory half as often as autograd.
 
     With responsibilities r = softmax(log w - log s - n^2/2) and n = (z - m)/s, the gradients are
     w - r (logits), -r n / s (means) and r (1 - n^2) (log stds).
@@ -248,8 +248,10 @@ class _MixtureNLL(torch.autograd.Function):
 
 
 def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
-    """-log p(latents) of next latents (..., Z), which get no gradient: per dimension, (..., Z), or of
-    all dimensions together, (..., 1), when joint."""
+    """-log p(latents) in nats of next latents (..., Z): (..., Z), one per dimension, or (..., 1) when joint.
+
+    `latents` get no gradient.
+    """
     log_stds = prediction.log_stds.clamp(*LOG_STD_RANGE)
     return _MixtureNLL.apply(prediction.logits, prediction.means, log_stds, latents)
 
@@ -258,10 +260,11 @@ def memory_loss(
     memory: MDNRNN, prediction: Any, latents: Tensor, terminated: Tensor, has_next: Tensor,
     valid: Tensor, rewards: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Mean NLL per modelled dimension over steps that go on, weighted BCE of the end over valid steps, and their sum.
+    """(NLL, BCE, loss), all scalars, from next latents (T, B, Z) and masks and rewards (T, B).
 
-    All of (T, B) but latents (T, B, Z). `has_next` marks steps whose next latent exists, `valid`
-    those that belong to an episode at all.
+    NLL is the mean per latent dimension over the steps that have a next latent (`has_next`), in nats. BCE is the
+    weighted binary cross-entropy of the termination over the steps that belong to an episode (`valid`). The loss is
+    their sum, plus the mean squared error of the reward if M predicts it.
     """
     nll = memory.nll(prediction, latents).sum(-1) / len(memory.modelled)  # (T, B)
     nll = (nll * has_next).sum() / has_next.sum().clamp_min(1)
@@ -275,11 +278,11 @@ def memory_loss(
 
 
 def sample_latents(prediction: Prediction, temperature: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    """Draw next latents (B, Z): a component PER dimension at logits / tau, then std * sqrt(tau).
+    """Draw next latents (B, Z) at temperature tau (World Models, section 4, and the authors' code).
 
-    `temperature` is (B, 1); `uniform` (B, Z) in [0, 1) picks the component by its cumulative
-    weights (a joint one by the first of them), `normal` (B, Z) is standard normal. World Models,
-    section 4 and the authors' code.
+    Each dimension draws its own component with logits / tau, then a normal value with std * sqrt(tau). `temperature`
+    is (B, 1) or (1, 1). `uniform` (B, Z) in [0, 1) picks the component by cumulative weight (a joint mixture uses only
+    its first column). `normal` (B, Z) is standard normal.
     """
     logits = prediction.logits.float()
     top = logits.amax(dim=-2, keepdim=True)

@@ -1,4 +1,4 @@
-"""The state of a dream, the random numbers of one step, and what that step gives."""
+"""The state of a dream, the random numbers of one step, and the outcome of that step."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-Recurrent = tuple[Tensor, ...]  # what M remembers, each (B, ...); only M knows what the parts mean
+Recurrent = tuple[Tensor, ...]  # M's recurrent state, each part (B, ...); opaque to all code but M's
 
 
 class State(NamedTuple):
     """The state of B dreams. `WorldModel` never changes its tensors.
 
-    Everything a dream depends on is in here: the same State, actions and noise give the same dream.
+    It is complete: the same State, actions and noise give the same dream.
     """
 
     latents: Tensor  # (B, Z) float32, V's latents of the current frame
-    recurrent: Recurrent  # M's memory of all earlier steps
-    ticks: Tensor  # (B,) int64, game ticks since the episode began; 0 tells M to start from nothing
+    recurrent: Recurrent  # M's recurrent state before the next step
+    ticks: Tensor  # (B,) int64, game ticks since the episode began; 0 sets M's restart flag
 
     def select(self, envs: Tensor) -> State:
-        """The state of some environments, by index or mask, in new tensors."""
+        """The state of the environments with these indices or this mask, in new tensors."""
         return State(self.latents[envs], tuple(part[envs] for part in self.recurrent), self.ticks[envs])
 
     def put(self, envs: Tensor, other: State) -> None:
-        """Overwrite the environments in the mask `envs` (B,) bool by `other`, in order. Changes this state."""
+        """Overwrite the environments where the mask `envs` (B,) bool is True with those of `other`, in order.
+
+        Changes this state in place.
+        """
         for value, new in zip(self.tensors(), other.tensors(), strict=True):
             value[envs] = new
 
@@ -33,24 +36,24 @@ class State(NamedTuple):
         return State(self.latents.clone(), tuple(part.clone() for part in self.recurrent), self.ticks.clone())
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors of the state: latents, M's parts, ticks."""
+        """All tensors of the state: latents, the recurrent parts, ticks."""
         return self.latents, *self.recurrent, self.ticks
 
 
 class Noise(NamedTuple):
     """The random numbers of one step of B dreams."""
 
-    uniform: Tensor  # (B, Z) in [0, 1): which mixture component each latent is drawn from
+    uniform: Tensor  # (B, Z) in [0, 1), picks the mixture component of each latent
     normal: Tensor  # (B, Z) standard normal
-    termination: Tensor  # (B,) in [0, 1): whether the episode ends
+    termination: Tensor  # (B,) in [0, 1); the episode ends if it is below the termination probability
 
     def select(self, envs: Tensor) -> Noise:
-        """The noise of some environments, by index."""
+        """The noise of the environments with these indices."""
         return Noise(*(value[envs] for value in self))
 
 
 class Outcome(NamedTuple):
-    """What one step of B dreams gives."""
+    """The result of one step of B dreams."""
 
     reward: Tensor  # (B,) float32
     terminated: Tensor  # (B,) bool

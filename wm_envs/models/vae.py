@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ACTIVE = 0.05  # nats of mean KL from which a latent dimension counts as active
-LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite whatever the weights
+LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite for any weights
 
 
 @dataclass(frozen=True)
 class ConvVAEConfig:
-    """Sizes of V; the defaults are the paper's for Doom (4,446,915 parameters), 32 for CarRacing."""
+    """Sizes of V; the defaults are the paper's for Doom (4,446,915 parameters). CarRacing has 32 latents."""
 
-    latent: int = 64
+    latent: int = 64  # Z
     channels: tuple[int, int, int, int] = (32, 64, 128, 256)
     kind: str = "conv-vae"
 
@@ -24,8 +24,8 @@ class ConvVAEConfig:
 class ConvVAE(nn.Module):
     """Frames (B, 3, 64, 64) in [0, 1] <-> latents (B, Z).
 
-    Four convolutions of kernel 4 and stride 2, two dense heads; a dense layer and four transposed
-    convolutions of kernels 5, 5, 6, 6 back.
+    The encoder has four convolutions of kernel 4 and stride 2, and two dense heads. The decoder has a dense layer and
+    four transposed convolutions of stride 2 and kernels 5, 5, 6, 6.
     """
 
     def __init__(self, config: ConvVAEConfig) -> None:
@@ -58,7 +58,7 @@ class ConvVAE(nn.Module):
         first, *rest = self.decoder
         assert isinstance(first, nn.ConvTranspose2d)
         assert first.bias is not None
-        # A transposed convolution of one pixel is a matrix product, and several times faster so.
+        # A transposed convolution of a single pixel is a matrix product, which is several times faster.
         weight = first.weight.flatten(1)  # (4d, c*5*5)
         hidden = (self.expand(latents) @ weight).unflatten(1, first.weight.shape[1:])  # (B, c, 5, 5)
         hidden = hidden + first.bias[:, None, None].to(hidden.dtype)
@@ -90,10 +90,10 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
 def vae_loss(
     images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    """SUM of squared error + max(KL, Z/2), averaged over the batch (the authors' code).
+    """Sum of squared errors + max(KL, Z/2), averaged over the batch (the authors' code). A scalar.
 
-    The sum and the floor under the KL are what keeps V from collapsing. `weight` (B, 1, 64, 64),
-    of mean 1, weighs the pixels; None is the paper's loss.
+    The sum (not the mean) over pixels and the lower bound on the KL prevent posterior collapse. `weight`
+    (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss.
     """
     squared = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
     error = (squared if weight is None else squared * weight).sum(dim=(1, 2, 3))  # (B,)
@@ -102,10 +102,10 @@ def vae_loss(
 
 
 def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:
-    """Weights (B, 1, 64, 64) of mean 1 that grow with how much a pixel differs from its neighbour.
+    """Pixel weights (B, 1, 64, 64) of mean 1, larger where images (B, 3, 64, 64) differ from their neighbours in time.
 
-    The change is averaged over 3x3 pixels, so that the rim of what moves counts with it. Pixels
-    where nothing happens keep a weight of 1 / (1 + strength * mean change).
+    The change is averaged over 3x3 pixels, to include the edges of moving objects. Pixels that do not change have the
+    weight 1 / (1 + strength * mean change).
     """
     change = (images - neighbours).abs().amax(dim=1, keepdim=True)  # (B, 1, 64, 64)
     weight = 1.0 + strength * F.avg_pool2d(change, 3, 1, 1)

@@ -1,7 +1,7 @@
-"""WorldModel: V, M and recorded first latents of one game, and the dynamics of every dream.
+"""WorldModel: V, M and recorded initial states of one game, and the dynamics of every dream.
 
-A dream is a pure function of an explicit `State`, an action and the noise it is given. Whether it is single or
-batched, played, or trained in, it goes through `WorldModel.step`.
+A step of a dream is a pure function of an explicit `State`, an action and noise: `WorldModel.step`. Every dream uses
+it, single or batched, in play and in training.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class WorldConfig:
     vision: ConvVAEConfig = field(default_factory=ConvVAEConfig)
     memory: MDNRNNConfig = field(default_factory=MDNRNNConfig)
     frame_skip: int = 4  # game ticks in one step
-    posterior_noise: float = 1.0  # z = mean + this * V's posterior std * noise (the paper: 1)
-    termination: str = "sampled"  # with the calibrated probability; "threshold", the paper's rule: logit > 0
-    temperature: float = 1.0  # gym.make's default
-    burn_in: int = 0  # ticks of a real episode that dreams skip; see Task.burn_in
+    posterior_noise: float = 1.0  # z = mean + posterior_noise * V's posterior std * noise (the paper: 1)
+    termination: str = "sampled"  # from the calibrated probability; or "threshold": logit > 0, as in the paper
+    temperature: float = 1.0  # default of gym.make
+    burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
 
 
 class WorldModel:
-    """V + M + first latents of one game; `step` is the dynamics of every dream.
+    """V, M and recorded initial states of one game; `step` is the dynamics of every dream.
 
-    Dreams begin at one of N recorded moments: `initial_means` and `initial_logvars` (N, Z) are V's posterior there,
-    `initial_recurrent` (each part (N, ...)) is M's state, by default that before the first step.
+    A dream starts from one of N recorded states: `initial_means` and `initial_logvars` (N, Z) are V's posterior, and
+    `initial_recurrent` (each part (N, ...)) is M's recurrent state, by default the one before the first step.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class WorldModel:
     # --- states ------------------------------------------------------------------------------------
 
     def initial_state(self, batch: int, generator: torch.Generator) -> State:
-        """States at the beginning of dreams: a recorded first frame each, z ~ N(mu, sigma), and M's state there."""
+        """Initial State of `batch` dreams: a random recorded state each, with z ~ N(mean, std) from V's posterior."""
         which = torch.randint(len(self.initial_means), (batch,), generator=generator, device=generator.device)
         normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
         which = which.to(self.device)
@@ -68,29 +68,29 @@ class WorldModel:
         return State(latents, tuple(part[which] for part in self.initial_recurrent), ticks)
 
     def state_from_latents(self, latents: Tensor) -> State:
-        """The State at the first frame of an episode, from V's latents (B, Z) of that frame."""
+        """The State at the first frame of an episode, from V's latents (B, Z) of this frame."""
         latents = latents.clamp(-LATENT_LIMIT, LATENT_LIMIT)
         ticks = torch.zeros(len(latents), dtype=torch.int64, device=self.device)
         return State(latents, self.memory.initial_state(len(latents)), ticks)
 
     def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of a State of `batch` dreams, as in `state_to_tensors`."""
+        """Name and shape of every tensor of a State of `batch` dreams, in the order of `State.tensors`."""
         recurrent = {name: (batch, *shape) for name, shape in self.memory.recurrent_shapes.items()}
         return {"latents": (batch, self.config.memory.latent), **recurrent, "ticks": (batch,)}
 
     def state_to_tensors(self, state: State) -> dict[str, Tensor]:
-        """A State as named tensors, to store it."""
+        """A State as named tensors, for storage."""
         return dict(zip(self.state_shapes(1), state.tensors(), strict=True))
 
     def state_from_tensors(self, tensors: dict[str, Tensor]) -> State:
-        """The State that `state_to_tensors` gave."""
+        """The inverse of `state_to_tensors`."""
         latents, *recurrent, ticks = (tensors[name] for name in self.state_shapes(1))
         return State(latents, tuple(recurrent), ticks)
 
     # --- one step ----------------------------------------------------------------------------------
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Noise:
-        """Noise for one step of `batch` dreams, all of it from `generator`."""
+        """Draw the noise of one step of `batch` dreams from `generator`."""
         latent = self.config.memory.latent
         uniform = torch.rand(batch, latent + 1, generator=generator, device=generator.device)
         normal = torch.randn(batch, latent, generator=generator, device=generator.device)
@@ -100,8 +100,8 @@ class WorldModel:
     def step(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[State, Outcome]:
         """One step of B dreams.
 
-        `action` (B, A) is the game's own (see `Task.game_action`), `temperature` (B, 1) or (1, 1) > 0.
-        Returns the next State and the Outcome; `state` stays as it is.
+        `action` (B, A) is a value of `Task.game_action`; `temperature` (B, 1) or (1, 1) is > 0. Returns the next State
+        and the Outcome. `state` is not changed.
         """
         prediction, recurrent = self.predict(state, action)
         latents = self.memory.sample(prediction, temperature, noise)
@@ -109,26 +109,26 @@ class WorldModel:
         sampled = self.config.termination == "sampled"
         terminated = noise.termination < probability if sampled else prediction.termination > 0
         skip = self.config.frame_skip
-        # Reward 1 per tick survived; a termination comes, on average, in the middle of its step.
+        # The reward is 1 per tick survived. On average, a termination happens in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
             reward = prediction.reward.float() * self.task.reward_scale
         return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
-        """M's prediction for the next step, and its recurrent state after this one; see `MDNRNN.step`."""
+        """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
         return self.memory.step(state.latents, action, state.ticks == 0, state.recurrent)
 
     # --- between frames and latents ----------------------------------------------------------------
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
-        """Latents (B, Z) from V's posterior and standard normal noise, scaled by `posterior_noise`."""
+        """Latents (B, Z) = mean + `posterior_noise` * std * normal, clipped to `LATENT_LIMIT`."""
         drawn = mean + self.config.posterior_noise * (logvar / 2).exp() * normal.to(self.device)
         return drawn.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (B, 64, 64, 3) uint8 -> mean and log variance of their latents, (B, Z)."""
+        """Frames (B, 64, 64, 3) uint8 -> mean and log variance of their latents, (B, Z) float32 each."""
         dtype = compute_dtype(self.device)
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             mean, logvar = self.vision.encode(to_images(frames.to(self.device)))
@@ -139,16 +139,16 @@ class WorldModel:
         """Latents (B, Z) -> frames (B, 64, 64, 3) uint8."""
         return to_frames(self.vision.decode(latents.to(self.device)))
 
-    # --- what an agent sees ------------------------------------------------------------------------
+    # --- observations and checks -------------------------------------------------------------------
 
     def observe(self, state: State, observation: str = "zh") -> Tensor:
-        """Features (B, F): "zh", "zch" or "z" (the paper's C sees z and h, for Doom c too)."""
+        """Features (B, F): "zh", "zch" or "z". The paper's C observes z and h, and for Doom also c."""
         assert observation in OBSERVATIONS
         parts = {"z": state.latents, **self.memory.features(state.recurrent)}
         return torch.cat([parts[letter] for letter in observation], dim=1)
 
     def check_state(self, state: Any, batch: int) -> str:
-        """What is wrong with `state` as a State of `batch` dreams of this world; "" when nothing is."""
+        """What was expected, if `state` is not a valid State of `batch` dreams of this world; "" if it is valid."""
         shapes = list(self.state_shapes(batch).values())
         fits = isinstance(state, State) and isinstance(state.recurrent, tuple)
         values = state.tensors() if fits else ()

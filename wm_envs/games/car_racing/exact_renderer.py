@@ -40,7 +40,7 @@ class ExactRenderer:
         self._font: Any = None
         self._text: tuple[str, Any] = ("", None)  # the last score and its picture
 
-    def begin(self, env: CarRacing) -> None:
+    def set_track(self, env: CarRacing) -> None:
         """Load the track of a new episode."""
         self._scene = Scene(env)
         self._corners = np.stack([self._scene.corners.real, self._scene.corners.imag])

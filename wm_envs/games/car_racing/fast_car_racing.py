@@ -87,7 +87,7 @@ class FastCarRacing(CarRacing):
     def _create_track(self) -> bool:
         success = bool(super()._create_track())
         if success:
-            self._renderer.begin(self)
+            self._renderer.set_track(self)
         return success
 
     def _render(self, mode: str) -> Any:

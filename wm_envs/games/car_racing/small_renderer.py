@@ -57,7 +57,7 @@ class SmallRenderer:
         pixel = 0.5 * (VIEW[0] + VIEW[1]) / self._SIZE  # a canvas pixel in pixels of the picture
         self._shrink = pixel / 2
 
-    def begin(self, env: CarRacing) -> None:
+    def set_track(self, env: CarRacing) -> None:
         """Load the track of a new episode."""
         self._scene = Scene(env)
         self._zoom = 0.0

@@ -1,4 +1,4 @@
-"""The episode store: written whole or not at all, damaged ones refused, streams that can be resumed."""
+"""The episode store: complete writes, refusal of damaged parts, splits, and blocks of frames that can be resumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def part(tmp_path: Path) -> Path:
     return write_part(tmp_path, 0, synthetic_episodes(LENGTHS), {"task": "takecover", "seed": 3})
 
 
-def test_a_part_comes_back(part: Path) -> None:
+def test_part_round_trip(part: Path) -> None:
     episodes, found = synthetic_episodes(LENGTHS), read_part(part, "takecover")
     assert found.index == 0 and found.size == 100 and found.attributes["seed"] == 3
     assert np.array_equal(found.read(0, 100), np.concatenate([e.frames for e in episodes]))
@@ -38,8 +38,8 @@ def test_a_part_comes_back(part: Path) -> None:
     assert found.actions.dtype == np.float32 and found.terminated.dtype == np.bool_
 
 
-def test_black_frames_and_idle_players_come_back(tmp_path: Path) -> None:
-    """All zeros, which zarr may leave out, are as good a chunk as any."""
+def test_frames_and_actions_of_zeros_round_trip(tmp_path: Path) -> None:
+    """Chunks of zeros, which zarr can omit, are written and read like others."""
     episodes = synthetic_episodes([70], terminated=[False])
     episodes[0].frames[:] = 0
     episodes[0].actions[:] = 0
@@ -47,7 +47,7 @@ def test_black_frames_and_idle_players_come_back(tmp_path: Path) -> None:
     assert not found.read(0, 70).any() and not found.actions.any() and not found.terminated.any()
 
 
-def test_parts_with_shards_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_with_shards_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "SHARD", 64)
     episodes = synthetic_episodes([100, 40])
     found = read_part(write_part(tmp_path, 5, episodes, {"task": "takecover"}))
@@ -55,18 +55,18 @@ def test_parts_with_shards_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert np.array_equal(found.read(0, 140), np.concatenate([e.frames for e in episodes]))
 
 
-def test_nothing_temporary_stays(part: Path) -> None:
+def test_writing_leaves_no_temporary_folder(part: Path) -> None:
     assert [path.name for path in part.parent.iterdir()] == [part.name]
 
 
-def test_a_half_written_part_is_ignored(part: Path) -> None:
+def test_half_written_part_is_ignored(part: Path) -> None:
     half = part.with_name(f".{part_path(part.parent, 1).name}.123.tmp")
     shutil.copytree(part, half)
     (half / "zarr.json").unlink()
     assert [found.index for found in RolloutStore(part.parent, "takecover").parts] == [0]
 
 
-def test_writing_again_replaces(part: Path) -> None:
+def test_writing_again_replaces_the_part(part: Path) -> None:
     write_part(part.parent, 0, synthetic_episodes([20]), {"task": "takecover"})
     assert read_part(part).size == 20
 
@@ -85,7 +85,7 @@ def flip(path: Path, where: float) -> None:
 
 
 def replaced(name: str, data: Any) -> Callable[[Path], None]:
-    """Another array in place of one of the part's."""
+    """Damage that replaces an array of the part."""
 
     def damage(part: Path) -> None:
         shutil.rmtree(part / name)
@@ -110,13 +110,13 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "no header": lambda part: (part / "zarr.json").unlink(),
     "header cut": lambda part: (part / "zarr.json").write_text("{"),
     "no frames": lambda part: shutil.rmtree(part / "frames"),
-    "no died": lambda part: shutil.rmtree(part / "terminated"),
+    "no terminated": lambda part: shutil.rmtree(part / "terminated"),
     "frames' header cut": lambda part: (part / "frames" / "zarr.json").write_text("{"),
     "actions flipped": lambda part: flip(chunks(part, "actions")[0], 0.5),
     "lengths flipped": lambda part: flip(chunks(part, "lengths")[0], 0.5),
     "actions cut": lambda part: os.truncate(chunks(part, "actions")[0], 10),
     "actions gone": lambda part: chunks(part, "actions")[0].unlink(),
-    "died gone": lambda part: chunks(part, "terminated")[0].unlink(),
+    "terminated gone": lambda part: chunks(part, "terminated")[0].unlink(),
     "lengths of another sum": replaced("lengths", np.array([37, 50, 14], np.int32)),
     "a length of 0": replaced("lengths", np.array([50, 50, 0], np.int32)),
     "a negative length": replaced("lengths", np.array([60, 50, -10], np.int32)),
@@ -132,7 +132,7 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_part_is_refused(part: Path, damage: Callable[[Path], Any]) -> None:
+def test_broken_part_is_refused(part: Path, damage: Callable[[Path], Any]) -> None:
     damage(part)
     with pytest.raises(BrokenStore) as raised:
         RolloutStore(part.parent, "takecover")
@@ -141,7 +141,7 @@ def test_a_broken_part_is_refused(part: Path, damage: Callable[[Path], Any]) -> 
 
 @pytest.mark.parametrize("where", [0.0, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("shard", [64, 4096], ids=["sharded", "plain"])
-def test_a_flipped_byte_of_a_frame_is_an_error(
+def test_flipped_byte_in_a_frame_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: int, where: float
 ) -> None:
     monkeypatch.setattr(rollouts, "SHARD", shard)
@@ -155,7 +155,7 @@ LOSS = {"gone": Path.unlink, "cut": lambda path: os.truncate(path, 100), "empty"
 
 
 @pytest.mark.parametrize("damage", LOSS.values(), ids=LOSS.keys())
-def test_a_lost_chunk_is_an_error_and_no_black_picture(part: Path, damage: Callable[[Path], Any]) -> None:
+def test_missing_chunk_is_an_error(part: Path, damage: Callable[[Path], Any]) -> None:
     damage(chunks(part, "frames")[1])
     with pytest.raises(BrokenStore, match=part.name):
         read_part(part).read(0, 100)
@@ -173,7 +173,7 @@ def good(folder: Path, index: int) -> Path:
     lambda folder: good(folder, 0).rename(folder / "part-old.zarr"),
     lambda folder: (folder / "part-00000.zarr").symlink_to(good(folder, 1)),
 ], ids=["none", "empty", "a file", "a bare part", "a renamed part", "a link"])  # fmt: skip
-def test_a_foreign_folder_is_refused(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+def test_folder_without_valid_parts_is_refused(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     make(tmp_path / "store")
     with pytest.raises(BrokenStore, match="store"):
         RolloutStore(tmp_path / "store", "takecover")
@@ -182,7 +182,7 @@ def test_a_foreign_folder_is_refused(tmp_path: Path, make: Callable[[Path], Any]
 # --- splitting and streaming --------------------------------------------------------------------------
 
 
-def test_parts_are_split_whole(tmp_path: Path) -> None:
+def test_split_holds_out_whole_parts(tmp_path: Path) -> None:
     for index in (0, 15, 16, 31, 10_000):
         write_part(tmp_path, index, synthetic_episodes([9], seed=index), {"task": "takecover"})
     store = RolloutStore(tmp_path, "takecover")
@@ -190,7 +190,7 @@ def test_parts_are_split_whole(tmp_path: Path) -> None:
     assert store.size == 45
 
 
-def test_there_is_always_something_on_both_sides(tmp_path: Path) -> None:
+def test_split_has_parts_on_both_sides(tmp_path: Path) -> None:
     synthetic_store(tmp_path, parts=1)
     one = RolloutStore(tmp_path / "rollouts").split()
     assert [[part.index for part in parts] for parts in one] == [[0], [0]]
@@ -199,7 +199,7 @@ def test_there_is_always_something_on_both_sides(tmp_path: Path) -> None:
     assert [[part.index for part in parts] for parts in three] == [[0, 1], [2]]
 
 
-def test_blocks_are_a_function_of_seed_and_number(tmp_path: Path) -> None:
+def test_blocks_depend_only_on_seed_and_index(tmp_path: Path) -> None:
     parts = RolloutStore(synthetic_store(tmp_path) / "rollouts").parts
     blocks = FrameBlocks(parts, seed=4, chunks=8, per_chunk=5)
     frames, neighbours = blocks.read(3)
@@ -214,7 +214,7 @@ def test_blocks_are_a_function_of_seed_and_number(tmp_path: Path) -> None:
     assert not np.array_equal(frames, FrameBlocks(parts, seed=5, chunks=8, per_chunk=5).read(3)[0])
 
 
-def test_neighbours_lie_some_ticks_away(tmp_path: Path) -> None:
+def test_neighbours_are_lag_ticks_away(tmp_path: Path) -> None:
     episodes = synthetic_episodes([96])
     for tick, frame in enumerate(episodes[0].frames):
         frame[:] = tick
@@ -230,7 +230,7 @@ def test_neighbours_lie_some_ticks_away(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["os.rename", "os.fsync", "zarr.Group.create_array", "zarr.create_group"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_leaves_the_old_part(part: Path, monkeypatch: pytest.MonkeyPatch, where: str, code: int) -> None:
+def test_full_disk_leaves_the_old_part(part: Path, monkeypatch: pytest.MonkeyPatch, where: str, code: int) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(code, os.strerror(code))
 
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_the_old_part(part: Path, monkeypatch: pytest.MonkeyP
     assert read_part(part).size == 100
 
 
-def test_a_store_of_the_first_rounds(tmp_path: Path) -> None:
+def test_store_of_the_first_rounds(tmp_path: Path) -> None:
     for index in (0, 1, PARTS_A_ROUND, 2 * PARTS_A_ROUND, 10 * PARTS_A_ROUND):
         write_part(tmp_path, index, synthetic_episodes([5]), {"task": "takecover"})
     found = [[part.index for part in RolloutStore(tmp_path, rounds=rounds).parts] for rounds in (0, 1, 2, 11)]

@@ -1,4 +1,4 @@
-"""The seat beside the game: dream and game side by side, surprise, the latent editor, slider, gamepad, last seconds."""
+"""The player: dream and game side by side, surprise, latent editor, slider, gamepad, last seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image  # noqa: E402
 from player.player import Player  # noqa: E402
 from player.recorder import LastSeconds  # noqa: E402
 from player.screen import Screen  # noqa: E402
-from player.views import Game  # noqa: E402
+from player.views import GameView  # noqa: E402
 from wm_envs.errors import MissingPackage  # noqa: E402
 
 
@@ -38,9 +38,9 @@ def dreamer(world: Path, **more: Any) -> Player:
 
 @pytest.fixture
 def beside(tiny_drive: Path) -> Iterator[Player]:
-    """A player who sees the real CarRacing and its dream."""
+    """A player of the real CarRacing and its dream."""
     pytest.importorskip("Box2D")
-    player = dreamer(tiny_drive, view="both", open_game=lambda: Game(str(tiny_drive)))
+    player = dreamer(tiny_drive, view="both", open_game=lambda: GameView(str(tiny_drive)))
     yield player
     player.close()
 
@@ -64,23 +64,23 @@ def same(first: Any, second: Any) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first.tensors(), second.tensors(), strict=True))
 
 
-def test_the_dream_begins_where_the_game_is_and_is_given_the_same_keys(beside: Player) -> None:
+def test_dream_starts_from_the_games_state_and_gets_the_same_actions(beside: Player) -> None:
     assert same(beside.dream.state, beside.game.state)
     given: dict[str, list[Any]] = {}
-    for side in beside.sides:
-        step = side.env.step
-        side.env.step = lambda action, step=step, name=side.name: (
+    for view in beside.views:
+        step = view.env.step
+        view.env.step = lambda action, step=step, name=view.name: (
             given.setdefault(name, []).append(action) or step(action)
         )
     tick(beside, 3 * beside.skip)
     assert len(given["game"]) == 3 and np.array_equal(given["game"], given["dream"])
-    assert not same(beside.dream.state, beside.game.state), "they part"
+    assert not same(beside.dream.state, beside.game.state), "the two diverge"
     assert beside.dream.state.ticks == beside.game.state.ticks
     beside.press("synchronise")
     assert same(beside.dream.state, beside.game.state) and beside.dream.total == beside.game.total
 
 
-def test_after_the_opening_the_dream_is_told_where_the_game_is(beside: Player) -> None:
+def test_dream_is_resynchronised_after_the_burn_in(beside: Player) -> None:
     burn_in = 3 * beside.skip
     beside.world.config = dataclasses.replace(beside.world.config, burn_in=burn_in)
     for steps in range(1, 6):
@@ -88,7 +88,7 @@ def test_after_the_opening_the_dream_is_told_where_the_game_is(beside: Player) -
         assert same(beside.dream.state, beside.game.state) == (steps == 3)
 
 
-def test_every_tick_of_the_game_is_shown_as_v_sees_it(beside: Player) -> None:
+def test_every_tick_of_the_game_is_shown(beside: Player) -> None:
     tick(beside, beside.skip)
     assert len(beside.game.frames) == 1 + beside.skip
     tick(beside, 3)
@@ -96,7 +96,7 @@ def test_every_tick_of_the_game_is_shown_as_v_sees_it(beside: Player) -> None:
     assert (name, other) == ("game", "dream") and np.array_equal(picture, beside.game.frames[3])
 
 
-def test_surprise_is_what_m_thinks_of_what_came(beside: Player) -> None:
+def test_surprise_is_the_nll_of_the_next_latents(beside: Player) -> None:
     from wm_envs.models.mdn_rnn import mixture_nll
 
     tick(beside, beside.skip)
@@ -108,7 +108,7 @@ def test_surprise_is_what_m_thinks_of_what_came(beside: Player) -> None:
     assert any(word.startswith("surprise") for word in beside.hud()[1])
 
 
-def test_the_game_s_end_ends_the_episode_and_the_dream_s_does_not(beside: Player) -> None:
+def test_only_the_games_end_ends_the_episode(beside: Player) -> None:
     beside.dream.ending = "the dream has ended"
     tick(beside, 2 * beside.skip)
     assert beside.scores == [] and beside.game.state.ticks == 2 * beside.skip and beside.dream.state.ticks == 0
@@ -119,20 +119,20 @@ def test_the_game_s_end_ends_the_episode_and_the_dream_s_does_not(beside: Player
     assert not beside.dream.ending and torch.equal(beside.dream.state.latents, beside.dream.after)
 
 
-def test_the_same_seed_is_the_same_game_and_dream(tiny_world: Path) -> None:
+def test_same_seed_gives_the_same_game_and_dream(tiny_world: Path) -> None:
     pytest.importorskip("vizdoom")
     seen = []
     for seed in (3, 3, 4):
         env = gym.make("WMDream-v0", world=str(tiny_world), render_mode="rgb_array")
-        player = Player(env, "random", None, seed, view="both", open_game=lambda: Game(str(tiny_world)))
+        player = Player(env, "random", None, seed, view="both", open_game=lambda: GameView(str(tiny_world)))
         tick(player, 6 * player.skip)
-        seen.append([side.state.latents.numpy().copy() for side in player.sides])
+        seen.append([view.state.latents.numpy().copy() for view in player.views])
         player.close()
     np.testing.assert_array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[0], seen[2])
 
 
-def test_v_goes_round_the_views(window: Screen, beside: Player) -> None:
+def test_v_switches_the_view(window: Screen, beside: Player) -> None:
     seen = []
     for _ in range(3):
         send(window, beside, pygame.K_v)
@@ -141,8 +141,8 @@ def test_v_goes_round_the_views(window: Screen, beside: Player) -> None:
     assert seen == [["dream"], ["game"], ["game", "dream"]]
 
 
-def test_a_game_that_cannot_be_opened_is_said_and_the_dream_goes_on(window: Screen, tiny_world: Path) -> None:
-    def missing() -> Game:
+def test_game_that_cannot_be_opened_shows_a_notice(window: Screen, tiny_world: Path) -> None:
+    def missing() -> GameView:
         raise MissingPackage("vizdoom", "not installed", "the extra 'doom'", "pip install 'wm-envs[doom]'")
 
     for player in (dreamer(tiny_world, open_game=missing), dreamer(tiny_world)):
@@ -155,17 +155,17 @@ def test_a_game_that_cannot_be_opened_is_said_and_the_dream_goes_on(window: Scre
 # --- one step, temperature, moments -------------------------------------------------------------------
 
 
-def test_e_does_one_step_and_pauses(window: Screen, tiny_world: Path) -> None:
+def test_e_takes_one_step_and_pauses(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
     send(window, player, pygame.K_e, pygame.K_e)
     assert player.paused and player.dream.state.ticks == 2 * player.skip == player.played
     send(window, player, pygame.K_l, pygame.K_e, pygame.K_l)
-    assert player.played == 2 * player.skip, "time stands still while latents are edited"
+    assert player.played == 2 * player.skip, "no steps while the editor is open"
     tick(player, 9)
     assert player.played == 2 * player.skip
 
 
-def test_the_slider_sets_the_temperature(window: Screen, tiny_world: Path) -> None:
+def test_slider_sets_the_temperature(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
     window.draw(player, (640, 640))
     for left, expected in ((window.slider.left, 0.05), (window.slider.left + window.slider.width // 2, 1.525)):
@@ -189,14 +189,14 @@ def test_g_saves_the_last_seconds(window: Screen, tiny_world: Path, tmp_path: Pa
     with Image.open(paths[1]) as moment:
         assert moment.format == "GIF" and moment.size == (320, 320)
     (tmp_path / "file").write_text("")
-    player.told = 0
+    player.notice_ticks = 0
     assert "not saved" in play._saved(LastSeconds(tmp_path / "file" / "below", 35))
 
 
 # --- the editor ---------------------------------------------------------------------------------------
 
 
-def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, tiny_world: Path) -> None:
+def test_editor_changes_latents_and_sets_them_in_the_dream(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
     tick(player, 8)
     state, total = player.dream.state, player.dream.total
@@ -205,7 +205,7 @@ def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, t
     assert torch.equal(editor.latents, state.latents) and editor.latents is not state.latents
     picture = window.draw(player, (800, 400))
     tick(player, 5)
-    assert player.played == 8, "time stands still"
+    assert player.played == 8, "no ticks while the editor is open"
     send(window, player, pygame.K_DOWN, pygame.K_RIGHT, pygame.K_RIGHT)
     chosen = editor.order[1]
     assert editor.value(1) == pytest.approx(float(state.latents[0, chosen]) + 0.5)
@@ -228,7 +228,7 @@ def test_the_editor_turns_latents_and_sets_them_into_the_dream(window: Screen, t
     assert player.editor is None
 
 
-def test_the_surest_dimensions_come_first(tiny_world: Path) -> None:
+def test_editor_orders_dimensions_by_variance(tiny_world: Path) -> None:
     from player.latent_editor import Editor
 
     player = dreamer(tiny_world)
@@ -244,7 +244,7 @@ def test_the_surest_dimensions_come_first(tiny_world: Path) -> None:
 # --- gamepad ------------------------------------------------------------------------------------------
 
 
-def test_a_gamepad_moves(window: Screen, tiny_world: Path) -> None:
+def test_gamepad_moves(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
 
     def post(kind: int, **values: Any) -> None:
@@ -264,11 +264,11 @@ def test_a_gamepad_moves(window: Screen, tiny_world: Path) -> None:
     post(pygame.JOYBUTTONDOWN, button=7)
     assert player.held == [] and player.paused
     post(pygame.JOYAXISMOTION, axis=4, value=1.0)
-    post(pygame.JOYDEVICEADDED, device_index=99)  # it was pulled out again
+    post(pygame.JOYDEVICEADDED, device_index=99)  # an unplugged gamepad
     assert player.held == [] and window.sticks == []
 
 
-def test_headless_records_both(tiny_drive: Path, tmp_path: Path) -> None:
+def test_headless_records_both_views(tiny_drive: Path, tmp_path: Path) -> None:
     pytest.importorskip("Box2D")
     import play
 
@@ -278,7 +278,7 @@ def test_headless_records_both(tiny_drive: Path, tmp_path: Path) -> None:
         assert recorded.size == (640, 320)
 
 
-def test_a_recording_keeps_its_size_when_the_view_changes(tiny_world: Path, tmp_path: Path) -> None:
+def test_recording_keeps_its_size_when_the_view_changes(tiny_world: Path, tmp_path: Path) -> None:
     import play
 
     player, screen, recorder = dreamer(tiny_world), Screen(), play.Recorder(tmp_path, None)
