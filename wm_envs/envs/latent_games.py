@@ -51,6 +51,8 @@ class LatentGames:
     def step(self, actions: NDArray[np.float32]) -> StepResult:
         """One step of `frame_skip` ticks with the game's own actions (B, A). Rewards are float64.
 
+        Infos: `ticks` (B,).
+
         Games that are not running are left alone. A terminated game keeps its last frame and latents.
         """
         skip = self.world.config.frame_skip
@@ -69,7 +71,8 @@ class LatentGames:
             latents[alive] = self._encode(list(alive))
         self.running &= ~terminated
         self.state = State(latents, recurrent, self.state.ticks + skip)
-        return StepResult(rewards.astype(np.float64), terminated, {})
+        ticks = self.state.ticks.cpu().numpy()
+        return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 
     def observe(self, observation: str) -> Tensor:
         """Features (B, F)."""
