@@ -17,7 +17,17 @@ import pytest
 import torch
 from conftest import fresh_process, tiny_model
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import ClipAction, RecordEpisodeStatistics, RescaleAction, TimeAwareObservation
+from gymnasium.wrappers import (
+    ClipAction,
+    FlattenObservation,
+    NormalizeObservation,
+    NormalizeReward,
+    RecordEpisodeStatistics,
+    RescaleAction,
+    TimeAwareObservation,
+    TransformObservation,
+    TransformReward,
+)
 
 import wm_envs
 from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
@@ -188,6 +198,23 @@ def test_a_list_of_seeds(tiny_world: Path) -> None:
     one = DreamVectorEnv(1, world=str(tiny_world))
     assert np.array_equal(one.reset(seed=[5])[0], one.reset(seed=5)[0]), "a list of one is its seed"
     env.reset(seed=[None] * 3)
+
+
+@pytest.mark.parametrize("name", ["wm_envs:WMDream-v0", "wm_envs:WMDreamDiscrete-v0"])
+def test_the_wrappers_of_cleanrl(tiny_world: Path, name: str) -> None:
+    def make() -> Any:
+        env = RecordEpisodeStatistics(FlattenObservation(gym.make(name, world=str(tiny_world))))
+        if not isinstance(env.action_space, gym.spaces.Box):
+            return env
+        env = NormalizeObservation(ClipAction(env))
+        env = TransformObservation(env, lambda observation: np.clip(observation, -10, 10), env.observation_space)
+        return TransformReward(NormalizeReward(env, gamma=0.99), lambda reward: np.clip(reward, -10, 10))
+
+    envs = SyncVectorEnv([make] * 2)
+    envs.reset(seed=1)
+    envs.action_space.seed(0)
+    seen = [envs.step(envs.action_space.sample())[4] for _ in range(60)]
+    assert any("episode" in infos for infos in seen)
 
 
 def test_statistics_of_episodes(tiny_world: Path) -> None:
