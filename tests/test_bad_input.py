@@ -189,7 +189,9 @@ DREAMS: list[tuple[Callable[[Path], Any], Callable[[Any], Any], type[Exception],
         [True, False, False], MASK.astype(int), MASK[:2], np.zeros(3, bool), MASK[None], "all", 1,
         torch.from_numpy(MASK),
     )],
-    *[(began_vector, seeded(value), InvalidOption, "seed") for value in ([0, 1, 2], (1,), [0])],
+    *[(began_vector, seeded(value), InvalidOption, "seed") for value in (
+        [0, -1, 2], [0, None, 2], [0, 1.0, 2], (1,), [0], [None], [],
+    )],
     *[(began, seeded(value), Exception, "(?i)seed") for value in (-1, 1.5, "x")],  # Gymnasium's own errors
 ]  # fmt: skip
 

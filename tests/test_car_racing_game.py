@@ -13,9 +13,11 @@ from conftest import fresh_process, held, load_benchmark
 from wm_envs.envs.spaces import action_space, game_actions, game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import FRAME_SHAPE
+from wm_envs.games.car_racing.exact_renderer import ExactRenderer
 from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
 from wm_envs.games.car_racing.game import CarRacingGame
 from wm_envs.games.car_racing.scene import crop  # before Gymnasium's own: it loads Box2D without its warnings
+from wm_envs.games.car_racing.small_renderer import SmallRenderer
 from wm_envs.games.car_racing.task import CAR_RACING, FAST_RENDERERS, RENDERERS
 from wm_envs.games.registry import TASKS
 
@@ -128,7 +130,8 @@ def test_the_latent_game_takes_its_settings(tiny_drive: Any, renderer: str | Non
     kwargs = {"world": str(tiny_drive), "renderer": renderer, "lap_complete_percent": 1.0}
     env: Any = gym.make("WMTakeCover-v0", **kwargs)
     (game,) = env.unwrapped._vector._engine.games
-    assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing) == (renderer == "fast")
+    assert game._env.lap_complete_percent == 1.0 and isinstance(game._env, FastCarRacing)
+    assert isinstance(game._env._renderer, SmallRenderer if renderer == "fast" else ExactRenderer)
     env.close()
 
 

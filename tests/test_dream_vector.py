@@ -66,12 +66,13 @@ def test_next_step_mode_resets_in_the_next_step(tiny_world: Path) -> None:
     assert ends > 20
 
 
-def test_next_step_mode_has_no_infos_for_a_resetting_env(tiny_world: Path) -> None:
-    """As in Gymnasium, where a resetting environment has the infos of its reset, which are empty."""
+def test_next_step_mode_gives_the_infos_of_the_reset(tiny_world: Path) -> None:
+    """As in Gymnasium."""
     env, over = DreamVectorEnv(6, world=str(tiny_world)), np.zeros(6, bool)
     for _, _, _, done, infos in steps_of(env, 40):
-        assert not infos["_ticks"][over].any() and not infos["_termination_probability"][over].any()
-        assert infos["_ticks"][~over].all()
+        assert infos["_ticks"].all() and infos["_termination_probability"].all()
+        assert not infos["ticks"][over].any() and not infos["termination_probability"][over].any()
+        assert infos["ticks"][~over].all()
         over = done
 
 

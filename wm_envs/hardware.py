@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import torch
+
+_FORKED = 0x40  # Linux: PF_FORKNOEXEC in the flags of /proc/self/stat
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _is_fork() -> bool:
+    """Whether this process was forked and has not started another program since (Linux; elsewhere False)."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return bool(int(fields[6]) & _FORKED)
+
+
+# A forked child does not have the threads of its parent's pool, but OpenMP waits for them: it would wait for ever.
+# With one thread it never asks for the pool. Children of this process, and this process if it is such a child:
+os.register_at_fork(after_in_child=_one_thread)
+if _is_fork():
+    _one_thread()
 
 
 @functools.cache

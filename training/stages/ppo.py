@@ -140,7 +140,7 @@ def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[
     return _learn(learner, env, folder, world, options)
 
 
-def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> LatentVecEnv:
+def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> VecEnv:
     """The dreams, or the real games with their fastest renderer, to train in."""
     shared: dict[str, Any] = {
         "world": str(folder.world),

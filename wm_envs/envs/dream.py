@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Mask
@@ -16,11 +17,12 @@ from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 
-class DreamVectorEnv(LatentVectorEnv):
+class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
     """`num_envs` dreams of one world, one batched step of M for all of them; see `DreamEnv` for what a dream is.
 
     All dreams draw from one generator, so an episode depends on the seed and on `num_envs`; with num_envs=1 the
-    numbers are those of `DreamEnv`. `LatentVectorEnv` describes the autoreset modes.
+    numbers are those of `DreamEnv`. A list of `num_envs` seeds is taken, too: the generator is seeded from all of
+    them together. `LatentVectorEnv` describes the autoreset modes.
 
     ## Example
 
@@ -32,16 +34,19 @@ class DreamVectorEnv(LatentVectorEnv):
     """
 
     reset_options = ("reset_mask", "temperature", "state")
+    zero_infos = ("termination_probability",)
     _engine: Dreams
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         temperature: float | None = None, observation: str = "zh", actions: str = "continuous",
         termination: str | None = None, device: str = "cpu", render_mode: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, render_size: int | None = None,
     ) -> None:  # fmt: skip
         model = open_world(world, device, termination)
-        super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
+        super().__init__(
+            model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
+        )
         chosen = model.config.temperature if temperature is None else temperature
         self._engine = Dreams(model, num_envs, check_temperature(chosen))
 
@@ -57,15 +62,21 @@ class DreamVectorEnv(LatentVectorEnv):
 
     def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(seed, list | tuple):
-            raise InvalidOption(
-                "seed", seed, "one whole number: all environments share a generator", "pass seed=0, say"
-            )
-        checked: dict[str, Any] = {"seeded": seed is not None}
+            whole = all(type(s) is int and s >= 0 for s in seed) or all(s is None for s in seed)
+            if not whole or len(seed) != self.num_envs:
+                expected = f"None, a whole number, or a list of {self.num_envs} whole numbers of at least 0"
+                raise InvalidOption("seed", seed, expected, "pass seed=0, say")
+        checked: dict[str, Any] = {"seeded": self._one_seed(seed) is not None}
         if "temperature" in options:
             checked["temperature"] = check_temperature(options["temperature"])
         if "state" in options:
             checked["state"] = check_state(self._world, options["state"], self.num_envs)
         return checked
+
+    def _one_seed(self, seed: Any) -> int | None:
+        if not isinstance(seed, list | tuple) or len(seed) == 1 or None in seed:
+            return super()._one_seed(seed)
+        return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])
 
     def _start(self, mask: Mask, given: dict[str, Any]) -> None:
         if given.get("seeded") or not self._has_reset:
@@ -111,9 +122,10 @@ class DreamEnv(LatentEnv):
     - `observation`, `actions`, `termination`: see above.
     - `device`: where V and M run, "cpu" or "cuda".
     - `render_mode`: "rgb_array" or "human".
+    - `render_size`: pixels of a side of the rendered picture; by default 64, and 512 in a window.
 
-    Options of `reset`: "temperature", and "state", a State to go on from (see `state`). The info of a step holds
-    "termination_probability" and "ticks".
+    Options of `reset`: "temperature", and "state", a State to go on from (see `state`). The info of a reset and
+    of a step holds "termination_probability" (0 after a reset) and "ticks".
 
     ## Example
 
@@ -130,12 +142,13 @@ class DreamEnv(LatentEnv):
     def __init__(
         self, world: str = "takecover", temperature: float | None = None, observation: str = "zh",
         actions: str = "continuous", termination: str | None = None, device: str = "cpu",
-        render_mode: str | None = None,
+        render_mode: str | None = None, render_size: int | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = DreamVectorEnv(
-            1, None, world, temperature, observation, actions, termination, device, "rgb_array", AutoresetMode.DISABLED
-        )
+            1, None, world, temperature, observation, actions, termination, device, "rgb_array", AutoresetMode.DISABLED,
+            render_size,
+        )  # fmt: skip
         super().__init__(vector, render_mode)
 
     @property

@@ -50,6 +50,8 @@ class LatentGames:
     def step(self, actions: NDArray[np.float32]) -> StepResult:
         """One step of `frame_skip` ticks with actions (B, A), values of `Task.game_action`. Rewards are float64.
 
+        Infos: `ticks` (B,).
+
         Games that are not running do not change. A terminated game keeps its last frame and latents.
         """
         skip = self.world.config.frame_skip
@@ -68,7 +70,8 @@ class LatentGames:
             latents[alive] = self._encode(list(alive))
         self.running &= ~terminated
         self.state = State(latents, recurrent, self.state.ticks + skip)
-        return StepResult(rewards.astype(np.float64), terminated, {})
+        ticks = self.state.ticks.cpu().numpy()
+        return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 
     def observe(self, observation: str) -> Tensor:
         """Features (B, F)."""

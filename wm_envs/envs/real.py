@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wm_envs.envs.engine import Mask
 from wm_envs.envs.latent_games import LatentGames, OnTick
 from wm_envs.envs.single import LatentEnv
-from wm_envs.envs.spaces import RENDER_MODES, game_kwargs, one_of
+from wm_envs.envs.spaces import RENDER_MODES, game_kwargs, keywords, one_of, refuse_unknown
 from wm_envs.envs.vector import LatentVectorEnv, open_world
 from wm_envs.errors import InvalidOption
 
 
-class RealVectorEnv(LatentVectorEnv):
+class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
     """`num_envs` real games in this process, seen through one batch of V and M; see `RealEnv`.
 
     Game i of a reset with seed s plays the game's episode s + i. A `state` of these games is where a dream of the same
@@ -29,11 +29,15 @@ class RealVectorEnv(LatentVectorEnv):
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, renderer: str | None = None,
-        on_tick: OnTick | None = None, **settings: float,
+        on_tick: OnTick | None = None, render_size: int | None = None, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
+        known = [*keywords(RealEnv.__init__), *model.task.settings]
+        refuse_unknown(settings, known, f"a keyword of the real {model.task.title}")
         kwargs = game_kwargs(model.task, renderer, settings)
-        super().__init__(model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode)
+        super().__init__(
+            model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
+        )
         self._engine = LatentGames(model, num_envs, on_tick, **kwargs)
 
     def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -71,11 +75,14 @@ class RealEnv(LatentEnv):
 
     ## Arguments
 
-    - `world`, `observation`, `actions`, `device`, `render_mode`: as for `DreamEnv`.
-    - `renderer`: how the game is drawn, where there is a choice (CarRacing: "stock", "exact", "fast"); by default, how
+    - `world`, `observation`, `actions`, `device`, `render_mode`, `render_size`: as for `DreamEnv`.
+    - `renderer`: how the game is drawn, where there is a choice (CarRacing: "exact", "stock", "fast"); by default, how
       scores are measured.
     - `on_tick(0, action, tick)`: called after every tick, which is then drawn.
     - settings of the game (CarRacing: `lap_complete_percent`, `off_road_cost`).
+
+    Other keywords raise `UnknownKeyword`, also those that mean something only for a dream (`temperature`,
+    `termination`). The info of a reset and of a step holds "ticks".
 
     `state` is where a dream of the same moment would be; see `RealVectorEnv`.
 
@@ -89,11 +96,12 @@ class RealEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
-        render_mode: str | None = None, renderer: str | None = None, on_tick: OnTick | None = None, **settings: float,
+        render_mode: str | None = None, renderer: str | None = None, on_tick: OnTick | None = None,
+        render_size: int | None = None, **settings: float,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = RealVectorEnv(
             1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, renderer, on_tick,
-            **settings,
+            render_size, **settings,
         )  # fmt: skip
         super().__init__(vector, render_mode)

@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from wm_envs.envs.spaces import ACTIONS, one_of
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
+from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import load_controller_module, read_config, resolve
+from wm_envs.models.controller import Controller
 
 Indices = int | Iterable[int] | None
 
 
 def make_vec_env(
-    env_id: str = "WMDream-v0", num_envs: int = 64, seed: int | None = None, **kwargs: Any
-) -> LatentVecEnv:
-    """One of this package's environments as a Stable-Baselines3 `VecEnv` of `num_envs` lanes.
+    env_id: str = "WMDream-v0", n_envs: int | None = None, seed: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None, *, num_envs: int | None = None, **kwargs: Any,
+) -> VecMonitor:  # fmt: skip
+    """One of this package's environments as a Stable-Baselines3 `VecEnv` of `n_envs` environments (default: 64).
 
-    `kwargs` are those of `gym.make_vec`: world, temperature, observation, actions and so on. `seed`
-    seeds the first reset. Raises what `gym.make_vec` does.
+    `env_kwargs` and all other keywords are those of `gym.make_vec`: world, temperature, observation, actions and so on.
+    `num_envs` is another name of `n_envs`. `seed` seeds the first reset. The info of an episode's last step holds
+    "episode", its reward and length, as with Stable-Baselines3's own `make_vec_env`. Raises what `gym.make_vec` does.
     """
-    env = gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
+    if n_envs is not None and num_envs is not None:
+        raise InvalidOption("num_envs", num_envs, f"nothing beside n_envs={n_envs}", "omit one of them")
+    count = next((given for given in (n_envs, num_envs) if given is not None), 64)
+    given = {**(env_kwargs or {}), **kwargs}
+    env = gym.make_vec(env_id, num_envs=count, autoreset_mode=AutoresetMode.DISABLED, **given)
     adapter = LatentVecEnv(env)  # type: ignore[arg-type]
     adapter.seed(seed)
-    return adapter
+    return VecMonitor(adapter)
+
+
+class Policy:
+    """A controller of a world with the `predict` of a Stable-Baselines3 model; see `load_policy`."""
+
+    def __init__(self, controller: Controller, choices: NDArray[np.float32] | None) -> None:
+        self.controller, self._choices = controller, choices
+
+    def predict(
+        self, observation: NDArray[Any], state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[Any] | None = None, deterministic: bool = True,
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:  # fmt: skip
+        """Actions for an observation (F,) or observations (B, F), and `state` as it was given.
+
+        A controller is deterministic and keeps no state, so the other arguments change nothing.
+        """
+        with torch.no_grad():
+            actions = self.controller(torch.as_tensor(observation, dtype=torch.float32)).numpy()
+        if self._choices is None:
+            return actions, state
+        return np.abs(actions[..., None, :] - self._choices).sum(axis=-1).argmin(axis=-1), state
+
+
+def load_policy(world: str | Path = "takecover", name: str = "", actions: str = "continuous") -> Policy:
+    """A controller of a world, its first one by default, as a policy with `predict`.
+
+    `actions` is that of the environment it acts in: "continuous", or "discrete" or "fine" if it is one of the
+    controllers that choose from these. Raises `UnknownName`, `BrokenWorld` or `InvalidOption`.
+    """
+    controller = load_controller_module(world, name)
+    if actions == "continuous":
+        return Policy(controller, None)
+    task = get_task(read_config(resolve(world))["world"]["task"])
+    one_of("actions", actions, ACTIONS if task.fine_actions else ACTIONS[:2])
+    config, choices = controller.config, np.array(task.choices(actions), np.float32)
+    known = np.array(config.choices, np.float32).reshape(-1, config.action)
+    if not len(known) or not all((choices == choice).all(axis=1).any() for choice in known):
+        raise InvalidOption(
+            "actions", actions, f"the actions of the controller {name!r}", 'pass actions="continuous", which fits all'
+        )
+    return Policy(controller, choices)
 
 
 class LatentVecEnv(VecEnv):

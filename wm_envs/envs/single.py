@@ -8,14 +8,18 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.envs.spaces import options_of_reset
+from wm_envs.envs.construction import Constructed
+from wm_envs.envs.spaces import game_actions, options_of_reset
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.envs.window import Window
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
+# Keys of `gymnasium.utils.play` for right, left, up, down: letters, and pygame's codes of the arrows.
+KEYS = (("d", 1073741903), ("a", 1073741904), ("w", 1073741906), ("s", 1073741905))
 
-class LatentEnv(gym.Env[Any, Any]):
+
+class LatentEnv(Constructed, gym.Env[Any, Any]):
     """A `LatentVectorEnv` of one environment and autoreset mode DISABLED, without its batch axis."""
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 35}  # noqa: RUF012 (Gymnasium's way)
@@ -27,7 +31,8 @@ class LatentEnv(gym.Env[Any, Any]):
         self.action_space = vector.single_action_space
         self.render_mode = render_mode
         self.metadata = type(self).metadata | {"render_fps": vector.metadata["render_fps"]}
-        self._window = Window(self.world.task.title, self.metadata["render_fps"])
+        self._step_limit = vector._step_limit
+        self._window = Window(self.world.task.title, self.metadata["render_fps"], vector._render_size or 512)
 
     @property
     def world(self) -> WorldModel:
@@ -42,17 +47,18 @@ class LatentEnv(gym.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; `options` may hold what `reset_options` names."""
         options_of_reset(options, self.reset_options)
-        observation, _ = self._vector.reset(seed=seed, options=options)
+        observation, infos = self._vector.reset(seed=seed, options=options)
         self._np_random, self._np_random_seed = self._vector.np_random, self._vector.np_random_seed
         self._show()
-        return observation[0], {}
+        return observation[0], _first(infos)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of `frame_skip` ticks."""
-        observation, reward, terminated, truncated, infos = self._vector.step([action])
+        self._vector.check_running()
+        given = game_actions(self.world.task, self._vector._actions, action, None)
+        observation, reward, terminated, truncated, infos = self._vector.advance(given[None])
         self._show()
-        info = {name: values[0].item() for name, values in infos.items() if not name.startswith("_")}
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
     def _show(self) -> None:
         if self.render_mode == "human":
@@ -64,10 +70,30 @@ class LatentEnv(gym.Env[Any, Any]):
         return frames[0]
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The frame, (64, 64, 3) uint8; None when it is shown in a window."""
+        """The frame, (64, 64, 3) uint8 or of `render_size` pixels a side; None when it is shown in a window."""
         return self._frame() if self.render_mode == "rgb_array" else None
+
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], Any]:
+        """Keys -> action, for `gymnasium.utils.play`: a, d, w, s or the arrows, two at once where that makes sense.
+
+        `play` takes the action of no key as its argument `noop`.
+        """
+        task, discrete = self.world.task, self._vector._actions != "continuous"
+        choices = np.array(task.choices(self._vector._actions), np.float32)
+        found: dict[tuple[str | int, ...], Any] = {}
+        for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+            action = np.array(task.keyboard_action(right, up), np.float32)
+            chosen = int(np.abs(choices - action).sum(axis=1).argmin()) if discrete else action
+            pressed = [KEYS[0 if right > 0 else 1]] * (right != 0) + [KEYS[2 if up > 0 else 3]] * (up != 0)
+            found |= {keys: chosen for keys in zip(*pressed, strict=True)}
+        return found
 
     def close(self) -> None:
         """Close the window and the environment. May be called twice."""
         self._window.close()
         self._vector.close()
+
+
+def _first(infos: dict[str, Any]) -> dict[str, Any]:
+    """The infos of the only environment of a batch, as Python's numbers."""
+    return {name: values[0].item() for name, values in infos.items() if not name.startswith("_")}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from wm_envs.errors import InvalidAction, InvalidOption
+from wm_envs.errors import InvalidAction, InvalidOption, UnknownKeyword
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.models.mdn_rnn import LATENT_LIMIT
 from wm_envs.models.world_model import WorldModel
@@ -18,6 +19,8 @@ from wm_envs.models.world_model import WorldModel
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
 ACTIONS = ("continuous", "discrete", "fine")
 RENDER_MODES = (None, "rgb_array", "human")
+ROUNDING = 1e-6  # an action this far outside of its limits is a rounding error, and is clipped
+LARGEST_RENDER = 4096  # pixels
 
 
 def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
@@ -27,20 +30,32 @@ def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
     return value
 
 
+def refuse_unknown(given: Mapping[str, object], known: Iterable[str], what: str) -> None:
+    """Raise `UnknownKeyword` for the first of `given` that is not in `known`; `what` says what these are."""
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownKeyword(name, value, f"{what}: {', '.join(sorted(known)) or 'none'}", f"omit {name}")
+
+
+def keywords(call: Callable[..., Any]) -> list[str]:
+    """Names of the keywords that `call` has, without self and **rest."""
+    parameters = inspect.signature(call).parameters.values()
+    return [p.name for p in parameters if p.name != "self" and p.kind != inspect.Parameter.VAR_KEYWORD]
+
+
 def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
     """What `task.open` takes to draw in one of the task's ways (None: as scores are measured) and with its settings.
 
-    Raises `InvalidOption` for a drawing or setting the task has not, or a number out of its range.
+    Raises `InvalidOption` for a renderer the task has not or a number out of its range, `UnknownKeyword` for a setting
+    the task has not.
     """
+    refuse_unknown(settings, task.settings, f"a setting of {task.name}")
     how: dict[str, Any] = {}
     if renderer is not None or task.renderers:
         how["renderer"] = (
             task.renderers[0] if renderer is None else one_of("renderer", renderer, task.renderers or (None,))
         )
     for name, value in settings.items():
-        if name not in task.settings:
-            there = f"one of {sorted(task.settings)}" if task.settings else f"no settings: {task.name} has none"
-            raise InvalidOption("setting", name, there, "leave it away")
         low, high = task.settings[name]
         if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
             raise InvalidOption(name, value, f"a number from {low:g} to {high:g}", f"give {high:g}, say")
@@ -87,29 +102,56 @@ def action_space(task: Task, actions: str) -> spaces.Space[Any]:
     return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
 
 
-def game_actions(task: Task, actions: str, given: Any, batch: int) -> NDArray[np.float32]:
-    """What the game does, (B, A), for actions (B, ...) of the action space; raises `InvalidAction`."""
-    discrete, choices = actions != "continuous", task.choices(actions)
-    shape = (batch,) if discrete else (batch, task.action_size)
-    expected = f"shape {shape}, " + (
-        f"whole numbers from 0 to {len(choices) - 1}"
-        if discrete
-        else f"finite numbers from {task.action_low} to {task.action_high}"
-    )
-    fix = "take one from env.action_space.sample()"
+def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDArray[np.float32]:
+    """The game's own actions (B, A) for actions (B, ...) of the action space; (A,) for one action if `batch` is None.
+
+    A continuous action that a rounding error has put outside of its limits is clipped. Raises `InvalidAction`.
+    """
+    choices = () if actions == "continuous" else task.choices(actions)
+    shape = (() if batch is None else (batch,)) + (() if choices else (task.action_size,))
     try:
         values = np.asarray(given)
     except ValueError as error:
-        raise InvalidAction("action", given, expected, fix) from error
-    if values.dtype.kind not in ("iu" if discrete else "iuf") or values.shape != shape:
-        raise InvalidAction("action", given, expected, fix)
-    if discrete:
+        raise _refused_action(task, choices, given, shape) from error
+    if values.dtype.kind not in ("iu" if choices else "iuf") or values.shape != shape:
+        raise _refused_action(task, choices, given, shape)
+    if choices:
         if ((values < 0) | (values >= len(choices))).any():
-            raise InvalidAction("action", given, expected, fix)
+            raise _refused_action(task, choices, given, shape)
         return task.game_action(np.array(choices, np.float32)[values])
-    if not ((values >= np.array(task.action_low)) & (values <= np.array(task.action_high))).all():  # NaN is neither
-        raise InvalidAction("action", given, expected, fix)
-    return task.game_action(values.astype(np.float32))
+    low, high = np.array(task.action_low), np.array(task.action_high)
+    if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # NaN is neither
+        raise _refused_action(task, choices, given, shape)
+    return task.game_action(values.clip(low, high).astype(np.float32))
+
+
+def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tuple[int, ...]) -> InvalidAction:
+    fix = "take one from env.action_space.sample()"
+    if choices:
+        numbers = f"from 0 to {len(choices) - 1}"
+        many = f"an array of shape {shape} with whole numbers {numbers}"
+        return InvalidAction("action", given, many if shape else f"one whole number {numbers}, no array", fix)
+    limits = f"finite numbers from {task.action_low} to {task.action_high}"
+    return InvalidAction(
+        "action", given, f"an array of shape {shape} with {limits}",
+        f"{fix}, or clip yours: gymnasium.wrappers.ClipAction does it",
+    )  # fmt: skip
+
+
+def checked_render_size(size: object) -> int | None:
+    """Pixels of a side of a rendered picture, or None for the frame as it is; raises `InvalidOption`."""
+    if size is not None and (type(size) is not int or not FRAME_SHAPE[0] <= size <= LARGEST_RENDER):
+        expected = f"None or a whole number from {FRAME_SHAPE[0]} to {LARGEST_RENDER}"
+        raise InvalidOption("render_size", size, expected, "pass render_size=512, say")
+    return size
+
+
+def scaled(frames: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    """Frames (B, 64, 64, 3) with `size` pixels a side, each the nearest of the frame."""
+    if size is None or size == frames.shape[1]:
+        return frames
+    nearest = np.arange(size) * frames.shape[1] // size
+    return frames[:, nearest[:, None], nearest]
 
 
 def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:

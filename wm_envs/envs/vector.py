@@ -12,15 +12,24 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from wm_envs.envs.construction import Constructed
 from wm_envs.envs.engine import Engine, Mask
-from wm_envs.envs.spaces import action_space, game_actions, observation_space, one_of, options_of_reset
+from wm_envs.envs.spaces import (
+    action_space,
+    checked_render_size,
+    game_actions,
+    observation_space,
+    one_of,
+    options_of_reset,
+    scaled,
+)
 from wm_envs.errors import InvalidOption, ResetNeeded
 from wm_envs.models.bundle import load_world
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 
-class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
     """`num_envs` environments of one world: the Gymnasium shell over an `Engine`, which a subclass makes.
 
     `autoreset_mode` is NEXT_STEP (default), SAME_STEP (infos["final_obs"]) or DISABLED (reset with
@@ -28,13 +37,15 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """
 
     reset_options: tuple[str, ...] = ("reset_mask",)
+    zero_infos: tuple[str, ...] = ()  # keys of a step's infos, beside "ticks", that are 0 after a reset
     _engine: Engine
 
     def __init__(
         self, world: WorldModel, num_envs: int, max_episode_steps: int | None, observation: str, actions: str,
-        render_mode: str | None, autoreset_mode: AutoresetMode | str,
+        render_mode: str | None, autoreset_mode: AutoresetMode | str, render_size: int | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, (None, "rgb_array"))
+        self._render_size = checked_render_size(render_size)
         self.num_envs = check_count("num_envs", num_envs)
         self.autoreset_mode = check_autoreset(autoreset_mode)
         self._world, self._observation, self._actions = world, observation, actions
@@ -49,6 +60,7 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if max_episode_steps is not None:
             check_count("max_episode_steps", max_episode_steps)
             self._limit = min(self._limit, max_episode_steps * world.config.frame_skip)
+        self._step_limit = -(-self._limit // world.config.frame_skip)
         self._done = np.ones(num_envs, bool)  # environments whose episode is over
         self._has_reset = False
 
@@ -85,21 +97,40 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 "reset_mask", mask, "environments that have begun", "call env.reset() for all of them first"
             )
         given = self._check_start(seed, chosen)
-        super().reset(seed=seed[0] if isinstance(seed, list | tuple) else seed)
+        super().reset(seed=self._one_seed(seed))
         self._start(mask, given)
         self._done[mask] = False
         self._has_reset = True
-        return self._observe(), {}
+        return self._observe(), self._reset_infos(mask)
+
+    def _one_seed(self, seed: Any) -> int | None:
+        """The seed of `np_random`, from the seeds of a reset."""
+        return seed[0] if isinstance(seed, list | tuple) else seed
+
+    def _reset_infos(self, mask: Mask) -> dict[str, Any]:
+        """Infos with the keys of a step, for the environments in `mask` that have just begun."""
+        infos: dict[str, Any] = {name: np.zeros(self.num_envs, np.float32) for name in self.zero_infos}
+        infos["ticks"] = np.where(mask, self._engine.state.ticks.cpu().numpy(), 0)
+        return infos | {f"_{name}": mask.copy() for name in infos}
 
     def step(self, actions: Any) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
         """One step of every environment."""
+        self.check_running()
+        return self.advance(game_actions(self._world.task, self._actions, actions, self.num_envs))
+
+    def check_running(self) -> None:
+        """Raise `ResetNeeded` if a step must not come now."""
         if not self._has_reset or (self.autoreset_mode == AutoresetMode.DISABLED and self._done.any()):
             over = f"environments {np.flatnonzero(self._done)} are over" if self._has_reset else "no episode has begun"
             raise ResetNeeded("step", over, "running episodes", "call env.reset()")
-        given = game_actions(self._world.task, self._actions, actions, self.num_envs)
+
+    def advance(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
+        """One step of every environment with the game's own actions (B, A), which are not checked."""
         idle = self._done
         self._engine.running &= ~idle
-        result = self._engine.step(given)
+        result = self._engine.step(actions)
         rewards, terminated = result.rewards.astype(np.float64), result.terminated.copy()
         truncated = (self._engine.state.ticks.cpu().numpy() >= self._limit) & ~terminated
         infos: dict[str, Any] = {name: values.copy() for name, values in result.infos.items()}
@@ -109,6 +140,8 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._done = terminated | truncated
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and idle.any():
             self._start(idle, {})  # this step is the first of the next episode of those that were over
+            begun = self._reset_infos(idle)
+            infos = {name: np.where(idle, begun[name], values) for name, values in infos.items()}
         elif self.autoreset_mode == AutoresetMode.SAME_STEP and self._done.any():
             infos |= _final(self._observe(), self._done, infos)
             self._start(self._done, {})
@@ -121,8 +154,8 @@ class LatentVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self._engine.observe(self._observation).cpu().numpy()
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """One frame (64, 64, 3) uint8 for each environment."""
-        return tuple(self._engine.frames()) if self.render_mode == "rgb_array" else None
+        """One frame (64, 64, 3) uint8 for each environment, or of `render_size` pixels a side."""
+        return tuple(scaled(self._engine.frames(), self._render_size)) if self.render_mode == "rgb_array" else None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the engine."""
@@ -146,7 +179,7 @@ def open_world(world: Any, device: Any, termination: str | None = None) -> World
         raise InvalidOption("device", device, "a device of this machine", 'pass device="cpu"') from error
     if termination is not None:
         one_of("termination", termination, ("sampled", "threshold"))
-    return load_world(world, place, {} if termination is None else {"termination": termination})
+    return load_world(world, place, {} if termination is None else {"termination": termination}, share=True)
 
 
 def frames_per_second(world: WorldModel) -> float:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.errors import InvalidOption, MissingPackage
+from wm_envs.errors import MissingPackage
 
 
 class Window:
-    """Shows frames (64, 64, 3), scaled crisply, at `fps` frames a second."""
+    """Shows frames (64, 64, 3), scaled crisply to `size` pixels a side, at `fps` frames a second.
 
-    def __init__(self, title: str, fps: float, scale: int = 8) -> None:
-        self.title, self.fps, self.scale = title, fps, scale
+    Without a display nobody sees it, as with Gymnasium's own environments; that gives a warning.
+    """
+
+    def __init__(self, title: str, fps: float, size: int = 512) -> None:
+        self.title, self.fps, self.size = title, fps, size
         self._screen: Any = None
         self._clock: Any = None
 
@@ -27,13 +31,12 @@ class Window:
             raise MissingPackage(
                 "pygame", "not installed", "the extra 'play'", "pip install 'wm-envs[play]'"
             ) from error
-        size = (frame.shape[1] * self.scale, frame.shape[0] * self.scale)
+        size = (self.size, self.size)
         if self._screen is None:
             pygame.display.init()
             # Without a display SDL falls back to one that nobody can see, unless it was asked for.
             if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
-                pygame.display.quit()
-                raise InvalidOption("render_mode", "human", "a display", 'use render_mode="rgb_array" here')
+                gym.logger.warn('There is no display: render_mode="human" shows nothing. Use "rgb_array" here.')
             pygame.display.set_caption(self.title)
             self._screen = pygame.display.set_mode(size)
             self._clock = pygame.time.Clock()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from wm_envs.models.bundle_config import (
     check_world_config,
     typed_config,
 )
-from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
+from wm_envs.models.controller import OBSERVATIONS, Controller, ControllerConfig
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
@@ -145,20 +146,39 @@ def _fingerprint(data: bytes) -> dict[str, Any]:
 # --- loading ------------------------------------------------------------------------------------------
 
 
+# Worlds of this process whose weights `load_world` can share: (hash of the weights, config, device) -> the first one.
+_loaded: weakref.WeakValueDictionary[tuple[str, WorldConfig, torch.device], WorldModel] = weakref.WeakValueDictionary()
+
+
 def load_world(
-    world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None
+    world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None, share: bool = False
 ) -> WorldModel:
     """Load a `WorldModel` from a shipped name or a folder.
+
+    With `share`, as the environments ask for it, the weights are those of every other world of this process that was
+    loaded with it from the same files to the same device: they must not be changed. The files are checked all the same.
 
     `overrides` replaces fields of its `WorldConfig` that the weights do not depend on, such as `termination`.
     Raises `UnknownName` or `BrokenWorld`.
     """
     folder = resolve(world)
     bundle = read_config(folder)
-    config = typed_config(WorldConfig, bundle["world"], folder)
-    config = dataclasses.replace(config, **(overrides or {}))
+    recorded = typed_config(WorldConfig, bundle["world"], folder)
+    config = dataclasses.replace(recorded, **(overrides or {}))
     check_world_config(config, folder)
-    tensors = _read_tensors(folder, WEIGHTS, bundle)
+    data = _read_checked(folder, WEIGHTS, bundle)
+    key = hashlib.sha256(data).hexdigest(), recorded, torch.device(device)
+    if share and (found := _loaded.get(key)) is not None:
+        return found.share(config)
+    model = _build(config, _tensors(folder, WEIGHTS, data), folder, device)
+    if not share:
+        return model
+    _loaded[key] = model
+    return model.share()
+
+
+def _build(config: WorldConfig, tensors: dict[str, Tensor], folder: Path, device: str | torch.device) -> WorldModel:
+    """The world of a bundle's config and tensors."""
     _, vision_class = VISION_KINDS[config.vision.kind]
     _, memory_class = MEMORY_KINDS[config.memory.kind]
     with torch.device("meta"):  # no memory is allocated for the sizes in the config
@@ -208,6 +228,11 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     return config, parameters
 
 
+def load_controller_module(world: str | Path, name: str = "") -> Controller:
+    """A controller of a bundle (its first one by default) as a torch module."""
+    return Controller(*load_controller(world, name))
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json of a bundle and check its format and version. Raises `BrokenWorld`."""
     path = Path(folder) / "config.json"
@@ -230,6 +255,11 @@ def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]
 
 def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
     """All tensors of one file as float32. Raises `BrokenWorld` for a wrong size or hash, or values not finite."""
+    return _tensors(folder, name, _read_checked(folder, name, bundle))
+
+
+def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> bytes:
+    """The bytes of one file, after checking its size and hash."""
     announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
     expected = [value for value in announced if isinstance(value, dict)]
     try:
@@ -240,6 +270,11 @@ def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, 
         raise broken(folder, f"{name} is missing or truncated ({error})") from error
     if hashlib.sha256(data).hexdigest() not in (value.get("sha256") for value in expected):
         raise broken(folder, f"the hash of {name} is not the one in config.json")
+    return data
+
+
+def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
+    """All tensors of one file as float32, after checking that all are finite."""
     try:
         tensors = load(data)
     except Exception as error:  # safetensors has one error class; torch adds its own

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wm_envs.errors import ControllerMismatch
 
@@ -71,3 +71,20 @@ def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tenso
         return torch.tanh(values)
     table = torch.tensor(config.choices, device=values.device).unflatten(0, (-1, config.action))
     return table[values.argmax(dim=-1)]
+
+
+class Controller(nn.Module):
+    """A controller as a torch module: features (..., F) -> actions (..., A) in [-1, 1].
+
+    `weights` is its only parameter, the flat vector (P,) that `act` takes.
+    """
+
+    def __init__(self, config: ControllerConfig, weights: Tensor) -> None:
+        super().__init__()
+        self.config, self.weights = config, nn.Parameter(weights)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Actions (..., A) for features (..., F)."""
+        if features.ndim == 1:
+            return self(features[None])[0]
+        return act(self.config, self.weights, features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -77,6 +78,12 @@ class MDNRNN(nn.Module):
         """The device of the weights."""
         return self.head.weight.device
 
+    def share(self) -> MDNRNN:
+        """This M once more, for another environment: the same weights, but buffers of its own for `step`."""
+        other = copy.copy(self)
+        other._step = _PackedStep(self._step.weights)
+        return other
+
     # --- the recurrent state ------------------------------------------------------------------------
 
     @property
@@ -148,12 +155,12 @@ class _PackedStep:
     """One step of one `MDNRNN` on packed weights, in buffers that are reused between steps.
 
     The result equals `MDNRNN.forward` on one step, up to rounding. It is several times faster: one matrix product for
-    all gates, no autograd, and no new memory, whose page faults cost more than the arithmetic.
+    all gates, no autograd, and no new memory, whose page faults cost more than the arithmetic. Several steps may use
+    the same `weights`, also in several threads.
     """
 
-    def __init__(self) -> None:
-        self._packed: dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
-        self._version: tuple[int, ...] = ()
+    def __init__(self, weights: _PackedWeights | None = None) -> None:
+        self.weights = weights or _PackedWeights()
         self._buffers: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     @torch.no_grad()
@@ -162,7 +169,7 @@ class _PackedStep:
     ) -> tuple[Any, Recurrent]:
         config, batch = memory.config, len(latents)
         dtype = compute_dtype(memory.device) if batch >= LOW_PRECISION_FROM else torch.float32
-        weight, bias, head, head_bias = self._weights(memory, dtype)
+        weight, bias, head, head_bias = self.weights(memory, dtype)
         inputs, products, gates, outputs = self._workspace(memory, batch, dtype)
         hidden, cell = recurrent
         at = memory.inputs - config.action - int(config.restart)
@@ -190,17 +197,26 @@ class _PackedStep:
             self._buffers = {(batch, dtype): (inputs, products, products.float(), outputs)}
         return self._buffers[batch, dtype]
 
-    def _weights(self, memory: MDNRNN, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+
+class _PackedWeights:
+    """The weights of one step of an `MDNRNN`, packed for each number type when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._packed: tuple[tuple[int, ...], dict[torch.dtype, tuple[Tensor, Tensor, Tensor, Tensor]]] = (), {}
+
+    def __call__(self, memory: MDNRNN, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The gates' weights (I + H, 4H) in the order i, f, o, g, their bias (4H,), and the head's weights and bias.
+
 
         They are packed again when the weights have changed. The weights of g are doubled for
         tanh(x) = 2 sigmoid(2x) - 1, because PyTorch's sigmoid is several times faster than its tanh.
         """
         parameters = (*memory.lstm.all_weights[0], memory.head.weight, memory.head.bias)
         version = tuple(number for value in parameters for number in (value.data_ptr(), value._version))
-        if version != self._version:
-            self._packed, self._version = {}, version
-        if dtype not in self._packed:
+        found = self._packed
+        if found[0] != version:
+            found = self._packed = version, {}
+        if dtype not in found[1]:
             weight_ih, weight_hh, bias_ih, bias_hh = memory.lstm.all_weights[0]
             weight, bias = torch.cat([weight_ih, weight_hh], dim=1), bias_ih + bias_hh
             enter, forget, candidate, leave = range(4)  # PyTorch's order is i, f, g, o
@@ -210,8 +226,8 @@ class _PackedStep:
             for part in (weight, bias):
                 part[3 * memory.config.hidden :] *= 2
             parts = weight.t(), bias, memory.head.weight.t(), memory.head.bias
-            self._packed[dtype] = tuple(part.detach().to(dtype).contiguous() for part in parts)  # type: ignore[assignment]
-        return self._packed[dtype]
+            found[1][dtype] = tuple(part.detach().to(dtype).contiguous() for part in parts)  # type: ignore[assignment]
+        return found[1][dtype]
 
 
 class _MixtureNLL(torch.autograd.Function):

@@ -47,6 +47,7 @@ class WorldModel:
         initial_recurrent: Recurrent | None = None,
     ) -> None:  # fmt: skip
         self.config = config
+        self._shares: WorldModel | None = None  # keeps the world that this one shares its weights with
         self.task: Task = get_task(config.task)
         self.vision = vision.eval().requires_grad_(False)
         self.memory = memory.eval().requires_grad_(False)
@@ -55,6 +56,18 @@ class WorldModel:
         self.initial_logvars = initial_logvars.float().to(self.device)
         recurrent = memory.initial_state(len(initial_means)) if initial_recurrent is None else initial_recurrent
         self.initial_recurrent: Recurrent = tuple(part.float().to(self.device) for part in recurrent)
+
+    def share(self, config: WorldConfig | None = None) -> WorldModel:
+        """This world once more, for another environment: the same weights, but buffers of its own for `step`.
+
+        `config` may differ in what does not touch the weights, such as `termination`.
+        """
+        other = WorldModel(
+            config or self.config, self.vision, self.memory.share(), self.initial_means, self.initial_logvars,
+            self.initial_recurrent,
+        )  # fmt: skip
+        other._shares = self
+        return other
 
     # --- states ------------------------------------------------------------------------------------
 

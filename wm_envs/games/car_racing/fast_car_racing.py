@@ -16,8 +16,11 @@ from wm_envs.games.car_racing.small_renderer import SmallRenderer
 from wm_envs.games.car_racing.task import FAST_RENDERERS
 
 
-def checked_action(space: spaces.Space[Any], action: Any) -> Any:
-    """`action`, if it is in `space`; raises `InvalidAction` otherwise, where CarRacing itself would accept it."""
+def checked_action(space: spaces.Space[Any], action: Any, limits: bool = True) -> Any:
+    """`action`, if it is of the shape and type of `space`; raises `InvalidAction` otherwise.
+
+    With `limits` its numbers must lie within those of `space`, without only be finite.
+    """
     if isinstance(space, spaces.Discrete):
         if not space.contains(action):
             raise _refused(space, action)
@@ -27,8 +30,9 @@ def checked_action(space: spaces.Space[Any], action: Any) -> Any:
         values = np.asarray(action)
     except ValueError as error:
         raise _refused(space, action) from error
+    low, high = (space.low, space.high) if limits else (np.finfo(np.float32).min, np.finfo(np.float32).max)
     fits = values.dtype.kind in "iuf" and values.shape == space.shape
-    if not fits or not ((values >= space.low) & (values <= space.high)).all():  # NaN fails both
+    if not fits or not ((values >= low) & (values <= high)).all():  # NaN fails both
         raise _refused(space, action)
     return values
 
@@ -45,7 +49,8 @@ class FastCarRacing(CarRacing):
     frame of V: the same picture without the indicators, scaled down; its pixels differ slightly.
 
     ## Action space, rewards, termination
-    As in CarRacing-v3. An action outside the action space raises `InvalidAction`.
+    As in CarRacing-v3, which also takes numbers outside of the action space and limits them itself. An action of
+    another shape or type, or one that is not finite, raises `InvalidAction`.
 
     ## Rendering
     `render` draws the picture of CarRacing-v3.
@@ -82,7 +87,7 @@ class FastCarRacing(CarRacing):
         if self.car is None:
             raise ResetNeeded("step", "a step before the first reset", "a reset first", "call env.reset()")
         self._drawn = drawn
-        return super().step(None if self._resetting else checked_action(self.action_space, action))  # type: ignore[arg-type]
+        return super().step(None if self._resetting else checked_action(self.action_space, action, limits=False))  # type: ignore[arg-type]
 
     def _create_track(self) -> bool:
         success = bool(super()._create_track())

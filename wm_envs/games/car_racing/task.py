@@ -7,13 +7,18 @@ import numpy as np
 from wm_envs.games.base import Array, Task
 
 FAST_RENDERERS = ("exact", "fast")  # those of `FastCarRacing`
-RENDERERS = ("stock", *FAST_RENDERERS)  # "stock" is Gymnasium's own
+RENDERERS = ("exact", "stock", "fast")  # "stock" is Gymnasium's own; "exact" draws the same bytes
 
 
 def game_action(action: Array) -> Array:
     """Steer as it is, gas (a + 1) / 2, brake clip(a, 0, 1) (the authors' released code)."""
     steer, gas, brake = (action[..., i] for i in range(3))
     return np.stack([steer, (gas + 1) / 2, np.clip(brake, 0, 1)], axis=-1).astype(np.float32)
+
+
+def keyboard_action(right: int, up: int) -> tuple[float, ...]:
+    """Steer with right and left, full gas with up, brake with down."""
+    return float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0
 
 
 CAR_RACING = Task(
@@ -51,7 +56,7 @@ CAR_RACING = Task(
     game_action=game_action,
     hold_scales=((1, 5), (5, 20), (10, 50)),
     idle_actions=(0, 1, 2, 4),
-    keyboard_action=lambda right, up: (float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0),
+    keyboard_action=keyboard_action,
     survival=False,
     reward_scale=3.0,  # about the reward of a new tile of the track
     tick_limit=1000,

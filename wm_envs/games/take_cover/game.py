@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
 import tempfile
@@ -51,7 +52,7 @@ class TakeCoverGame:
         sweep()
         _install_cleanup()
         self._game: Any = None
-        self._seeded = False
+        self._owner = os.getpid()
         owner = f"{os.getpid()}-{start_time(os.getpid()) or 0}-"
         self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX + owner))
         _live.add(self)  # from here on the engine is closed when this process ends
@@ -95,8 +96,15 @@ class TakeCoverGame:
         return Tick(None if terminated else self._frame(), float(reward), terminated, played)
 
     def close(self) -> None:
-        """End the engine and remove its scratch folder. May be called twice."""
+        """End the engine and remove its scratch folder. May be called twice.
+
+        In a forked child it does neither: engine and folder belong to the parent.
+        """
         game, self._game = self._game, None
+        if os.getpid() != self._owner:
+            if game is not None:
+                _never_destroy(game)
+            return
         if game is not None:
             game.close()
         clear(self.scratch)  # also ends an engine that was still starting
@@ -134,6 +142,25 @@ def _install_cleanup() -> None:
     with contextlib.suppress(ValueError):  # only the main thread can set signal handlers
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_terminate)
+
+
+def _never_destroy(game: Any) -> None:
+    """Keep an object for ever: the destructor of a DoomGame ends its engine, also in a forked child."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(game))
+
+
+def _forget_parent() -> None:
+    """In a forked child: leave the parent's games alone, and end on SIGTERM even while native code is running."""
+    for game in list(_live):
+        if game._game is not None:
+            _never_destroy(game._game)
+    _live.clear()
+    with contextlib.suppress(ValueError):
+        if signal.getsignal(signal.SIGTERM) is _on_terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _on_terminate(number: int, _: object) -> None:

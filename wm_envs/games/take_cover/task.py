@@ -12,6 +12,11 @@ def game_action(action: Array) -> Array:
     return np.where(action > 1 / 3, 1.0, np.where(action < -1 / 3, -1.0, 0.0)).astype(np.float32)
 
 
+def keyboard_action(right: int, up: int) -> tuple[float, ...]:
+    """The keys right and left."""
+    return (float(right),)
+
+
 TAKE_COVER = Task(
     name="takecover",
     title="ViZDoom Take Cover",
@@ -26,7 +31,7 @@ TAKE_COVER = Task(
     game_action=game_action,
     hold_scales=((1, 10), (5, 60), (20, 120), (60, 150)),
     idle_actions=(0,),
-    keyboard_action=lambda right, up: (float(right),),
+    keyboard_action=keyboard_action,
     survival=True,
     tick_limit=2100,
     ticks_per_second=35,
