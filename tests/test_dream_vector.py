@@ -97,10 +97,10 @@ def test_same_step_mode_resets_in_the_same_step(tiny_world: Path) -> None:
         assert ("final_obs" in infos) == bool(done.any())
         if done.any():
             assert np.array_equal(infos["_final_obs"], done)
-            for number in range(6):
-                final = infos["final_obs"][number]
-                assert (final is not None) == done[number]
-                if done[number]:
+            for index in range(6):
+                final = infos["final_obs"][index]
+                assert (final is not None) == done[index]
+                if done[index]:
                     assert final in env.single_observation_space and not is_first(final[None])[0]
         ends += int(done.sum())
     assert ends > 20

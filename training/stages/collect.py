@@ -85,8 +85,8 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
     config, parameters = load_controller(folder, controller)
     episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
 
-    def record(lane: int, action: Array, tick: Tick) -> None:
-        episode = episodes[lane]
+    def record(env: int, action: Array, tick: Tick) -> None:
+        episode = episodes[env]
         episode.actions.append(action)  # type: ignore[attr-defined]
         episode.rewards.append(tick.reward)  # type: ignore[union-attr]
         episode.terminated = tick.terminated
@@ -141,7 +141,7 @@ def record_part(job: PartJob) -> int:
         tile = 0
         while recorded() < job.frames:
             player = job.players[(job.index + tile) % len(job.players)]
-            episodes += own_episodes(*player, job.seed, [first + len(episodes) + lane for lane in range(TILE)])
+            episodes += own_episodes(*player, job.seed, [first + len(episodes) + env for env in range(TILE)])
             tile += 1
     else:
         game = task.open()

@@ -79,7 +79,7 @@ def check_temperature(value: object) -> float:
 
 
 def observation_space(world: WorldModel, observation: str) -> spaces.Box:
-    """The space of one lane."""
+    """The space of one environment."""
     one_of("observation", observation, OBSERVATIONS)
     if observation == "pixels":
         return spaces.Box(0, 255, FRAME_SHAPE, np.uint8)
@@ -95,7 +95,7 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
 
 
 def action_space(task: Task, actions: str) -> spaces.Space[Any]:
-    """The space of one lane: a Box as in the paper, or Discrete for DQN-like agents."""
+    """The space of one environment: a Box as in the paper, or Discrete for DQN-like agents."""
     one_of("actions", actions, ACTIONS if task.fine_actions else ACTIONS[:2])
     if actions != "continuous":
         return spaces.Discrete(len(task.choices(actions)))

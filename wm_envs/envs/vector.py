@@ -204,7 +204,7 @@ def check_autoreset(value: object) -> AutoresetMode:
 
 
 def check_mask(mask: object, num_envs: int) -> Mask:
-    """A copy of a reset mask, all lanes for None; raises `InvalidOption`."""
+    """A copy of a reset mask, all environments for None; raises `InvalidOption`."""
     if mask is None:
         return np.ones(num_envs, bool)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():

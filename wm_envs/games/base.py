@@ -5,7 +5,7 @@ hold, and under which ids Gymnasium finds it. All other code reads these fields 
 CONTRIBUTING.md).
 
 Legend of axes used everywhere in this package:
-B batch (lanes), T time (steps), Z latent, H hidden, K mixtures, A action.
+B batch (environments), T time (steps), Z latent, H hidden, K mixtures, A action.
 """
 
 from __future__ import annotations
