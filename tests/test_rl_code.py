@@ -227,6 +227,12 @@ def test_statistics_of_episodes(tiny_world: Path) -> None:
     assert info["episode"]["l"] > 0
 
 
+@pytest.mark.parametrize("vector", [DreamVectorEnv, RealVectorEnv])
+def test_a_vector_env_names_its_base_class(vector: Any) -> None:
+    """Where skrl looks for it."""
+    assert gym.vector.VectorEnv in vector.__bases__
+
+
 # --- copies -------------------------------------------------------------------------------------------
 
 
