@@ -112,7 +112,7 @@ def test_bombs_are_not_lit(template: Path, tmp_path: Path, name: str) -> None:
     make, read = CORPUS[name]
     folder = Path(shutil.copytree(template, tmp_path / "run"))
     make(folder)
-    assert "a chunk that says it holds" in reading(read, folder)
+    assert "a chunk claims to hold" in reading(read, folder)
 
 
 def test_a_mark_would_be_left(tmp_path: Path) -> None:
