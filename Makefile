@@ -21,7 +21,7 @@ test: lint ## ruff, mypy and the fast tests
 	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m 'not slow'
 
 slow: $(VENV)/.installed-dev ## the slow tests
-	$(PY) -m pytest -q -m slow
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m slow
 
 TIMES ?= 100
 DAMAGES ?= 10000

@@ -26,7 +26,8 @@ def _is_fork() -> bool:
 
 # A forked child does not have the threads of its parent's pool, but OpenMP waits for them: it would wait for ever.
 # With one thread it never asks for the pool. Children of this process, and this process if it is such a child:
-os.register_at_fork(after_in_child=_one_thread)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_one_thread)
 if _is_fork():
     _one_thread()
 
