@@ -109,7 +109,7 @@ def test_wrappers_that_clip_and_rescale(tiny_world: Path) -> None:
 
 @pytest.mark.parametrize(("actions", "many", "action", "wanted"), [
     ("continuous", False, [[0.0]], r"shape \(1,\)"), ("continuous", True, [0.0], r"shape \(3, 1\)"),
-    ("discrete", False, np.zeros(1, int), "one whole number from 0 to 2, no array"),
+    ("discrete", False, np.zeros(1, int), "one whole number from 0 to 2, not an array"),
     ("discrete", True, np.zeros((3, 1), int), r"shape \(3,\) with whole numbers"),
 ])  # fmt: skip
 def test_the_shape_that_is_named_is_the_one_that_is_wanted(

@@ -1,4 +1,4 @@
-"""What every environment keeps of its construction: its keywords, for copies of it, and its limit of steps."""
+"""How an environment was made: its arguments, for copies of it, and its limit of steps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wm_envs.envs.spaces import keywords, refuse_unknown
 class Constructed:
     """Mixin of the environments.
 
-    A copy (`pickle`, `copy.deepcopy`) is a fresh environment with the same arguments, before its first reset. A keyword
-    that the environment does not have raises `UnknownKeyword`. `spec.max_episode_steps` is the number of steps after
-    which the environment truncates an episode itself: it depends on the world, so the registered specs leave it open
-    and `gym.make` adds no TimeLimit.
+    A copy (`pickle`, `copy.deepcopy`) is a new environment with the same arguments, before its first reset. An unknown
+    keyword raises `UnknownKeyword`. `spec.max_episode_steps` is the number of steps after which the environment itself
+    truncates an episode. It depends on the world, so the registered specs do not have it and `gym.make` adds no
+    TimeLimit.
     """
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -39,7 +39,7 @@ class Constructed:
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What `gym.make` made it from, with its own limit of steps where none was asked for."""
+        """The spec that `gym.make` used, with the limit of steps of the environment if the spec has none."""
         return self._spec
 
     @spec.setter

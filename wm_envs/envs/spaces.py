@@ -1,4 +1,4 @@
-"""What dreams and real games share: spaces, and the checks of everything a user hands in."""
+"""Spaces, and the checks of everything that a user passes, for dreams and real games."""
 
 from __future__ import annotations
 
@@ -19,54 +19,53 @@ from wm_envs.models.world_model import WorldModel
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
 ACTIONS = ("continuous", "discrete", "fine")
 RENDER_MODES = (None, "rgb_array", "human")
-ROUNDING = 1e-6  # an action this far outside of its limits is a rounding error, and is clipped
-LARGEST_RENDER = 4096  # pixels
+ROUNDING = 1e-6  # an action that exceeds its limits by less than this is clipped
+MAX_RENDER_SIZE = 4096  # pixels
 
 
 def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
     """`value` if it is one of `choices`; raises `InvalidOption`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise InvalidOption(field, value, f"one of {list(choices)}", f"pass {field}={choices[0]!r}, say")
+        raise InvalidOption(field, value, f"one of {list(choices)}", f"pass {field}={choices[0]!r}, for example")
     return value
 
 
 def refuse_unknown(given: Mapping[str, object], known: Iterable[str], what: str) -> None:
-    """Raise `UnknownKeyword` for the first of `given` that is not in `known`; `what` says what these are."""
+    """Raise `UnknownKeyword` for the first name of `given` that is not in `known`; `what` describes the known ones."""
     for name, value in given.items():
         if name not in known:
             raise UnknownKeyword(name, value, f"{what}: {', '.join(sorted(known)) or 'none'}", f"omit {name}")
 
 
 def keywords(call: Callable[..., Any]) -> list[str]:
-    """Names of the keywords that `call` has, without self and **rest."""
+    """Names of the keywords of `call`, without self and **kwargs."""
     parameters = inspect.signature(call).parameters.values()
     return [p.name for p in parameters if p.name != "self" and p.kind != inspect.Parameter.VAR_KEYWORD]
 
 
 def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
-    """What `task.open` takes to draw in one of the task's ways (None: as scores are measured) and with its settings.
+    """The keywords of `Task.open` for a renderer (None: the one that scores are measured with) and settings.
 
-    Raises `InvalidOption` for a renderer the task has not or a number out of its range, `UnknownKeyword` for a setting
-    the task has not.
+    Raises `InvalidOption` for an unknown renderer or a number out of range, `UnknownKeyword` for an unknown setting.
     """
     refuse_unknown(settings, task.settings, f"a setting of {task.name}")
-    how: dict[str, Any] = {}
+    kwargs: dict[str, Any] = {}
     if renderer is not None or task.renderers:
-        how["renderer"] = (
+        kwargs["renderer"] = (
             task.renderers[0] if renderer is None else one_of("renderer", renderer, task.renderers or (None,))
         )
     for name, value in settings.items():
         low, high = task.settings[name]
         if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
-            raise InvalidOption(name, value, f"a number from {low:g} to {high:g}", f"give {high:g}, say")
-        how[name] = value
-    return how
+            raise InvalidOption(name, value, f"a number from {low:g} to {high:g}", f"pass {high:g}, for example")
+        kwargs[name] = value
+    return kwargs
 
 
 def check_temperature(value: object) -> float:
     """A finite temperature above 0 as a float; raises `InvalidOption`."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
-    with np.errstate(all="ignore"):  # as M computes it: too large is infinite, too small is 0
+    with np.errstate(all="ignore"):  # in float32, as M computes: a large number is infinite, a small one is 0
         try:
             as_float32 = float(np.float32(value)) if number else 0.0  # type: ignore[arg-type]
         except OverflowError:
@@ -105,7 +104,7 @@ def action_space(task: Task, actions: str) -> spaces.Space[Any]:
 def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDArray[np.float32]:
     """The game's own actions (B, A) for actions (B, ...) of the action space; (A,) for one action if `batch` is None.
 
-    A continuous action that a rounding error has put outside of its limits is clipped. Raises `InvalidAction`.
+    A continuous action that exceeds its limits by a rounding error is clipped. Raises `InvalidAction`.
     """
     choices = () if actions == "continuous" else task.choices(actions)
     shape = (() if batch is None else (batch,)) + (() if choices else (task.action_size,))
@@ -120,7 +119,7 @@ def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDA
             raise _refused_action(task, choices, given, shape)
         return task.game_action(np.array(choices, np.float32)[values])
     low, high = np.array(task.action_low), np.array(task.action_high)
-    if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # NaN is neither
+    if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
         raise _refused_action(task, choices, given, shape)
     return task.game_action(values.clip(low, high).astype(np.float32))
 
@@ -130,24 +129,24 @@ def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tup
     if choices:
         numbers = f"from 0 to {len(choices) - 1}"
         many = f"an array of shape {shape} with whole numbers {numbers}"
-        return InvalidAction("action", given, many if shape else f"one whole number {numbers}, no array", fix)
+        return InvalidAction("action", given, many if shape else f"one whole number {numbers}, not an array", fix)
     limits = f"finite numbers from {task.action_low} to {task.action_high}"
     return InvalidAction(
         "action", given, f"an array of shape {shape} with {limits}",
-        f"{fix}, or clip yours: gymnasium.wrappers.ClipAction does it",
+        f"{fix}, or clip it with gymnasium.wrappers.ClipAction",
     )  # fmt: skip
 
 
 def checked_render_size(size: object) -> int | None:
-    """Pixels of a side of a rendered picture, or None for the frame as it is; raises `InvalidOption`."""
-    if size is not None and (type(size) is not int or not FRAME_SHAPE[0] <= size <= LARGEST_RENDER):
-        expected = f"None or a whole number from {FRAME_SHAPE[0]} to {LARGEST_RENDER}"
-        raise InvalidOption("render_size", size, expected, "pass render_size=512, say")
+    """Width and height in pixels of a rendered picture, or None for the frame's 64; raises `InvalidOption`."""
+    if size is not None and (type(size) is not int or not FRAME_SHAPE[0] <= size <= MAX_RENDER_SIZE):
+        expected = f"None or a whole number from {FRAME_SHAPE[0]} to {MAX_RENDER_SIZE}"
+        raise InvalidOption("render_size", size, expected, "pass render_size=512, for example")
     return size
 
 
 def scaled(frames: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    """Frames (B, 64, 64, 3) with `size` pixels a side, each the nearest of the frame."""
+    """Frames (B, 64, 64, 3) scaled to (B, size, size, 3), each pixel that of the nearest one in the frame."""
     if size is None or size == frames.shape[1]:
         return frames
     nearest = np.arange(size) * frames.shape[1] // size
@@ -155,7 +154,7 @@ def scaled(frames: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
 
 
 def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:
-    """`options` of a reset as a dict of known keys; raises `InvalidOption`."""
+    """`options` of a reset as a dict with known keys only; raises `InvalidOption`."""
     if options is None:
         return {}
     if not isinstance(options, dict) or not set(options) <= set(known):

@@ -171,7 +171,7 @@ def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dic
 
 
 def open_world(world: Any, device: Any, termination: str | None = None) -> WorldModel:
-    """A world by name or path on a device that exists; raises `InvalidOption` or what `load_world` does."""
+    """A world by name or path, on a device of this machine; raises `InvalidOption` or the errors of `load_world`."""
     try:
         place = torch.device(device)
         torch.empty(1, device=place)
@@ -183,19 +183,19 @@ def open_world(world: Any, device: Any, termination: str | None = None) -> World
 
 
 def frames_per_second(world: WorldModel) -> float:
-    """Steps of a world in a second of its game."""
+    """Steps per second of a world at the speed of its game."""
     return world.task.ticks_per_second / world.config.frame_skip
 
 
 def check_count(field: str, value: object) -> int:
     """A whole number of at least 1; raises `InvalidOption`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOption(field, value, "a whole number of at least 1", f"pass {field}=64, say")
+        raise InvalidOption(field, value, "a whole number of at least 1", f"pass {field}=64, for example")
     return value
 
 
 def check_autoreset(value: object) -> AutoresetMode:
-    """A mode, by member or value; raises `InvalidOption`."""
+    """An autoreset mode from a member or its value; raises `InvalidOption`."""
     try:
         return AutoresetMode(value)
     except ValueError as error:
@@ -204,7 +204,7 @@ def check_autoreset(value: object) -> AutoresetMode:
 
 
 def check_mask(mask: object, num_envs: int) -> Mask:
-    """A copy of a reset mask, all environments for None; raises `InvalidOption`."""
+    """A copy of a reset mask; None means all environments. Raises `InvalidOption`."""
     if mask is None:
         return np.ones(num_envs, bool)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():

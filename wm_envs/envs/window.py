@@ -13,9 +13,9 @@ from wm_envs.errors import MissingPackage
 
 
 class Window:
-    """Shows frames (64, 64, 3), scaled crisply to `size` pixels a side, at `fps` frames a second.
+    """Shows frames (64, 64, 3), scaled to (size, size, 3) without smoothing, at `fps` frames a second.
 
-    Without a display nobody sees it, as with Gymnasium's own environments; that gives a warning.
+    Without a display it warns and shows nothing, as Gymnasium's own environments do.
     """
 
     def __init__(self, title: str, fps: float, size: int = 512) -> None:
@@ -24,7 +24,7 @@ class Window:
         self._clock: Any = None
 
     def show(self, frame: NDArray[np.uint8]) -> None:
-        """Draw a frame and wait until its time is over."""
+        """Draw a frame and wait until it is time for the next one."""
         try:
             import pygame
         except ImportError as error:
@@ -34,7 +34,7 @@ class Window:
         size = (self.size, self.size)
         if self._screen is None:
             pygame.display.init()
-            # Without a display SDL falls back to one that nobody can see, unless it was asked for.
+            # Without a display SDL uses an invisible one, also when SDL_VIDEODRIVER does not ask for that.
             if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
                 gym.logger.warn('There is no display: render_mode="human" shows nothing. Use "rgb_array" here.')
             pygame.display.set_caption(self.title)
