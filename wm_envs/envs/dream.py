@@ -65,7 +65,7 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
             whole = all(type(s) is int and s >= 0 for s in seed) or all(s is None for s in seed)
             if not whole or len(seed) != self.num_envs:
                 expected = f"None, a whole number, or a list of {self.num_envs} whole numbers of at least 0"
-                raise InvalidOption("seed", seed, expected, "pass seed=0, say")
+                raise InvalidOption("seed", seed, expected, "pass seed=0, for example")
         checked: dict[str, Any] = {"seeded": self._one_seed(seed) is not None}
         if "temperature" in options:
             checked["temperature"] = check_temperature(options["temperature"])

@@ -48,7 +48,7 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         whole = all(s is None or (type(s) is int and s >= 0) for s in seeds)
         if not whole or len(seeds) != self.num_envs:
             expected = f"None, a whole number of at least 0, or a list of {self.num_envs} of these"
-            raise InvalidOption("seed", seed, expected, "pass seed=0, say")
+            raise InvalidOption("seed", seed, expected, "pass seed=0, for example")
         return {"seeds": seeds}
 
     def _start(self, mask: Mask, given: dict[str, Any]) -> None:
