@@ -1,4 +1,4 @@
-"""What other RL code does with an environment: it copies, shares, draws, plays by keys, loads policies and adapts it."""
+"""What RL tools do with an environment: copy it, share its weights, draw it, play it by keys, load its policies."""
 
 from __future__ import annotations
 
