@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,8 @@ def test_errors_are_those_of_python_too() -> None:
         made = error("field", "given", "something else", "do otherwise")
         assert isinstance(made, builtin) and isinstance(made, WorldModelError)
         assert str(made) == "field: got given, expected something else. Fix: do otherwise."
+        sent = pickle.loads(pickle.dumps(made))  # as worker processes send it
+        assert type(sent) is type(made) and vars(sent) == vars(made) and str(sent) == str(made)
     assert len(str(InvalidOption("options", list(range(10**6)), "less", "take less"))) < 300
 
 

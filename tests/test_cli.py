@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,6 +43,8 @@ def test_a_fresh_process_lists_the_stages() -> None:
         [sys.executable, "-m", "training", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "STAGE" in shown.stdout
+    for name, what in STAGES.items():
+        assert re.search(rf"^ +{name} +{what.split()[0]}", shown.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,22 @@ from training.infra.arguments import add_arguments, from_arguments
 from wm_envs.errors import WorldModelError
 
 PIPELINES = ("run", "transfer", "ablate", "compare")
-STAGES = {  # stage -> its options class; the module is training/stages/STAGE.py, or in pipelines
-    "collect": "CollectOptions",
-    "vision": "VisionOptions",
-    "memory": "MemoryOptions",
-    "evolve": "EvolveOptions",
-    "ppo": "PpoOptions",
-    "evaluate": "EvaluateOptions",
-    "fidelity": "FidelityOptions",
-    "transfer": "TransferOptions",
-    "ablate": "AblateOptions",
-    "compare": "CompareOptions",
-    "publish": "PublishOptions",
-    "run": "RunOptions",
-    "check": "CheckOptions",
-    "report": "ReportOptions",
-    "doctor": "DoctorOptions",
+STAGES = {  # every stage, in the order of --help, and what it does; the module is stages/STAGE.py or pipelines/STAGE.py
+    "run": "all stages in order, from nothing to an evaluated controller",
+    "collect": "record random play, or the play of trained controllers",
+    "vision": "train V on the recorded frames",
+    "memory": "train M on V's latents and write the world",
+    "ppo": "train C with PPO, in the dream or in the real game",
+    "evolve": "train C with CMA-ES, in the dream or in the real game",
+    "fidelity": "compare the dream with the real game, policy by policy",
+    "evaluate": "play a controller in the real game, on test seeds",
+    "transfer": "the paper's table: a controller for each temperature, in the dream and in the game",
+    "ablate": "what C needs of the world: z, h, a trained M",
+    "compare": "PPO and CMA-ES with the same steps of the same dreams",
+    "report": "write the report of a run",
+    "doctor": "check the installation and the worlds",
+    "check": "check the files of a run",
+    "publish": "make a bundle to ship",
 }
 
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = next((word for word in words if word in STAGES), None)
     for name in STAGES:
         if name != chosen:  # only the chosen stage is imported: --help answers at once
-            stages.add_parser(name, add_help=False)
+            stages.add_parser(name, add_help=False, help=STAGES[name])
     module: Any = None
     options: Any = None
     if chosen is not None:
@@ -65,9 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
         except ImportError as error:
             print(f"error: {error}; fix: pip install 'wm-envs[train]'", file=sys.stderr)
             return 2
-        options = getattr(module, STAGES[chosen])
+        options = getattr(module, f"{chosen.capitalize()}Options")
         stage = stages.add_parser(
-            chosen, description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
+            chosen, help=STAGES[chosen],
+            description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )  # fmt: skip
         add_arguments(stage, options)

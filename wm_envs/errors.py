@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from pathlib import PurePath
 
 
 class WorldModelError(Exception):
@@ -10,8 +11,12 @@ class WorldModelError(Exception):
 
     def __init__(self, field: str, given: object, expected: str, fix: str) -> None:
         self.field, self.given, self.expected, self.fix = field, given, expected, fix
-        shown = given if isinstance(given, str) else reprlib.repr(given)
-        super().__init__(f"{field}: got {shown!s}, expected {expected}. Fix: {fix}.")
+        shown = str(given) if isinstance(given, str | PurePath) else reprlib.repr(given)
+        super().__init__(f"{field}: got {shown}, expected {expected}. Fix: {fix}.")
+
+    def __reduce__(self) -> tuple[type[WorldModelError], tuple[object, ...]]:
+        """For worker processes, which send their errors to the main process by pickle."""
+        return type(self), (self.field, self.given, self.expected, self.fix)
 
 
 class UnknownName(WorldModelError, KeyError):
@@ -33,6 +38,7 @@ class UnknownKeyword(InvalidOption, TypeError):
             self.field = field
         else:  # `gym.make` raises a TypeError of an environment again, with its own text
             Exception.__init__(self, field)
+            self.field, self.given, self.expected, self.fix = field, given, expected, fix
 
 
 class InvalidAction(WorldModelError, ValueError):
