@@ -128,7 +128,8 @@ def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
                 if cheats
                 else ""
             )
-            yield Finding(f"{name}: {controller}", f"{dream:.0f} in dreams, {real:.0f} in the game (validation seeds)", fix)
+            found = f"{dream:.0f} in dreams, {real:.0f} in the game (validation seeds)"
+            yield Finding(f"{name}: {controller}", found, fix)
 
 
 def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
