@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, MDNRNN, MDNRNNConfig, Prediction, mixture_nll
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig, Prediction, mixture_nll, sample_latents
 from wm_envs.models.state import Noise
 
 
@@ -93,22 +93,18 @@ class AutoregressiveMDNRNN(MDNRNN):
     def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
         """Next latents (B, Z): modelled dimensions one after the other, the rest from the prior.
 
-        As in the paper, mixture logits are divided by the temperature and standard deviations multiplied by
-        its square root; the noise of the prior is the same at every temperature.
+        Each dimension is drawn as by the paper's head (`sample_latents`); the noise of the prior is the same at every
+        temperature.
         """
         latents = noise.normal.clone()  # (B, Z)
         context = prediction.context.float().unflatten(-1, (len(self.modelled), -1))  # (B, N, U)
-        scale = temperature.sqrt()
         drawn = latents.new_empty(len(latents), len(self.modelled))  # (B, N)
         for i, dimension in enumerate(self.modelled):
             units = torch.addmm(context[:, i], drawn[:, :i], self.earlier[i, :, :i].t()).relu_()  # (B, U)
             outputs = torch.addmm(self.mixture_bias[i], units, self.mixture[i])  # (B, 3K)
-            logits, means, log_stds = outputs.chunk(3, dim=1)  # (B, K)
-            weights = torch.exp((logits - logits.amax(dim=1, keepdim=True)) / temperature).cumsum(dim=1)
-            threshold = noise.uniform[:, dimension, None] * weights[:, -1:]
-            chosen = (weights[:, :-1] <= threshold).sum(dim=1, keepdim=True)  # (B, 1)
-            std = log_stds.gather(1, chosen).clamp_(*LOG_STD_RANGE).exp_().mul_(scale)
-            value = torch.addcmul(means.gather(1, chosen), std, noise.normal[:, dimension, None])
-            drawn[:, i : i + 1] = value.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+            logits, means, log_stds = outputs[..., None].chunk(3, dim=1)  # (B, K, 1)
+            mixture = Prediction(logits, means, log_stds, prediction.termination, None)
+            uniform, normal = noise.uniform[:, dimension, None], noise.normal[:, dimension, None]  # (B, 1)
+            drawn[:, i : i + 1] = sample_latents(mixture, temperature, uniform, normal)
         latents[:, self._index(latents.device)] = drawn
         return latents

@@ -166,8 +166,8 @@ def load_world(
     recorded = typed_config(WorldConfig, bundle["world"], folder)
     config = dataclasses.replace(recorded, **(overrides or {}))
     check_world_config(config, folder)
-    data = _read_checked(folder, WEIGHTS, bundle)
-    key = hashlib.sha256(data).hexdigest(), recorded, torch.device(device)
+    data, digest = _read_checked(folder, WEIGHTS, bundle)
+    key = digest, recorded, torch.device(device)
     if share and (found := _loaded.get(key)) is not None:
         return found.share(config)
     model = _build(config, _tensors(folder, WEIGHTS, data), folder, device)
@@ -255,11 +255,11 @@ def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]
 
 def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
     """All tensors of one file as float32. Raises `BrokenWorld` for a wrong size or hash, or values not finite."""
-    return _tensors(folder, name, _read_checked(folder, name, bundle))
+    return _tensors(folder, name, _read_checked(folder, name, bundle)[0])
 
 
-def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> bytes:
-    """The bytes of one file, after checking its size and hash."""
+def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> tuple[bytes, str]:
+    """The bytes of one file and their SHA-256, after checking its size and hash."""
     announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
     expected = [value for value in announced if isinstance(value, dict)]
     try:
@@ -268,9 +268,10 @@ def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> bytes:
             raise ValueError(f"{len(data)} bytes instead of {[value.get('bytes') for value in expected]}")
     except (OSError, ValueError) as error:
         raise broken(folder, f"{name} is missing or truncated ({error})") from error
-    if hashlib.sha256(data).hexdigest() not in (value.get("sha256") for value in expected):
+    digest = hashlib.sha256(data).hexdigest()
+    if digest not in (value.get("sha256") for value in expected):
         raise broken(folder, f"the hash of {name} is not the one in config.json")
-    return data
+    return data, digest
 
 
 def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
