@@ -24,7 +24,16 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
-from wm_envs.models.vae import ACTIVE, ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_images, vae_loss
+from wm_envs.models.vae import (
+    ACTIVE,
+    ConvVAE,
+    ConvVAEConfig,
+    error_weight,
+    kl_per_dimension,
+    motion_weight,
+    to_images,
+    vae_loss,
+)
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 COLLAPSED = 4  # active dimensions below which V is collapsing
@@ -42,6 +51,10 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
         1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
     )
     motion: float = stage_option(20.0, "extra weight of moving pixels (0: the paper's loss)", identity=True, minimum=0)
+    focus: float = stage_option(
+        0.0, "extra weight of pixels that V gets wrong (0: the paper's loss)", identity=True, minimum=0
+    )
+    kl_floor: float = stage_option(0.0, "nats that V may use freely (0: the paper's, Z/2)", identity=True, minimum=0)
     start: str = stage_option(
         "", "weights to start from: the checkpoint of a V, or a world", identity=True, path=True
     )  # fmt: skip
@@ -78,7 +91,7 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
                 break
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(step / options.batches, options.learning_rate)
-            _train_batch(vision, optimizer, frames, neighbours, generator(options.seed, step), options.motion)
+            _train_batch(vision, optimizer, frames, neighbours, generator(options.seed, step), options)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == options.batches:
@@ -108,18 +121,21 @@ def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
 
 def _train_batch(
     vision: ConvVAE, optimizer: Any, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8],
-    draw: torch.Generator, motion: float,
+    draw: torch.Generator, options: VisionOptions,
 ) -> None:  # fmt: skip
     device = next(vision.parameters()).device
     images = to_images(torch.from_numpy(frames).to(device))
-    weight = None
-    if motion > 0:
-        weight = motion_weight(images, to_images(torch.from_numpy(neighbours).to(device)), motion)
     noise = torch.randn(len(images), vision.config.latent, generator=draw).to(device)
     dtype = compute_dtype(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         reconstruction, mean, logvar = vision(images, noise)
-    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight))
+    weight = None
+    if options.motion > 0:
+        weight = motion_weight(images, to_images(torch.from_numpy(neighbours).to(device)), options.motion)
+    if options.focus > 0:
+        wrong = error_weight(images, reconstruction, options.focus)
+        weight = wrong if weight is None else weight * wrong
+    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, options.kl_floor or None))
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(vision, 200.0)

@@ -88,17 +88,19 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def vae_loss(
-    images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None
-) -> Tensor:
-    """Sum of squared errors + max(KL, Z/2), averaged over the batch (the authors' code). A scalar.
+    images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None,
+    kl_floor: float | None = None,
+) -> Tensor:  # fmt: skip
+    """Sum of squared errors + max(KL, `kl_floor`), averaged over the batch (the authors' code). A scalar.
 
     The sum (not the mean) over pixels and the lower bound on the KL prevent posterior collapse. `weight`
-    (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss.
+    (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss. `kl_floor` is in nats; None is the
+    paper's, Z/2.
     """
     squared = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
     error = (squared if weight is None else squared * weight).sum(dim=(1, 2, 3))  # (B,)
     kl = kl_per_dimension(mean, logvar).sum(dim=1)  # (B,)
-    return (error + kl.clamp_min(0.5 * mean.shape[1])).mean()
+    return (error + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
 
 
 def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:
@@ -109,4 +111,15 @@ def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor
     """
     change = (images - neighbours).abs().amax(dim=1, keepdim=True)  # (B, 1, 64, 64)
     weight = 1.0 + strength * F.avg_pool2d(change, 3, 1, 1)
+    return weight / weight.mean()
+
+
+def error_weight(images: Tensor, reconstruction: Tensor, strength: float) -> Tensor:
+    """Pixel weights (B, 1, 64, 64) of mean 1, larger where V is wrong: small things that it leaves out.
+
+    A thing of few pixels costs little squared error, so V omits it, even if it decides the game. No gradient goes
+    through the weights. The error is averaged over 3x3 pixels, which leaves out single pixels of texture.
+    """
+    error = (images - reconstruction.detach().float()).abs().amax(dim=1, keepdim=True)  # (B, 1, 64, 64)
+    weight = 1.0 + strength * F.avg_pool2d(error, 3, 1, 1)
     return weight / weight.mean()
