@@ -87,7 +87,7 @@ def naive_step(world: WorldModel) -> Callable[[], Any]:
     @torch.no_grad()
     def step() -> None:
         nonlocal state, latent
-        inputs = memory.assemble(latent, torch.zeros(1, world.config.memory.action), torch.zeros(1))
+        inputs = memory.assemble(latent, torch.zeros(1, world.config.memory.action), torch.zeros(1, dtype=torch.int64))
         outputs, state = memory(inputs[None], state)
         prediction = memory.split(outputs[0])
         mixture = torch.distributions.Categorical(logits=prediction.logits.transpose(1, 2))

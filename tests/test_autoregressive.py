@@ -93,12 +93,11 @@ def test_what_is_not_active_is_prior_noise_that_m_does_not_see() -> None:
 @torch.no_grad()
 def test_a_sequence_is_its_steps() -> None:
     m, latents, actions = memory(), torch.randn(7, 3, 4), torch.randn(7, 3, 1)
-    restart = torch.zeros(7, 3)
-    restart[0] = 1
-    whole = m.split(m(m.assemble(latents, actions, restart), m.initial_state(3))[0])
+    ticks = torch.arange(7)[:, None].expand(7, 3) * 4
+    whole = m.split(m(m.assemble(latents, actions, ticks), m.initial_state(3))[0])
     recurrent = m.initial_state(3)
     for step in range(7):
-        said, recurrent = m.step(latents[step], actions[step], restart[step], recurrent)
+        said, recurrent = m.step(latents[step], actions[step], ticks[step], recurrent)
         torch.testing.assert_close(said.context, whole.context[step], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(said.termination, whole.termination[step], atol=1e-5, rtol=1e-4)
 

@@ -97,9 +97,8 @@ def test_sequence_equals_single_steps() -> None:
     world = tiny_model()
     torch.manual_seed(3)
     latents, actions = torch.randn(7, 3, 4), torch.randn(7, 3, 1)
-    restart = torch.zeros(7, 3)
-    restart[0] = 1
-    inputs = world.memory.assemble(latents, actions, restart)
+    ticks = torch.arange(7)[:, None].expand(7, 3) * 4
+    inputs = world.memory.assemble(latents, actions, ticks)
     outputs, (hidden, cell) = world.memory(inputs, world.memory.initial_state(3))
     whole = world.memory.split(outputs)
     state = world.state_from_latents(latents[0])

@@ -86,6 +86,7 @@ class SequenceBatch:
     latents: Tensor  # (T, B, Z)
     actions: Tensor  # (T, B, A)
     restart: Tensor  # (T, B) 1 on the first step of a sequence
+    ticks: Tensor  # (T, B) ticks since the start of the sequence
     targets: Tensor  # (T, B, Z) next latents; meaningless where has_next is 0
     has_next: Tensor  # (T, B)
     terminated: Tensor  # (T, B)
@@ -104,7 +105,7 @@ class Streams:
         self._sizes = -(-(latents.lengths[sequences[:, 0]] - sequences[:, 1]) // latents.frame_skip)
         self.batches_per_epoch = max(1, int(self._sizes.sum()) // (batch_size * steps))
         self._epoch = -1
-        self._layout: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
+        self._layout: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]] | None = None
 
     def _sequences(self) -> NDArray[np.int64]:
         """(S, 2): episode and phase of every sequence with at least one step."""
@@ -115,8 +116,11 @@ class Streams:
         ]
         return np.concatenate(pairs)
 
-    def _lay_out(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Ticks and restart flags of one epoch, (B, batches_per_epoch * T) each."""
+    def _lay_out(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Of one epoch: index of each tick in the data, restart flags, ticks since the start of the sequence.
+
+        (B, batches_per_epoch * T) each.
+        """
         if self._layout is None or epoch != self._epoch:
             order = np.random.default_rng((self.seed, epoch)).permutation(len(self._sizes))
             sequences, sizes = self._sequences()[order], self._sizes[order]
@@ -126,17 +130,17 @@ class Streams:
             ticks = np.repeat(first_tick, sizes) + within * self.latents.frame_skip
             length = self.batches_per_epoch * self.steps
             ticks = np.resize(ticks, self.batch_size * length).reshape(self.batch_size, length)
-            restart = np.resize(within == 0, self.batch_size * length).reshape(self.batch_size, length)
+            elapsed = np.resize(within * self.latents.frame_skip, ticks.shape)
+            restart = elapsed == 0
             restart[:, 0] = True  # a row may begin within a sequence, without the state of its earlier steps
-            self._epoch, self._layout = epoch, (ticks, restart)
+            self._epoch, self._layout = epoch, (ticks, restart, elapsed)
         return self._layout
 
     def batch(self, index: int, draw: torch.Generator) -> SequenceBatch:
         """Window `index`, with new latents drawn from V's posterior."""
         epoch, at = divmod(index, self.batches_per_epoch)
-        rows, flags = self._lay_out(epoch)
         columns = slice(at * self.steps, (at + 1) * self.steps)
-        ticks, restart = rows[:, columns].T, flags[:, columns].T  # (T, B)
+        ticks, restart, elapsed = (part[:, columns].T for part in self._lay_out(epoch))  # (T, B)
         data = self.latents
         # The next step of a row gives the next latent, except at the end of an episode or of the window.
         following = np.where(data.has_next[ticks], ticks + data.frame_skip, ticks)
@@ -147,6 +151,7 @@ class Streams:
             latents=drawn[:-1],
             actions=data.actions[now],
             restart=torch.from_numpy(np.ascontiguousarray(restart)).float(),
+            ticks=torch.from_numpy(np.ascontiguousarray(elapsed)),
             targets=drawn[1:],
             has_next=torch.from_numpy(data.has_next[ticks]).float(),
             terminated=torch.from_numpy(data.terminated[ticks]).float(),

@@ -55,6 +55,7 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     units: int = stage_option(
         48, "units between h and the mixture of one dimension, for --kind autoregressive", identity=True, minimum=1
     )
+    clock: bool = stage_option(False, "M also sees the time since the start of the episode", identity=True)
     steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
     batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
     sequence_length: int = stage_option(48, "steps of back-propagation through time", identity=True, minimum=1)
@@ -142,7 +143,7 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     """The config of M for latents (N, Z) of a task."""
     shared: dict[str, Any] = {
         "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
-        "mixtures": options.mixtures, "reward": not task.survival,
+        "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
     }  # fmt: skip
     if options.kind == "autoregressive":
         return AutoregressiveConfig(**shared, active=active_dimensions(latents), units=options.units)
@@ -156,9 +157,9 @@ def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes:
     starts = torch.from_numpy(latents.starts[latents.lengths > burn_in][:max_episodes])
     state, draw = memory.initial_state(len(starts)), generator(5, 0)
     for at in range(0, burn_in, latents.frame_skip):
-        restart = torch.full((1, len(starts)), float(at == 0))
+        ticks = torch.full((1, len(starts)), at)
         seen = latents.draw(starts + at, draw)[None]
-        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], restart).to(memory.device), state)
+        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], ticks).to(memory.device), state)
     found = [latents.means[starts + burn_in].float(), latents.logvars[starts + burn_in].float()]
     return [*found, *state] if burn_in else found
 

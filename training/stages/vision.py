@@ -55,6 +55,9 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
         0.0, "extra weight of pixels that V gets wrong (0: the paper's loss)", identity=True, minimum=0
     )
     kl_floor: float = stage_option(0.0, "nats that V may use freely (0: the paper's, Z/2)", identity=True, minimum=0)
+    scale: float = stage_option(
+        1.0, "factor of the squared error against the KL (the paper: 1)", identity=True, exclusive_minimum=0
+    )
     start: str = stage_option(
         "", "weights to start from: the checkpoint of a V, or a world", identity=True, path=True
     )  # fmt: skip
@@ -135,7 +138,7 @@ def _train_batch(
     if options.focus > 0:
         wrong = error_weight(images, reconstruction, options.focus)
         weight = wrong if weight is None else weight * wrong
-    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, options.kl_floor or None))
+    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, options.kl_floor or None, options.scale))
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(vision, 200.0)

@@ -89,9 +89,9 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def vae_loss(
     images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None,
-    kl_floor: float | None = None,
+    kl_floor: float | None = None, scale: float = 1.0,
 ) -> Tensor:  # fmt: skip
-    """Sum of squared errors + max(KL, `kl_floor`), averaged over the batch (the authors' code). A scalar.
+    """`scale` * sum of squared errors + max(KL, `kl_floor`), averaged over the batch (the authors' code). A scalar.
 
     The sum (not the mean) over pixels and the lower bound on the KL prevent posterior collapse. `weight`
     (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss. `kl_floor` is in nats; None is the
@@ -100,7 +100,7 @@ def vae_loss(
     squared = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
     error = (squared if weight is None else squared * weight).sum(dim=(1, 2, 3))  # (B,)
     kl = kl_per_dimension(mean, logvar).sum(dim=1)  # (B,)
-    return (error + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
+    return (scale * error + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
 
 
 def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:

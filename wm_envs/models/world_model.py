@@ -130,7 +130,7 @@ class WorldModel:
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
-        return self.memory.step(state.latents, action, state.ticks == 0, state.recurrent)
+        return self.memory.step(state.latents, action, state.ticks, state.recurrent)
 
     # --- between frames and latents ----------------------------------------------------------------
 
