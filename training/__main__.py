@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from training.infra.allocator import keep_freed_memory
 from training.infra.arguments import add_arguments, from_arguments
 from wm_envs.errors import WorldModelError
 
@@ -103,6 +104,7 @@ def _readable(result: dict[str, Any]) -> str:
 def cli() -> NoReturn:
     """The command line: SIGTERM ends a stage as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _terminate)
+    keep_freed_memory()
     sys.exit(main())
 
 

@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from training.infra.allocator import keep_freed_memory
 from wm_envs.errors import InvalidOption, MissingPackage, WorkersLost
 
 Job = TypeVar("Job")
@@ -63,6 +64,7 @@ def run_jobs(
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)  # more threads than cores make every worker several times slower
