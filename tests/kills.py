@@ -140,8 +140,8 @@ def make_small() -> None:
     training.stages.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
     training.stages.vision.ConvVAEConfig = lambda latent: ConvVAEConfig(latent, TINY.vision.channels)  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
-    battery = training.stages.fidelity.open_loop_policies
-    training.stages.fidelity.open_loop_policies = lambda task: battery(task)[::6]  # type: ignore
+    battery = training.stages.fidelity.open_loop_battery
+    training.stages.fidelity.open_loop_battery = lambda task: battery(task)[::6]  # type: ignore
 
 
 # --- one process, killed or not -----------------------------------------------------------------------

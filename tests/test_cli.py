@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from training.__main__ import STAGES, main
-from training.evaluation.policies import open_loop_policies
+from training.evaluation.fidelity import open_loop_battery
 from training.pipelines.tables import as_markdown
 from training.pipelines.transfer import TransferOptions
 from training.pipelines.transfer import main as transfer
@@ -178,7 +178,7 @@ def test_a_whole_run_of_another_game(
     """CarRacing: rewards are foretold by M, actions have three parts, a lap may be finished, and C explores first."""
     few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
-    monkeypatch.setattr(fidelity, "open_loop_policies", lambda task: open_loop_policies(task)[::5])
+    monkeypatch.setattr(fidelity, "open_loop_battery", lambda task: open_loop_battery(task)[::5])
     run = tmp_path / "run"
     tiny = TINY | {
         "collect.frames": 3000,

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training.evaluation.policies import actor, load_policy, open_loop_policies
+from training.evaluation.fidelity import open_loop_battery
+from training.evaluation.policies import actor, load_policy
 from training.evaluation.rollout import dream_episodes
 from training.evaluation.scoring import UNSEEN_DREAMS
 from wm_envs.models.bundle import load_world, read_config, resolve, shipped_worlds
@@ -49,7 +50,7 @@ def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
     """Returns of a policy of the fidelity test in new dreams, and its recorded figures."""
     world, recorded = load_world(name), read_config(resolve(name))["card"]["fidelity"]
     row = next(row for row in recorded["policies"] if row["policy"] == policy_name)
-    policy = next((s for s in open_loop_policies(world.task) if s.name == policy_name), None) or load_policy(
+    policy = next((s for s in open_loop_battery(world.task) if s.name == policy_name), None) or load_policy(
         name, policy_name
     )
     act, observation = actor(policy, world.task, list(range(DREAMS)), world.config.frame_skip)

@@ -45,12 +45,12 @@ class HeldActions:
 
 @dataclass(frozen=True)
 class OpenLoopPolicy:
-    """A policy that ignores its observation, of kind "constant", "alternate" or "hold" (see `HeldActions`)."""
+    """A policy that ignores its observation, of kind "constant", "alternate", "pause" or "hold" (see `HeldActions`)."""
 
     name: str
     kind: str
-    first: int = 0  # the discrete action, the ticks between changes, or the minimum hold in ticks
-    last: int = 0  # the maximum hold in ticks
+    first: int = 0  # the discrete action, the ticks of a movement, or the minimum hold in ticks
+    last: int = 0  # the ticks of a pause, or the maximum hold in ticks
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> NDArray[np.float32]:
         """Actions (steps, A) of one episode."""
@@ -58,10 +58,11 @@ class OpenLoopPolicy:
         choices = np.array(task.discrete_actions, np.float32)
         if self.kind == "constant":
             return np.repeat(choices[self.first : self.first + 1], steps, axis=0)
-        if self.kind == "alternate":
-            moving = [index for index in range(len(choices)) if index not in task.idle_actions]
-            turn = (np.arange(steps) * frame_skip // self.first) % len(moving)
-            return choices[np.array(moving)[turn]]
+        if self.kind in ("alternate", "pause"):
+            moving = np.array([index for index in range(len(choices)) if index not in task.idle_actions])
+            ticks = np.arange(steps) * frame_skip
+            turn, within = np.divmod(ticks, self.first + (self.last if self.kind == "pause" else 0))
+            return choices[np.where(within < self.first, moving[turn % len(moving)], task.idle_actions[:1] or 0)]
         held = HeldActions(task, np.random.default_rng(seed))
         held.low, held.high = self.first, self.last
         plan = np.stack([held() for _ in range(steps * frame_skip)])
@@ -117,14 +118,6 @@ def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tupl
         return (lambda features, envs, step: act(config, parameters, features)), config.observation
     plans = torch.from_numpy(np.stack([policy.plan(task, seed, frame_skip) for seed in seeds]))
     return (lambda features, envs, step: plans[envs, step]), "z"
-
-
-def open_loop_policies(task: Task) -> list[OpenLoopPolicy]:
-    """The open-loop policies of the fidelity test: constant actions, alternations, random holds."""
-    constants = [OpenLoopPolicy(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
-    alternating = [OpenLoopPolicy(f"alternate {k}", "alternate", k) for k in (20, 40, 80, 120)]
-    holds = [OpenLoopPolicy(f"hold {low}-{high}", "hold", low, high) for low, high in task.hold_scales]
-    return [*constants, *alternating, *holds]
 
 
 def random_policy(task: Task) -> OpenLoopPolicy:

@@ -134,11 +134,12 @@ def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
 
 def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
     """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
-    from training.evaluation.policies import Policy, actor, load_policy, open_loop_policies
+    from training.evaluation.fidelity import open_loop_battery
+    from training.evaluation.policies import Policy, actor, load_policy
     from training.evaluation.rollout import dream_episodes, real_returns  # the extra 'train', whose lack is a finding
     from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
 
-    there = open_loop_policies(world.task)
+    there = open_loop_battery(world.task)
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
     # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.
     battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]

@@ -1,8 +1,4 @@
-"""Stage fidelity: whether the dream responds to actions as the game does.
-
-A battery of policies plays the real game and the dream. A good world ranks them alike (Spearman) and gives each the
-score that it has in the game (mean absolute log ratio).
-"""
+"""Stage fidelity: whether the dream responds to actions as the game does (see training/evaluation/fidelity.py)."""
 
 from __future__ import annotations
 
@@ -10,24 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from training.evaluation.policies import (
-    EpsilonRandomPolicy,
-    OpenLoopPolicy,
-    Policy,
-    actor,
-    load_policy,
-    open_loop_policies,
-)
+from training.evaluation.fidelity import Returns, StoredReturns, compare, is_held_out, open_loop_battery
+from training.evaluation.policies import EpsilonRandomPolicy, Policy, actor, load_policy
 from training.evaluation.rollout import dream_episodes, real_returns
-from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance, spearman, summary
+from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
 from training.infra.option_groups import WorkerOptions
-from training.infra.options import check_options, read_record, stage_option
+from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
-from wm_envs.files import write_json
 from wm_envs.models.bundle import load_world, read_config, resolve
+from wm_envs.models.world_model import WorldModel
 
 
 @dataclass
@@ -43,7 +30,8 @@ class FidelityOptions(WorkerOptions):
     episodes: int = stage_option(64, "real episodes per policy", minimum=2)
     dreams: int = stage_option(512, "dreams per policy", minimum=2)
     temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
-    cache: str = stage_option("", "JSON file for the real returns of scripts, which do not depend on the world")
+    cache: str = stage_option("", "JSON file for real returns of open-loop policies beyond those of the package")
+    replay: bool = stage_option(False, "play the open-loop policies in the game even where their returns are stored")
 
 
 def main(options: FidelityOptions) -> dict[str, Any]:
@@ -51,45 +39,45 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     check_options(options)
     folder = resolve(options.world)
     world = load_world(folder)
+    policies = _battery(options, folder, world)
+    real = _real(options, folder, world, policies)
+
+    def dream(policy: Policy) -> Returns:
+        act, observation = actor(policy, world.task, list(range(options.dreams)), world.config.frame_skip)
+        played = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)
+        return played.returns[0]
+
+    found = compare(world.task, policies, lambda policy: real[policy.name], dream)
+    for row in found["policies"]:
+        print(
+            f"{row['policy']:>24}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"
+            f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"
+            f"{'  (held out)' if is_held_out(row['policy']) else ''}"
+        )
+    return found | {"temperature": options.temperature}
+
+
+def _battery(options: FidelityOptions, folder: Path, world: WorldModel) -> list[Policy]:
+    """The open-loop policies of the game, and the controllers, with and without random steps."""
     source = resolve(options.controllers_of) if options.controllers_of else folder
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
     trained = [load_policy(source, name) for name in names]
     noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
-    battery: list[Policy] = [*open_loop_policies(world.task), *trained, *noisy]
+    return [*open_loop_battery(world.task), *trained, *noisy]
+
+
+def _real(options: FidelityOptions, folder: Path, world: WorldModel, policies: list[Policy]) -> dict[str, Returns]:
+    """Real returns by the name of the policy: stored ones, the others from the game."""
+    cache = Path(options.cache) if options.cache else None
+    stored = StoredReturns(world.task, world.config.frame_skip, VALIDATION_SEEDS, cache)
+    found: dict[str, Returns] = {}
+    if not options.replay:
+        known = {policy.name: stored.get(policy, options.episodes) for policy in policies}
+        found = {name: returns for name, returns in known.items() if returns is not None}
+    missing = [policy for policy in policies if policy.name not in found]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
-    real = _real(options, folder, battery, seeds)
-    rows: list[dict[str, Any]] = []
-    for policy in battery:
-        act, observation = actor(policy, world.task, list(range(options.dreams)), world.config.frame_skip)
-        dreams = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)
-        rows.append({"policy": policy.name, "real": summary(real[policy.name]), "dream": summary(dreams.returns[0])})
-    means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])
-    for row in rows:
-        print(
-            f"{row['policy']:>22}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"
-            f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"
-        )
-    found = distance(world.task, means)
-    return {
-        "spearman": spearman(means[:, 0], means[:, 1]),
-        found.measure: found.value,
-        "temperature": options.temperature,
-        "policies": rows,
-    }
-
-
-def _real(options: FidelityOptions, folder: Path, battery: list[Policy], seeds: list[int]) -> dict[str, NDArray[Any]]:
-    """Real returns of the battery; those of scripts come from the cache if it has them."""
-    path = Path(options.cache) if options.cache else None
-    skip = load_world(folder).config.frame_skip
-    known = read_record(path) if path and path.exists() else {}
-    key = {policy.name: f"{policy.name}/{skip}/{seeds[0]}/{len(seeds)}" for policy in battery}
-    missing = [policy for policy in battery if key[policy.name] not in known or not isinstance(policy, OpenLoopPolicy)]
-    found = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
-    for policy in missing:
-        if isinstance(policy, OpenLoopPolicy):
-            known[key[policy.name]] = found[policy.name].tolist()
-    if path:
-        write_json(path, known)
-    return {p.name: found[p.name] if p.name in found else np.array(known[key[p.name]]) for p in battery}
+    played = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
+    if cache is not None:
+        stored.keep({policy: played[policy.name] for policy in missing})
+    return found | played

@@ -33,6 +33,9 @@ TAKE_COVER = Task(
     idle_actions=(0,),
     keyboard_action=keyboard_action,
     survival=True,
+    fidelity_periods=(12, 20, 28, 40, 52, 60, 72, 80, 92, 100, 120, 132, 150),
+    fidelity_pauses=((30, 30), (60, 20), (60, 60), (60, 100), (60, 130), (100, 40)),
+    fidelity_holds=((10, 10), (30, 30), (60, 60), (90, 90)),
     tick_limit=2100,
     ticks_per_second=35,
 )
