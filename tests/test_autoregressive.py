@@ -18,7 +18,8 @@ import wm_envs  # noqa: F401 (registers the ids)
 from wm_envs.errors import BrokenWorld
 from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.bundle import load_world, save_world
-from wm_envs.models.mdn_rnn import memory_loss
+from wm_envs.models.bundle_config import MEMORY_KINDS
+from wm_envs.models.mdn_rnn import MDNRNNConfig, memory_loss
 from wm_envs.models.state import Noise
 from wm_envs.models.vae import ConvVAE
 from wm_envs.models.world_model import WorldModel
@@ -158,3 +159,32 @@ def test_impossible_dimensions_are_refused(tmp_path: Path, active: tuple[int, ..
     save_world(tmp_path / "world", world)
     with pytest.raises(BrokenWorld, match="out of range"):
         load_world(tmp_path / "world")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 1.7])
+def test_one_dream_draws_as_a_batch_does(temperature: float) -> None:
+    m = memory()
+    said, _ = m.step(torch.randn(32, 4), torch.randn(32, 1), torch.zeros(32), m.initial_state(32))
+    noise = Noise(torch.rand(32, 4), torch.randn(32, 4), torch.rand(32))
+    together = m.sample(said, torch.tensor([[temperature]]), noise)
+    for row in range(32):
+        one = said._replace(context=said.context[row : row + 1])
+        only = Noise(*(part[row : row + 1] for part in noise))
+        torch.testing.assert_close(m.sample(one, torch.tensor([[temperature]]), only)[0], together[row])
+
+
+@pytest.mark.parametrize("kind", [MDNRNNConfig, AutoregressiveConfig])
+def test_an_m_with_a_clock_sees_the_time(kind: type[MDNRNNConfig]) -> None:
+    torch.manual_seed(0)
+    config = kind(latent=4, action=1, hidden=8, mixtures=2, clock=2100)
+    m = MEMORY_KINDS[config.kind][1](config)
+    latents, actions, recurrent = torch.randn(1, 4).repeat(3, 1), torch.zeros(3, 1), m.initial_state(3)
+    ticks = torch.tensor([4, 400, 5000])
+    assert m.assemble(latents, actions, ticks)[:, -1].tolist() == pytest.approx(
+        [(4 / 2100) ** 0.5, (400 / 2100) ** 0.5, 1]
+    )
+    _, (hidden, _) = m.step(latents, actions, ticks, recurrent)
+    assert not torch.allclose(hidden[0], hidden[1])
+    whole, _ = m(m.assemble(latents, actions, ticks)[None], recurrent)
+    torch.testing.assert_close(m.split(whole[0]).termination, m.step(latents, actions, ticks, recurrent)[0].termination)
