@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.evaluation.policies import Act, Policy, actor
+from training.evaluation.policies import Act, OpenLoopPolicy, Policy, actor
 from training.infra.pool import Workers, run_jobs
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine, Mask, StepResult
@@ -142,6 +142,8 @@ class Played(NamedTuple):
 def play_real(job: RealJob) -> list[Played]:
     """Play a tile of episodes in the real game."""
     world = _world(job.world)
+    if isinstance(job.policy, OpenLoopPolicy):
+        return _play_open_loop(job, world.task, world.config.frame_skip, job.policy)
     games = LatentGames(world, len(job.seeds), **dict(job.game_kwargs))
     try:
         games.reset(np.ones(len(job.seeds), bool), job.seeds)
@@ -152,6 +154,25 @@ def play_real(job: RealJob) -> list[Played]:
         games.close()
     scores = as_returns(world.task, played.returns).tolist()
     return [Played(*each) for each in zip(scores, finished, strict=True)]
+
+
+def _play_open_loop(job: RealJob, task: Task, frame_skip: int, policy: OpenLoopPolicy) -> list[Played]:
+    """The same without V and M, which an open-loop policy does not need."""
+    found = []
+    game = task.open(**dict(job.game_kwargs))
+    try:
+        for seed in job.seeds:
+            game.reset(seed)
+            total = 0.0
+            for action in task.game_action(policy.plan(task, seed, frame_skip)):
+                tick = game.advance(action, frame_skip)
+                total += tick.reward
+                if tick.terminated:
+                    break
+            found.append(Played(float(as_returns(task, np.array(total))), game.finished))
+    finally:
+        game.close()
+    return found
 
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
