@@ -55,6 +55,9 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     units: int = stage_option(
         48, "units between h and the mixture of one dimension, for --kind autoregressive", identity=True, minimum=1
     )
+    observed: str = stage_option(
+        "all", "latents that C observes: all, or only those that M models", identity=True, choices=("all", "modelled")
+    )
     clock: bool = stage_option(False, "M also sees the time since the start of the episode", identity=True)
     steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
     batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
@@ -130,7 +133,7 @@ def _make(
     world = WorldModel(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
-            posterior_noise=options.posterior_noise, burn_in=burn_in,
+            posterior_noise=options.posterior_noise, burn_in=burn_in, observed=options.observed,
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip

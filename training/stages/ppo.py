@@ -315,5 +315,6 @@ def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     memory = world.config.memory
     choices = tuple(float(value) for action in world.task.choices(options.actions) for value in action)
     return ControllerConfig(
-        memory.latent, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes), choices
-    )
+        world.observed_latents, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes),
+        choices,
+    )  # fmt: skip

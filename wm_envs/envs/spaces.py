@@ -85,7 +85,7 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
     memory = world.config.memory
     # h is an output gate times a tanh; c grows by at most 1 a step.
     bounds = {
-        "z": np.full(memory.latent, LATENT_LIMIT),
+        "z": np.full(world.observed_latents, LATENT_LIMIT),
         "c": np.full(memory.hidden, 1.0 + world.task.tick_limit),
         "h": np.ones(memory.hidden),
     }

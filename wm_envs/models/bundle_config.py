@@ -86,6 +86,7 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and 0 < config.frame_skip <= 1000
         and 0 <= config.burn_in < TASKS[config.task].tick_limit
         and config.termination in ("sampled", "threshold")
+        and config.observed in ("all", "modelled")
         and config.temperature > 0
         and config.posterior_noise >= 0
     )

@@ -32,6 +32,7 @@ class WorldConfig:
     posterior_noise: float = 1.0  # z = mean + posterior_noise * V's posterior std * noise (the paper: 1)
     termination: str = "sampled"  # from the calibrated probability; or "threshold": logit > 0, as in the paper
     temperature: float = 1.0  # default of gym.make
+    observed: str = "all"  # latents in observations: "all", or "modelled", only those that M sees and predicts
     burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
 
 
@@ -52,6 +53,9 @@ class WorldModel:
         self.vision = vision.eval().requires_grad_(False)
         self.memory = memory.eval().requires_grad_(False)
         self.device = memory.device
+        modelled = torch.tensor(memory.modelled, device=self.device)
+        self._observed = modelled if config.observed == "modelled" else None
+        self.observed_latents = config.memory.latent if self._observed is None else len(modelled)
         self.initial_means = initial_means.float().to(self.device)
         self.initial_logvars = initial_logvars.float().to(self.device)
         recurrent = memory.initial_state(len(initial_means)) if initial_recurrent is None else initial_recurrent
@@ -155,9 +159,13 @@ class WorldModel:
     # --- observations and checks -------------------------------------------------------------------
 
     def observe(self, state: State, observation: str = "zh") -> Tensor:
-        """Features (B, F): "zh", "zch" or "z". The paper's C observes z and h, and for Doom also c."""
+        """Features (B, F): "zh", "zch" or "z". The paper's C observes z and h, and for Doom also c.
+
+        z has `observed_latents` numbers: without those that M does not model, which are noise, if the config says so.
+        """
         assert observation in OBSERVATIONS
-        parts = {"z": state.latents, **self.memory.features(state.recurrent)}
+        latents = state.latents if self._observed is None else state.latents[:, self._observed]
+        parts = {"z": latents, **self.memory.features(state.recurrent)}
         return torch.cat([parts[letter] for letter in observation], dim=1)
 
     def check_state(self, state: Any, batch: int) -> str:
