@@ -15,7 +15,9 @@ import torch
 from conftest import TINY_DRIVE, tiny_model
 
 from training.__main__ import main
+from training.evaluation.fidelity import StoredReturns, open_loop_battery
 from training.evaluation.policies import ControllerPolicy, EpsilonRandomPolicy, actor
+from training.evaluation.scoring import VALIDATION_SEEDS
 from training.pipelines import ablate, compare, tables, transfer
 from training.pipelines.ablate import AblateOptions
 from training.pipelines.compare import CompareOptions
@@ -167,12 +169,19 @@ def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
 def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
     options = FidelityOptions(
-        str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c")
+        str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True
     )
-    names = [row["policy"] for row in fidelity.main(options)["policies"]]
+    found = fidelity.main(options)
+    names = [row["policy"] for row in found["policies"]]
     assert names[-2:] == ["controller", "controller, 50% random"]
-    cached = [key.split("/")[0] for key in json.loads((own_world / "c").read_text()) if "/" in key]
-    assert sorted(cached) == sorted(names[:-2]), "of scripts only"
+    assert found["parts"]["chosen by"]["policies"] + found["parts"]["held out"]["policies"] == len(names)
+    cached = [key.split("/")[0] for key in json.loads((own_world / "c").read_text())["returns"]]
+    assert sorted(cached) == sorted(names[:-2]), "of open-loop policies only"
+    stored = StoredReturns(get_task("takecover"), 4, VALIDATION_SEEDS)
+    for row in found["policies"][:-2]:  # the returns that come with the package are those of the game
+        played = json.loads((own_world / "c").read_text())["returns"][f"{row['policy']}/4/{VALIDATION_SEEDS}"]
+        policy = next(policy for policy in open_loop_battery(get_task("takecover")) if policy.name == row["policy"])
+        assert stored.get(policy, 2).tolist() == played
     for epsilon in ("0", "1.5", "nan"):
         assert main(["fidelity", "--world", str(own_world), "--epsilons", epsilon]) == 2
         assert "epsilons" in capsys.readouterr().err

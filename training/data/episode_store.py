@@ -9,6 +9,8 @@ disk, so every part in the store is complete. Every chunk has a CRC-32C checksum
         lengths     (E,)           int32    ticks of each episode, in order; their sum is N
         terminated  (E,)           bool     the last action ended the game (False: the time limit did)
         rewards     (N,)           float32  of a_t; absent for survival tasks, whose reward is 1 per tick
+        objects     (N, kinds, 8)  uint8    columns of x_t that each kind of object covers, as bits; only with
+                                            `collect --objects`
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from training.data.bounded_zstd import BoundedZstd
 from wm_envs.errors import BrokenStore, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
-from wm_envs.games.base import FRAME_SHAPE
+from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import TASKS
 
 FORMAT = "wm-envs-rollouts"
@@ -57,6 +59,7 @@ class Episode:
     actions: NDArray[np.float32]  # (T, A)
     terminated: bool
     rewards: NDArray[np.float32] | None = None  # (T,); None: 1 per tick
+    objects: NDArray[np.uint8] | None = None  # (T, kinds, 8), 64 columns as bits
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Part:
     terminated: NDArray[np.bool_]  # (E,)
     attributes: dict[str, Any]
     rewards: NDArray[np.float32] | None = None  # (N,); None: 1 per tick
+    objects: NDArray[np.uint8] | None = None  # (N, kinds, 8); None: not recorded
 
     @cached_property
     def frames(self) -> zarr.Array[Any]:
@@ -121,6 +125,8 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         _create(group, "terminated", np.array([e.terminated for e in episodes], np.bool_))
         if all(episode.rewards is not None for episode in episodes):
             _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))
+        if all(episode.objects is not None for episode in episodes):
+            _create(group, "objects", np.concatenate([episode.objects for episode in episodes]))
         _sync(temporary)
         _replace_folder(temporary, final)
         _sync_folder(folder)
@@ -197,9 +203,10 @@ def read_part(path: Path, task: str | None = None) -> Part:
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
             found = [attributes.get(name) for name in ("format", "version", "task")]
             raise ValueError(f"format, version and task are {found}")
-        names = ("frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"]))
+        names = ["frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"])]
+        names += ["objects"] if "objects" in group else []
         arrays: dict[str, Any] = {name: group[name] for name in names}
-        _check_layout(arrays, known.action_size)
+        _check_layout(arrays, known)
         if not all(_has_all_files(array) for array in arrays.values()):
             raise ValueError("a chunk is missing")
         small = {name: np.asarray(array[:]) for name, array in arrays.items() if name != "frames"}
@@ -236,15 +243,16 @@ def _check_codecs(codecs: Any) -> bool:
     return within and (known or kinds == {ShardingCodec})
 
 
-def _check_layout(arrays: dict[str, Any], action_size: int) -> None:
+def _check_layout(arrays: dict[str, Any], task: Task) -> None:
     """Raise `ValueError` unless shapes, types and chunks are those of `write_part`, before memory is allocated."""
     total, episodes = arrays["frames"].shape[0], arrays["lengths"].shape[0]
     expected = {
         "frames": ((total, *FRAME_SHAPE), np.uint8),
-        "actions": ((total, action_size), np.float32),
+        "actions": ((total, task.action_size), np.float32),
         "lengths": ((episodes,), np.int32),
         "terminated": ((episodes,), np.bool_),
         "rewards": ((total,), np.float32),
+        "objects": ((total, len(task.objects), FRAME_SHAPE[1] // 8), np.uint8),
     }
     if not 0 < episodes <= total <= MAX_PART_FRAMES:
         raise ValueError(f"{episodes} episodes with {total} frames in total")

@@ -44,6 +44,9 @@ class CollectOptions(TaskOption, SeedOption, WorkerOptions, ModelRoundOptions):
     frames: int = stage_option(2_000_000, "frames to record in this round", identity=True, minimum=1)
     controllers: tuple[str, ...] = stage_option((), "players that take turns: NAME, or WORLD_FOLDER:NAME")
     world: str = stage_option("", "world of these controllers (default: that of the latest round)")
+    objects: bool = stage_option(
+        False, "also record where the game's objects are, for `vision --probe` (random play only)", identity=True
+    )
     part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
 
 
@@ -58,18 +61,22 @@ class PartJob:
     seed: int
     round: int
     players: tuple[tuple[str, str], ...] = ()  # (world, controller), who play in turns; none means random play
+    objects: bool = False
 
 
-def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator) -> Episode:
-    """Play one episode at random, tick by tick."""
+def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, objects: bool = False) -> Episode:
+    """Play one episode at random, tick by tick; with `objects`, a `GameWithObjects` says where they are."""
     act = HeldActions(task, rng)
-    frames, actions, rewards = [game.reset(seed)], [], []
+    frames, actions, rewards, places = [game.reset(seed)], [], [], []
     while True:
+        if objects:
+            places.append(np.packbits(game.objects(), axis=1))  # type: ignore[attr-defined]
         actions.append(task.game_action(act()))
         tick = game.advance(actions[-1], 1)
         rewards.append(tick.reward)
         if tick.terminated or len(actions) == task.tick_limit:
-            return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards))
+            where = np.stack(places) if objects else None
+            return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards), where)
         assert tick.frame is not None
         frames.append(tick.frame)
 
@@ -144,11 +151,11 @@ def record_part(job: PartJob) -> int:
             episodes += own_episodes(*player, job.seed, [first + len(episodes) + env for env in range(TILE)])
             tile += 1
     else:
-        game = task.open()
+        game = task.open(**({"objects": True} if job.objects else {}))
         try:
             while recorded() < job.frames:
                 seed = first + len(episodes)
-                episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed))))
+                episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed)), job.objects))
         finally:
             game.close()
     behaviour = ",".join(name for _, name in job.players) or "random"
@@ -169,6 +176,8 @@ def main(options: CollectOptions) -> dict[str, Any]:
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
             raise InvalidOption("controllers", entry, f"controllers for {options.task}", f"give --task {plays}")
+    if options.objects and (players or not get_task(options.task).objects):
+        raise InvalidOption("objects", True, "random play of a game that knows its objects", "omit --objects")
     with file_lock(run.collect_lock):
         return _record(run, tuple(players), options)
 
@@ -177,7 +186,7 @@ def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: Colle
     parts = -(-options.frames // options.part_frames)
     size = min(options.frames, options.part_frames)
     jobs = [
-        PartJob(run.rollouts, options.task, index, size, options.seed, options.round, players)
+        PartJob(run.rollouts, options.task, index, size, options.seed, options.round, players, options.objects)
         for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
         if not part_path(run.rollouts, index).exists()
     ]  # fmt: skip

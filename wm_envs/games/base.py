@@ -54,6 +54,14 @@ class Game(Protocol):
         ...
 
 
+class GameWithObjects(Game, Protocol):
+    """A game that also says where its objects are, if `Task.objects` names kinds of objects."""
+
+    def objects(self) -> NDArray[np.bool_]:
+        """The columns of the last frame that each kind of object covers, (kinds, 64) bool."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One real game as data."""
@@ -67,6 +75,9 @@ class Task:
     own_envs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # further ids -> keywords of `gym.register`
     extra: str = ""  # the pip extra that installs the game; "" if it needs no further package
     requires: tuple[str, ...] = ()  # modules of that extra; the game is not installed if one is missing
+
+    # --- what the game can say beside its frames; for training V and measuring it, never an observation ---
+    objects: tuple[str, ...] = ()  # kinds of objects whose places are known (`open(objects=True)`)
 
     # --- how the game is opened ---
     renderers: tuple[str, ...] = ()  # values of its keyword `renderer`; scores use the first, the last is the fastest
@@ -108,7 +119,7 @@ class Task:
         return self.fine_actions if actions == "fine" else self.discrete_actions
 
     def open(self, **kwargs: Any) -> Game:
-        """The game, ready for `reset`; keywords are `renderer` and `settings`, where the task has them.
+        """The game, ready for `reset`; keywords are `renderer`, `settings` and `objects`, where the task has them.
 
         Without keywords it is the game as random play records it. Raises `MissingPackage` if it is not installed.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import tempfile
@@ -20,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import vizdoom
+from numpy.typing import NDArray
 
 from wm_envs.games.base import FRAME_SHAPE, Array, Frame, Tick
 from wm_envs.games.take_cover.engine_cleanup import (
@@ -35,6 +37,8 @@ from wm_envs.games.take_cover.engine_cleanup import (
 cv2.setNumThreads(1)  # many games run in parallel processes: threads inside one would slow the others
 
 CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
+SCREEN_WIDTH = 160
+NEAR, MIDDLE = 200, 400  # distances of fireballs in map units; the imps are 480 away
 _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
 
 
@@ -44,11 +48,13 @@ class TakeCoverGame:
     The engine runs in its own scratch folder, whose name contains the id of this process. If this process is killed,
     the next game that is opened removes what is left: engine process, shared memory and folder. Games of living
     processes are never touched.
+
+    With `objects`, the engine also says which pixels are imps and fireballs, see `objects`.
     """
 
     finished = False  # there is no goal but survival
 
-    def __init__(self) -> None:
+    def __init__(self, objects: bool = False) -> None:
         sweep()
         _install_cleanup()
         self._game: Any = None
@@ -64,6 +70,9 @@ class TakeCoverGame:
         game.set_screen_format(vizdoom.ScreenFormat.RGB24)
         game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
+        if objects:
+            game.set_labels_buffer_enabled(True)
+            game.set_available_game_variables([vizdoom.GameVariable.POSITION_X, vizdoom.GameVariable.POSITION_Y])
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)  # the limit belongs to the environment
@@ -94,6 +103,27 @@ class TakeCoverGame:
         played = int(self._game.get_episode_time() - start)
         # When the player is dead the screen is all zeros, which is no frame of the game.
         return Tick(None if terminated else self._frame(), float(reward), terminated, played)
+
+    def objects(self) -> NDArray[np.bool_]:
+        """The columns of the last frame with visible imps and with fireballs at three distances, (4, 64) bool.
+
+        For a game that was opened with `objects`.
+        """
+        found = np.zeros((4, FRAME_SHAPE[1]), bool)
+        state = self._game.get_state()
+        if state is None:
+            return found
+        for label in state.labels:
+            if label.object_name not in ("DoomImp", "DoomImpBall") or not label.width:
+                continue
+            place = np.array([label.object_position_x, label.object_position_y])
+            away = float(np.linalg.norm(place - state.game_variables))
+            kind = 0 if label.object_name == "DoomImp" else 1 + int(away > NEAR) + int(away > MIDDLE)
+            scale = FRAME_SHAPE[1] / SCREEN_WIDTH
+            first = int(label.x * scale + 0.3)  # a column counts if a good part of it is covered
+            last = max(math.ceil((label.x + label.width) * scale - 0.3), first + 1)
+            found[kind, first:last] = True
+        return found
 
     def close(self) -> None:
         """End the engine and remove its scratch folder. May be called twice.

@@ -25,6 +25,7 @@ TAKE_COVER = Task(
     real_id="WMTakeCover-v0",
     extra="doom",
     requires=("vizdoom", "cv2"),
+    objects=("imp", "fireball within 200", "fireball within 400", "fireball beyond 400"),  # in map units
     action_low=(-1.0,),
     action_high=(1.0,),
     discrete_actions=((0.0,), (1.0,), (-1.0,)),  # stay, right, left: ViZDoom's own order
