@@ -20,14 +20,13 @@ from torch import Tensor, nn
 from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
 from wm_envs.models.bundle import load_world
-from wm_envs.models.bundle_config import typed_config
+from wm_envs.models.bundle_config import VISION_KINDS, check_vision_config, typed_config
 from wm_envs.models.mdn_rnn import MDNRNN
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vae import ConvVAE
 
 Config = TypeVar("Config")
 
 LARGEST = 1 << 34  # bytes
-LARGEST_SIZE = 4096  # of a layer
 LARGEST_STEP = 1 << 40
 SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
@@ -99,11 +98,15 @@ def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[st
 def read_vision(path: Path) -> ConvVAE:
     """V from its checkpoint, with the config that the checkpoint holds; raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    config = _read_config(path, header, ConvVAEConfig)
-    if len(config.channels) != 4 or not all(0 < size <= LARGEST_SIZE for size in (config.latent, *config.channels)):
+    try:
+        kind, network = VISION_KINDS[json.loads(header["config"])["kind"]]
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise _broken(path, f"no kind of V in its header: {error!r}") from error
+    config = _read_config(path, header, kind)
+    if not check_vision_config(config):
         raise _broken(path, f"sizes that make no model: {config}")
     with torch.device("meta"):  # the sizes take no memory before the weights are known to have them
-        vision = ConvVAE(config)
+        vision = network(config)
     try:
         vision.load_state_dict(_below("model/", tensors), assign=True)
     except (RuntimeError, ValueError) as error:

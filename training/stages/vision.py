@@ -24,10 +24,10 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
+from wm_envs.models.bundle_config import VISION_KINDS
 from wm_envs.models.vae import (
     ACTIVE,
     ConvVAE,
-    ConvVAEConfig,
     error_weight,
     kl_per_dimension,
     motion_weight,
@@ -45,6 +45,9 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
 
     rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", identity=True, minimum=0)
+    kind: str = stage_option(
+        "conv-vae", "the paper's V, or one with latents of columns", identity=True, choices=tuple(VISION_KINDS)
+    )
     batches: int = stage_option(10_000, "training batches", identity=True, minimum=1)
     batch_size: int = stage_option(128, "frames in a batch", identity=True, minimum=1)
     learning_rate: float = stage_option(
@@ -78,7 +81,8 @@ def main(options: VisionOptions) -> dict[str, Any]:
 def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
     training, held_out = store.split()
     torch.manual_seed(options.seed)
-    vision = on_best_device(ConvVAE(ConvVAEConfig(options.latent)))
+    config, network = VISION_KINDS[options.kind]
+    vision = on_best_device(network(config(options.latent)))
     optimizer = torch.optim.Adam(vision.parameters(), options.learning_rate, fused=True)
     path, step = folder.vision, 0
     if path.exists():

@@ -10,6 +10,7 @@ from typing import Any
 from wm_envs.errors import BrokenWorld
 from wm_envs.games.registry import TASKS
 from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
+from wm_envs.models.column_vae import COLUMNS, ColumnVAE, ColumnVAEConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig
@@ -17,7 +18,10 @@ from wm_envs.models.world_model import WorldConfig
 FORMAT = "wm-envs-world"
 VERSION = 2
 # The kinds of V and M that config.json can name: config class and network. Add a new kind here.
-VISION_KINDS = {"conv-vae": (ConvVAEConfig, ConvVAE)}
+VISION_KINDS: dict[str, tuple[type[ConvVAEConfig], type[ConvVAE]]] = {
+    "conv-vae": (ConvVAEConfig, ConvVAE),
+    "column-vae": (ColumnVAEConfig, ColumnVAE),
+}
 MEMORY_KINDS: dict[str, tuple[type[MDNRNNConfig], type[MDNRNN]]] = {
     "mdn-rnn": (MDNRNNConfig, MDNRNN),
     "autoregressive": (AutoregressiveConfig, AutoregressiveMDNRNN),
@@ -69,6 +73,12 @@ def _config_class(name: str, kinds: dict[str, Any], values: Any, folder: Path) -
     return kinds[kind][0]
 
 
+def check_vision_config(config: ConvVAEConfig) -> bool:
+    """Whether the sizes make a V."""
+    sizes = len(config.channels) == 4 and all(0 < n <= 4096 for n in (*config.channels, config.latent))
+    return sizes and 0 <= COLUMNS * getattr(config, "per_column", 0) < config.latent
+
+
 def check_world_config(config: WorldConfig, folder: Path) -> None:
     """Raise `BrokenWorld` if a setting is out of range or two of them contradict each other."""
     memory, active = config.memory, getattr(config.memory, "active", ())
@@ -76,8 +86,8 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         config.task in TASKS
         and config.vision.latent == memory.latent
         and memory.action == TASKS[config.task].action_size
-        and len(config.vision.channels) == 4
-        and all(0 < n <= 4096 for n in (*config.vision.channels, memory.latent, memory.hidden))
+        and check_vision_config(config.vision)
+        and 0 < memory.hidden <= 4096
         and 0 < memory.mixtures <= 100
         and memory.termination_weight > 0
         and 0 < getattr(memory, "units", 1) <= 4096
