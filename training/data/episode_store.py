@@ -9,7 +9,7 @@ disk, so every part in the store is complete. Every chunk has a CRC-32C checksum
         lengths     (E,)           int32    ticks of each episode, in order; their sum is N
         terminated  (E,)           bool     the last action ended the game (False: the time limit did)
         rewards     (N,)           float32  of a_t; absent for survival tasks, whose reward is 1 per tick
-        objects     (N, kinds, 8)  uint8    columns of x_t that each kind of object covers, as bits; only with
+        objects     (N, K, 64, 8)  uint8    pixels of x_t that each of K kinds of objects covers, as bits; only with
                                             `collect --objects`
 """
 
@@ -38,6 +38,7 @@ from wm_envs.games.registry import TASKS
 
 FORMAT = "wm-envs-rollouts"
 VERSION = 2
+IMAGES = ("frames", "objects")  # arrays that stay on disk
 CHUNK = 32  # frames that are compressed together
 SHARD = 4096  # frames in one file
 MAX_SHARD_FRAMES = 1 << 16
@@ -59,7 +60,7 @@ class Episode:
     actions: NDArray[np.float32]  # (T, A)
     terminated: bool
     rewards: NDArray[np.float32] | None = None  # (T,); None: 1 per tick
-    objects: NDArray[np.uint8] | None = None  # (T, kinds, 8), 64 columns as bits
+    objects: NDArray[np.bool_] | None = None  # (T, K, 64, 64) pixels of K kinds of objects; None: not recorded
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Part:
     terminated: NDArray[np.bool_]  # (E,)
     attributes: dict[str, Any]
     rewards: NDArray[np.float32] | None = None  # (N,); None: 1 per tick
-    objects: NDArray[np.uint8] | None = None  # (N, kinds, 8); None: not recorded
+    has_objects: bool = False
 
     @cached_property
     def frames(self) -> zarr.Array[Any]:
@@ -87,10 +88,21 @@ class Part:
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames [start, stop), (n, 64, 64, 3) uint8. Raises `BrokenStore` if a chunk is damaged."""
+        return self._read("frames", self.frames, start, stop)
+
+    def read_objects(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Pixels of objects in frames [start, stop), (n, K, 64, 64) bool. Raises `BrokenStore`."""
+        return np.unpackbits(self._read("objects", self._objects, start, stop), axis=3).astype(bool)
+
+    @cached_property
+    def _objects(self) -> zarr.Array[Any]:
+        return zarr.open_array(self.path / "objects", mode="r")
+
+    def _read(self, name: str, array: zarr.Array[Any], start: int, stop: int) -> NDArray[np.uint8]:
         try:
-            return np.asarray(self.frames[start:stop])
+            return np.asarray(array[start:stop])
         except Exception as error:  # zarr raises many classes for damaged chunks
-            raise _broken(self.path, f"frames cannot be read ({error})") from error
+            raise _broken(self.path, f"{name} cannot be read ({error})") from error
 
 
 def _broken(path: Path, problem: str) -> BrokenStore:
@@ -126,7 +138,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
         if all(episode.rewards is not None for episode in episodes):
             _create(group, "rewards", np.concatenate([episode.rewards for episode in episodes]))
         if all(episode.objects is not None for episode in episodes):
-            _create(group, "objects", np.concatenate([episode.objects for episode in episodes]))
+            _create(group, "objects", np.packbits(np.concatenate([e.objects for e in episodes]), axis=3))
         _sync(temporary)
         _replace_folder(temporary, final)
         _sync_folder(folder)
@@ -159,8 +171,8 @@ def _header(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
     length = max(1, len(data))
-    chunk = (min(CHUNK, length) if name == "frames" else length, *data.shape[1:])
-    shard = (SHARD, *data.shape[1:]) if name == "frames" and length >= SHARD else None
+    chunk = (min(CHUNK, length) if name in IMAGES else length, *data.shape[1:])
+    shard = (SHARD, *data.shape[1:]) if name in IMAGES and length >= SHARD else None
     group.create_array(
         name, data=data, chunks=chunk, shards=shard, compressors=[ZstdCodec(level=3), Crc32cCodec()],
         config={"write_empty_chunks": True},  # so that a missing file always means lost data
@@ -209,7 +221,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         _check_layout(arrays, known)
         if not all(_has_all_files(array) for array in arrays.values()):
             raise ValueError("a chunk is missing")
-        small = {name: np.asarray(array[:]) for name, array in arrays.items() if name != "frames"}
+        small = {name: np.asarray(array[:]) for name, array in arrays.items() if name not in IMAGES}
     except Exception as error:  # zarr raises many classes for damaged files
         raise _broken(path, f"it cannot be read ({error})") from error
     if task is not None and attributes.get("task") != task:
@@ -219,7 +231,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         raise _broken(path, "the episode lengths do not add up to the number of frames")
     if not all(bool(np.isfinite(values).all()) for values in small.values()):
         raise _broken(path, "some values are not finite")
-    return Part(index, path, attributes=attributes, **small)
+    return Part(index, path, attributes=attributes, has_objects="objects" in arrays, **small)
 
 
 def _check_files(path: Path) -> None:
@@ -252,7 +264,7 @@ def _check_layout(arrays: dict[str, Any], task: Task) -> None:
         "lengths": ((episodes,), np.int32),
         "terminated": ((episodes,), np.bool_),
         "rewards": ((total,), np.float32),
-        "objects": ((total, len(task.objects), FRAME_SHAPE[1] // 8), np.uint8),
+        "objects": ((total, len(task.objects), FRAME_SHAPE[0], FRAME_SHAPE[1] // 8), np.uint8),
     }
     if not 0 < episodes <= total <= MAX_PART_FRAMES:
         raise ValueError(f"{episodes} episodes with {total} frames in total")
@@ -264,8 +276,8 @@ def _check_layout(arrays: dict[str, Any], task: Task) -> None:
             raise ValueError(f"{name} has chunks of {array.chunks}")
         if not _check_codecs(array.metadata.codecs):
             raise ValueError(f"{name} has the codecs {array.metadata.codecs}")
-    if max(arrays["frames"].chunks[0], (arrays["frames"].shards or [0])[0]) > MAX_SHARD_FRAMES:
-        raise ValueError(f"frames has chunks of {arrays['frames'].chunks[0]}")
+        if name in IMAGES and max(array.chunks[0], (array.shards or [0])[0]) > MAX_SHARD_FRAMES:
+            raise ValueError(f"{name} has chunks of {array.chunks[0]}")
 
 
 class RolloutStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +26,35 @@ class FrameBlocks:
     chunks: int = 256
     per_chunk: int = 16
     lag: int = 4  # ticks between a frame and its neighbour, which shows what moves
+    objects: bool = False  # also read the pixels of objects
 
     @property
     def block_size(self) -> int:
         """N, the number of frames in a block."""
         return self.chunks * self.per_chunk
 
-    def read(self, block: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Frames of one block and, for each, a neighbour `lag` ticks away; both (N, 64, 64, 3) uint8."""
+    def read(self, block: int) -> tuple[NDArray[Any], ...]:
+        """Frames of one block and, for each, a neighbour `lag` ticks away; both (N, 64, 64, 3) uint8.
+
+        With `objects`, also the pixels of objects in these frames, (N, K, 64, 64) bool.
+        """
         rng = np.random.default_rng((self.seed, block))
         sizes = np.array([part.size for part in self.parts], float)
         chosen = np.sort(rng.choice(len(self.parts), self.chunks, p=sizes / sizes.sum()))
-        frames, neighbours = [], []
+        found: list[tuple[NDArray[Any], ...]] = []
         for index in chosen:
             part = self.parts[index]
             start = int(rng.integers(-(-part.size // CHUNK))) * CHUNK
-            chunk = part.read(start, min(start + CHUNK, part.size))
+            stop = min(start + CHUNK, part.size)
+            chunk = part.read(start, stop)
             at = rng.choice(len(chunk), self.per_chunk, replace=len(chunk) < self.per_chunk)
             near = np.where(at >= self.lag, at - self.lag, np.minimum(at + self.lag, len(chunk) - 1))
-            frames.append(chunk[at])
-            neighbours.append(chunk[near])
+            where = (part.read_objects(start, stop)[at],) if self.objects else ()
+            found.append((chunk[at], chunk[near], *where))
         order = rng.permutation(self.block_size)
-        return np.concatenate(frames)[order], np.concatenate(neighbours)[order]
+        return tuple(np.concatenate(each)[order] for each in zip(*found, strict=True))
 
-    def stream(self, first: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    def stream(self, first: int = 0) -> Iterator[tuple[NDArray[Any], ...]]:
         """Blocks first, first + 1, ... without end; a thread reads the next block ahead."""
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self.read, first)

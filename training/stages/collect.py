@@ -45,7 +45,7 @@ class CollectOptions(TaskOption, SeedOption, WorkerOptions, ModelRoundOptions):
     controllers: tuple[str, ...] = stage_option((), "players that take turns: NAME, or WORLD_FOLDER:NAME")
     world: str = stage_option("", "world of these controllers (default: that of the latest round)")
     objects: bool = stage_option(
-        False, "also record where the game's objects are, for `vision --probe` (random play only)", identity=True
+        False, "also record where the game's objects are, for `vision --objects` (random play only)", identity=True
     )
     part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
 
@@ -70,7 +70,7 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, 
     frames, actions, rewards, places = [game.reset(seed)], [], [], []
     while True:
         if objects:
-            places.append(np.packbits(game.objects(), axis=1))  # type: ignore[attr-defined]
+            places.append(game.objects())  # type: ignore[attr-defined]
         actions.append(task.game_action(act()))
         tick = game.advance(actions[-1], 1)
         rewards.append(tick.reward)

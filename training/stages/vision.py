@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.data.episode_store import RolloutStore
+from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, on_best_device
 from training.evaluation.pictures import save_pairs
@@ -21,6 +21,7 @@ from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOpti
 from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
+from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
@@ -31,6 +32,7 @@ from wm_envs.models.vae import (
     error_weight,
     kl_per_dimension,
     motion_weight,
+    object_weight,
     to_images,
     vae_loss,
 )
@@ -54,6 +56,9 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
         1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
     )
     motion: float = stage_option(20.0, "extra weight of moving pixels (0: the paper's loss)", identity=True, minimum=0)
+    objects: float = stage_option(
+        0.0, "extra weight of the pixels of objects, which `collect --objects` records", identity=True, minimum=0
+    )
     focus: float = stage_option(
         0.0, "extra weight of pixels that V gets wrong (0: the paper's loss)", identity=True, minimum=0
     )
@@ -80,6 +85,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
 
 def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
     training, held_out = store.split()
+    training = _with_objects(training, store, options)
     torch.manual_seed(options.seed)
     config, network = VISION_KINDS[options.kind]
     vision = on_best_device(network(config(options.latent)))
@@ -93,12 +99,12 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     metrics: dict[str, float] = {}
     with Progress("vision", options.batches, folder.logs, "batches") as progress:
         progress.skip(step)
-        for frames, neighbours in _batches(training, options, step):
+        for batch in _batches(training, options, step):
             if step >= options.batches:
                 break
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(step / options.batches, options.learning_rate)
-            _train_batch(vision, optimizer, frames, neighbours, generator(options.seed, step), options)
+            _train_batch(vision, optimizer, batch, generator(options.seed, step), options)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == options.batches:
@@ -113,35 +119,50 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     return metrics
 
 
+def _with_objects(parts: list[Part], store: RolloutStore, options: VisionOptions) -> list[Part]:
+    """The parts to train on: with --objects, those that have recorded them."""
+    if options.objects == 0:
+        return parts
+    found = [part for part in parts if part.has_objects]
+    if not found:
+        raise InvalidOption(
+            "objects", options.objects, f"parts with objects in {store.folder}",
+            "record some with `python -m training collect --objects`",
+        )  # fmt: skip
+    return found
+
+
 def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
     """Batches first, first+1, ... of the shuffled stream, which is the same every time."""
-    blocks = FrameBlocks(parts, options.seed)
+    blocks = FrameBlocks(parts, options.seed, objects=options.objects > 0)
     size = options.batch_size
     a_block = max(1, blocks.block_size // size)
     skip = first % a_block
-    for frames, neighbours in blocks.stream(first // a_block):
+    for block in blocks.stream(first // a_block):
         for index in range(skip, a_block):
             at = slice(index * size, (index + 1) * size)
-            yield frames[at], neighbours[at]
+            yield tuple(part[at] for part in block)
         skip = 0
 
 
 def _train_batch(
-    vision: ConvVAE, optimizer: Any, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8],
-    draw: torch.Generator, options: VisionOptions,
-) -> None:  # fmt: skip
+    vision: ConvVAE, optimizer: Any, batch: tuple[NDArray[Any], ...], draw: torch.Generator, options: VisionOptions
+) -> None:
     device = next(vision.parameters()).device
-    images = to_images(torch.from_numpy(frames).to(device))
+    frames, neighbours, *objects = (torch.from_numpy(part).to(device) for part in batch)
+    images = to_images(frames)
     noise = torch.randn(len(images), vision.config.latent, generator=draw).to(device)
     dtype = compute_dtype(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         reconstruction, mean, logvar = vision(images, noise)
-    weight = None
+    weight = torch.ones(len(images), 1, 64, 64, device=device)
     if options.motion > 0:
-        weight = motion_weight(images, to_images(torch.from_numpy(neighbours).to(device)), options.motion)
+        weight = weight * motion_weight(images, to_images(neighbours), options.motion)
     if options.focus > 0:
-        wrong = error_weight(images, reconstruction, options.focus)
-        weight = wrong if weight is None else weight * wrong
+        weight = weight * error_weight(images, reconstruction, options.focus)
+    if objects:
+        of_kinds = torch.tensor(list(get_task(options.task).objects.values()), device=device)
+        weight = weight * object_weight(objects[0], options.objects * of_kinds)
     loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, options.kl_floor or None, options.scale))
     optimizer.zero_grad()
     loss.backward()

@@ -58,7 +58,7 @@ class GameWithObjects(Game, Protocol):
     """A game that also says where its objects are, if `Task.objects` names kinds of objects."""
 
     def objects(self) -> NDArray[np.bool_]:
-        """The columns of the last frame that each kind of object covers, (kinds, 64) bool."""
+        """The pixels of the last frame that each kind of object covers, (kinds, 64, 64) bool."""
         ...
 
 
@@ -76,8 +76,8 @@ class Task:
     extra: str = ""  # the pip extra that installs the game; "" if it needs no further package
     requires: tuple[str, ...] = ()  # modules of that extra; the game is not installed if one is missing
 
-    # --- what the game can say beside its frames; for training V and measuring it, never an observation ---
-    objects: tuple[str, ...] = ()  # kinds of objects whose places are known (`open(objects=True)`)
+    # --- what `open(objects=True)` says beside frames; for training V and measuring it, never an observation ---
+    objects: Mapping[str, float] = field(default_factory=dict)  # kinds of objects -> their relative weight for V
 
     # --- how the game is opened ---
     renderers: tuple[str, ...] = ()  # values of its keyword `renderer`; scores use the first, the last is the fastest

@@ -114,6 +114,15 @@ def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor
     return weight / weight.mean()
 
 
+def object_weight(objects: Tensor, weights: Tensor) -> Tensor:
+    """Pixel weights (B, 1, 64, 64): 1, and `weights` (K,) more at, and beside, the pixels of objects (B, K, 64, 64).
+
+    Small objects decide a game and cost little squared error.
+    """
+    grown = F.max_pool2d(objects.float(), 3, 1, 1)
+    return 1.0 + (grown * weights[:, None, None]).amax(dim=1, keepdim=True)
+
+
 def error_weight(images: Tensor, reconstruction: Tensor, strength: float) -> Tensor:
     """Pixel weights (B, 1, 64, 64) of mean 1, larger where V is wrong: small things that it leaves out.
 

@@ -33,12 +33,12 @@ from wm_envs.games.take_cover.engine_cleanup import (
     start_time,
     sweep,
 )
+from wm_envs.games.take_cover.task import TAKE_COVER
 
 cv2.setNumThreads(1)  # many games run in parallel processes: threads inside one would slow the others
 
 CROP_ROWS = 100  # of 120: the paper's rows 0-400 of 480
 SCREEN_WIDTH = 160
-NEAR, MIDDLE = 200, 400  # distances of fireballs in map units; the imps are 480 away
 _live: weakref.WeakSet[TakeCoverGame] = weakref.WeakSet()
 
 
@@ -72,7 +72,6 @@ class TakeCoverGame:
         game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
         if objects:
             game.set_labels_buffer_enabled(True)
-            game.set_available_game_variables([vizdoom.GameVariable.POSITION_X, vizdoom.GameVariable.POSITION_Y])
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)  # the limit belongs to the environment
@@ -105,24 +104,18 @@ class TakeCoverGame:
         return Tick(None if terminated else self._frame(), float(reward), terminated, played)
 
     def objects(self) -> NDArray[np.bool_]:
-        """The columns of the last frame with visible imps and with fireballs at three distances, (4, 64) bool.
+        """The pixels of the last frame covered by visible imps and fireballs, (2, 64, 64) bool.
 
         For a game that was opened with `objects`.
         """
-        found = np.zeros((4, FRAME_SHAPE[1]), bool)
+        found = np.zeros((len(TAKE_COVER.objects), *FRAME_SHAPE[:2]), bool)
         state = self._game.get_state()
-        if state is None:
-            return found
-        for label in state.labels:
-            if label.object_name not in ("DoomImp", "DoomImpBall") or not label.width:
-                continue
-            place = np.array([label.object_position_x, label.object_position_y])
-            away = float(np.linalg.norm(place - state.game_variables))
-            kind = 0 if label.object_name == "DoomImp" else 1 + int(away > NEAR) + int(away > MIDDLE)
-            scale = FRAME_SHAPE[1] / SCREEN_WIDTH
-            first = int(label.x * scale + 0.3)  # a column counts if a good part of it is covered
-            last = max(math.ceil((label.x + label.width) * scale - 0.3), first + 1)
-            found[kind, first:last] = True
+        across, down = FRAME_SHAPE[1] / SCREEN_WIDTH, FRAME_SHAPE[0] / CROP_ROWS
+        for label in state.labels if state is not None else ():
+            if label.object_name in TAKE_COVER.objects and label.width:
+                rows = slice(int(label.y * down), math.ceil((label.y + label.height) * down))
+                columns = slice(int(label.x * across), math.ceil((label.x + label.width) * across))
+                found[list(TAKE_COVER.objects).index(label.object_name), rows, columns] = True
         return found
 
     def close(self) -> None:
