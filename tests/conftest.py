@@ -19,6 +19,7 @@ import torch
 
 from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.models.bundle import save_controller, save_world
+from wm_envs.models.column_vae import ColumnVAE, ColumnVAEConfig
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
@@ -131,14 +132,18 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     import training.data.episode_store
     import training.stages.vision
 
-    def blocks(parts: list, seed: int, chunks: int = 4) -> training.data.frame_batches.FrameBlocks:
-        return training.data.frame_batches.FrameBlocks(parts, seed, min(chunks, 4))
+    def blocks(
+        parts: list, seed: int, chunks: int = 4, objects: bool = False
+    ) -> training.data.frame_batches.FrameBlocks:
+        return training.data.frame_batches.FrameBlocks(parts, seed, min(chunks, 4), objects=objects)
 
     monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
 
-    monkeypatch.setattr(
-        training.stages.vision, "ConvVAEConfig", lambda latent: ConvVAEConfig(latent, TINY.vision.channels)
-    )
+    small = {
+        "conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE),
+        "column-vae": (lambda latent: ColumnVAEConfig(latent, TINY.vision.channels, per_column=1), ColumnVAE),
+    }
+    monkeypatch.setattr(training.stages.vision, "VISION_KINDS", small)
 
 
 def with_memory(**changes: object) -> WorldConfig:
@@ -150,7 +155,8 @@ def vision_options(run: Path, **changes: Any) -> Any:
     """A few batches of V with `tiny_vision`."""
     from training.stages.vision import VisionOptions
 
-    return VisionOptions(run=run, latent=4, batches=6, batch_size=16, checkpoint_every=3, **changes)
+    sizes = {"latent": 4, "batches": 6, "batch_size": 16, "checkpoint_every": 3}
+    return VisionOptions(run=run, **sizes | changes)
 
 
 def memory_options(run: Path, **changes: Any) -> Any:

@@ -305,3 +305,14 @@ def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, mon
     assert {Path(folder) for folder, _ in played} == {own_world, tiny_world}
     assert part.attributes["behaviour"] == "controller,controller" and part.attributes["round"] == 1
     assert part.frames.shape[0] == part.lengths.sum() == part.size
+
+
+def test_objects_are_recorded_where_they_are(tmp_path: Path) -> None:
+    collect.main(collect.CollectOptions(run=tmp_path, frames=200, objects=True, workers=1))
+    (part,) = RolloutStore(tmp_path / "rollouts").parts
+    frames, objects = part.read(0, part.size).astype(int), part.read_objects(0, part.size)
+    assert objects.shape == (part.size, 2, 64, 64)
+    assert objects[:, 0].any(axis=(1, 2)).mean() > 0.9, "imps are in sight from the first tick"
+    bright = frames[..., 0].max(axis=(1, 2)) > 230  # a fireball
+    assert bright.any()
+    assert objects[bright, 1].any(axis=(1, 2)).mean() > 0.9

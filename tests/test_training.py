@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, memory_options, synthetic_store, vision_options
+from conftest import TINY, memory_options, synthetic_episodes, synthetic_store, vision_options
 from safetensors.torch import load_file
 
-from training.infra.checkpoint import load_checkpoint, save_checkpoint
+from training.data.episode_store import read_part, write_part
+from training.infra.checkpoint import load_checkpoint, read_vision, save_checkpoint
 from training.infra.run_folder import RunFolder
 from training.stages import memory, vision
-from wm_envs.errors import BrokenStore, Diverged, OptionsDiffer
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.bundle import load_world, read_config
+from wm_envs.models.column_vae import ColumnVAE
 from wm_envs.models.vae import ConvVAE
 
 
@@ -83,6 +85,23 @@ def test_vision_learns_and_says_so(tmp_path: Path, tiny_vision: None) -> None:
     assert (run / "round-0" / "pictures" / "vision.png").exists()
     assert json.loads((run / "round-0" / "vision_metrics.json").read_text()) == metrics
     assert vision.main(options).keys() == metrics.keys(), "a finished stage is finished at once"
+
+
+def test_a_v_of_columns_with_weights_on_objects(tmp_path: Path, tiny_vision: None) -> None:
+    options = vision_options(tmp_path, kind="column-vae", latent=20, objects=8.0, focus=2.0, kl_floor=4.0, scale=2.0)
+    synthetic_store(tmp_path)
+    with pytest.raises(InvalidOption, match="collect --objects"):
+        vision.main(options)
+    episodes = synthetic_episodes([37, 50])
+    for episode in episodes:
+        episode.objects = np.zeros((len(episode.actions), 2, 64, 64), bool)
+        episode.objects[:, 1, 20:32] = episode.frames[:, 20:32, :, 0] > 200
+    part = read_part(write_part(tmp_path / "rollouts", 0, episodes, {"task": "takecover"}))
+    whole = np.concatenate([episode.objects for episode in episodes])
+    assert part.has_objects and np.array_equal(part.read_objects(30, 40), whole[30:40])
+    assert vision.main(options)["error"] > 0
+    found = read_vision(tmp_path / "round-0" / "vision.safetensors")
+    assert isinstance(found, ColumnVAE) and found.config.per_column == 1
 
 
 def test_an_odd_channels_last_weight_resumes(tmp_path: Path) -> None:

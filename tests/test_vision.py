@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig, kl_per_dimension, motion_weight, to_frames, to_images, vae_loss
+from wm_envs.models.column_vae import ColumnVAE, ColumnVAEConfig
+from wm_envs.models.vae import (
+    ConvVAE,
+    ConvVAEConfig,
+    error_weight,
+    kl_per_dimension,
+    motion_weight,
+    object_weight,
+    to_frames,
+    to_images,
+    vae_loss,
+)
 
 
 @pytest.mark.parametrize(("latent", "parameters"), [(64, 4_446_915), (32, 4_348_547)])
@@ -99,3 +110,49 @@ def test_frames_round_trip_through_images() -> None:
     assert images.shape == (2, 3, 64, 64) and images.dtype == torch.float32
     assert images.min() >= 0 and images.max() <= 1
     assert torch.equal(to_frames(images), frames)
+
+
+def test_a_column_is_coded_by_its_own_latents() -> None:
+    torch.manual_seed(0)
+    vision = ColumnVAE(ColumnVAEConfig(latent=2 + 16, channels=(4, 4, 8, 8), per_column=1))
+    with torch.no_grad():
+        images = torch.rand(2, 3, 64, 64)
+        mean, logvar = vision.encode(images)
+        assert mean.shape == logvar.shape == (2, 18)
+        changed = images.clone()
+        changed[:, :, :, 40:44] = 0  # column 10; its neighbours see a little of it
+        apart = (vision.encode(changed)[0] != mean).any(0)
+        assert apart[2 + 10]
+        assert not apart[2:8].any()
+        assert not apart[2 + 14 :].any()
+        decoded, other = vision.decode(mean), mean.clone()
+        other[:, 2 + 10] += 1
+        assert decoded.shape == (2, 3, 64, 64)
+        moved = (vision.decode(other) != decoded).any(dim=(0, 1, 2))
+        assert moved[40:44].all()
+        assert not moved[:20].any()
+    made, mean, logvar = vision(images, torch.randn(2, 18))
+    vae_loss(images, made, mean, logvar).backward()
+    assert all(p.grad is not None for p in vision.parameters())
+
+
+def test_loss_with_a_floor_in_nats_and_a_scale() -> None:
+    images, made, mean = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.zeros(2, 4)
+    error = float((images - made).square().sum((1, 2, 3)).mean())
+    found = float(vae_loss(images, made, mean, torch.zeros(2, 4), kl_floor=40.0, scale=3.0))
+    assert found == pytest.approx(3 * error + 40, rel=1e-5)
+
+
+def test_objects_and_errors_weigh_more() -> None:
+    objects = torch.zeros(2, 2, 64, 64, dtype=torch.bool)
+    objects[0, 0, 10:12, 10:12] = objects[0, 1, 11:13, 11:13] = True
+    weight = object_weight(objects, torch.tensor([8.0, 24.0]))
+    assert weight.shape == (2, 1, 64, 64)
+    assert [float(weight[0, 0, at, at]) for at in (9, 11, 13, 14)] == [9, 25, 25, 1]
+    assert torch.equal(weight[1], torch.ones(1, 64, 64))
+    images = torch.full((1, 3, 64, 64), 0.2)
+    wrong = images.clone()
+    wrong[:, :, 30:34, 30:34] = 0.7
+    weight = error_weight(images, wrong, 20.0)
+    assert float(weight.mean()) == pytest.approx(1, rel=1e-5)
+    assert float(weight[0, 0, 32, 32]) > 5 * float(weight[0, 0, 5, 5])
