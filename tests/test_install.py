@@ -124,3 +124,56 @@ def test_index_of_torch(project: Path, commands: dict[str, str], expected: str) 
         write_command(project / "bin" / name, f"#!/bin/sh\n{text}\n")
     (project / "show.mk").write_text("show: ; @echo '$(TORCH_INDEX)'\n")
     assert run_make(project, "-f", "Makefile", "-f", "show.mk", "show").strip() == expected
+
+
+# --- the README's lines ---
+
+SHORT_RUN = "python -m training run --help"  # in place of a run of hours
+
+
+def script_of_readme(readme: str) -> str:
+    """The lines of the README as a script; those of Python go to the interactive Python, as a paste does."""
+    lines = ["set -ex"]
+    for language, block in re.findall(r"```(\w*)\n(.*?)```", readme, re.DOTALL):
+        if language == "python":
+            lines.append(f"python -i 2>&1 <<'END' | tee python.txt\n{block}END\n! grep Error python.txt")
+        else:
+            lines.append(re.sub(r"python -m training run .*", SHORT_RUN, block))
+    return "\n".join(lines)
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="without a display only Linux opens no window")
+def test_lines_of_the_readme_run_as_pasted(tmp_path: Path) -> None:
+    """In an empty folder, with this working tree in place of the URL."""
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a checkout")
+    probe = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path), "tqdm"]
+    if subprocess.run(probe, capture_output=True, timeout=300).returncode:
+        pytest.skip("pip reaches no index")
+    source, empty = tmp_path / "source", tmp_path / "empty"
+    empty.mkdir()
+    for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    git("init", "--quiet", cwd=source)
+    git("add", ".", cwd=source)
+    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "tree", cwd=source)
+    readme = (ROOT / "README.md").read_text()
+    url = re.search(r"git clone (\S+)", readme)
+    assert url
+    outer = {"DISPLAY", "WAYLAND_DISPLAY", "VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "TORCH_INDEX"}
+    clean = {name: value for name, value in os.environ.items() if name not in outer}
+    instead = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{source}.insteadOf", "GIT_CONFIG_VALUE_0": url[1]}
+    result = subprocess.run(
+        ["bash", "-c", script_of_readme(readme)], cwd=empty, env=clean | instead, timeout=3600,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert "ticks survived: " in result.stdout and "--STAGE.OPTION" in result.stdout
+    assert list((empty / "wm-envs/recordings").glob("*.gif"))
