@@ -30,6 +30,12 @@ esac
 """
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without a display, and without what an outer `make`, venv or pytest put there."""
+    outer = re.compile("DISPLAY|WAYLAND_DISPLAY|SDL_.*|VIRTUAL_ENV|PYTHONPATH|MAKE.*|TORCH_INDEX")
+    return {name: value for name, value in os.environ.items() if not outer.fullmatch(name)}
+
+
 def write_command(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -59,10 +65,9 @@ def index(tmp_path: Path) -> Iterator[str]:
 
 def run_make(project: Path, *arguments: str, **environment: str) -> str:
     """What `make` prints."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("TORCH_INDEX", "MAKEFLAGS", "MAKELEVEL")}
     path = f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        ["make", *arguments], cwd=project, env=clean | {"PATH": path} | environment,
+        ["make", *arguments], cwd=project, env=plain_environment() | {"PATH": path} | environment,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -167,11 +172,9 @@ def test_lines_of_the_readme_run_as_pasted(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     url = re.search(r"git clone (\S+)", readme)
     assert url
-    outer = {"DISPLAY", "WAYLAND_DISPLAY", "VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "TORCH_INDEX"}
-    clean = {name: value for name, value in os.environ.items() if name not in outer}
     instead = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{source}.insteadOf", "GIT_CONFIG_VALUE_0": url[1]}
     result = subprocess.run(
-        ["bash", "-c", script_of_readme(readme)], cwd=empty, env=clean | instead, timeout=3600,
+        ["bash", "-c", script_of_readme(readme)], cwd=empty, env=plain_environment() | instead, timeout=3600,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-4000:]
