@@ -141,7 +141,7 @@ def script_of_readme(readme: str) -> str:
     lines = ["set -ex"]
     for language, block in re.findall(r"```(\w*)\n(.*?)```", readme, re.DOTALL):
         if language == "python":
-            lines.append(f"python -i 2>&1 <<'END' | tee python.txt\n{block}END\n! grep Error python.txt")
+            lines.append(f"python -i 2>&1 <<'END' | tee python.txt\n{block}END\n(! grep Error python.txt)")
         else:
             lines.append(re.sub(r"python -m training run .*", SHORT_RUN, block))
     return "\n".join(lines)
@@ -174,9 +174,10 @@ def test_lines_of_the_readme_run_as_pasted(tmp_path: Path) -> None:
     assert url
     instead = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{source}.insteadOf", "GIT_CONFIG_VALUE_0": url[1]}
     result = subprocess.run(
-        ["bash", "-c", script_of_readme(readme)], cwd=empty, env=plain_environment() | instead, timeout=3600,
+        ["timeout", "3600", "bash", "-c", script_of_readme(readme)], cwd=empty, env=plain_environment() | instead,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-4000:]
     assert "ticks survived: " in result.stdout and "--STAGE.OPTION" in result.stdout
     assert list((empty / "wm-envs/recordings").glob("*.gif"))
+    shutil.rmtree(empty)  # two gigabytes of packages
