@@ -62,8 +62,23 @@ clean: ## remove .venv, caches and build output (keeps runs/ and recordings/)
 EXTRAS_play := play
 EXTRAS_dev := dev
 
+# pip's default torch for Linux brings gigabytes of CUDA. Without an NVIDIA GPU it comes from an index of CPU builds.
+# `make TORCH_INDEX=URL` names another index, `make TORCH_INDEX=` takes pip's default.
+TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && [ ! -e /dev/nvidiactl ] && ! command -v nvidia-smi >/dev/null && \
+	echo https://download.pytorch.org/whl/cpu)
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
+HAS_TORCH = $(PY) -m pip list --format=freeze 2>/dev/null | grep -qE '^$(TORCH)(\+|$$)'
+ANSWERS = $(PY) -c 'import signal, urllib.request as u; signal.alarm(5); \
+	u.urlopen(u.Request("$(TORCH_INDEX:/=)/torch/", headers={"User-Agent": "pip"}))' 2>/dev/null
+
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
-	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
+	@if [ -z "$(TORCH_INDEX)" ] || $(HAS_TORCH); then exit 0; fi; \
+	if $(ANSWERS); then \
+		echo "torch comes from $(TORCH_INDEX) (make TORCH_INDEX= takes pip's default build)."; \
+		$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) $(TORCH) && exit 0; fi; \
+	echo "No $(TORCH) from $(TORCH_INDEX): pip's default build follows, which for Linux brings CUDA."
+	$(PIP_INSTALL) -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
 $(PY):

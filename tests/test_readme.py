@@ -32,3 +32,18 @@ def test_stages_and_links_exist(page: Path) -> None:
     assert set(re.findall(r"python -m training (\w+)", text)) <= set(STAGES)
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (page.parent / target).exists(), target
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```.*?```", page.read_text(), re.DOTALL)
+
+
+def test_home_has_the_lines_of_the_readme() -> None:
+    readme, home = blocks(ROOT / "README.md"), blocks(ROOT / "docs/index.md")
+    assert home[:2] == [block for block in readme if "git clone" in block or "gym.make" in block]
+
+
+def test_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 800
+    assert sum(line.startswith("|") for line in text.splitlines()) <= 14
