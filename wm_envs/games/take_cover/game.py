@@ -72,6 +72,7 @@ class TakeCoverGame:
         game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
         if objects:
             game.set_labels_buffer_enabled(True)
+            game.set_available_game_variables([vizdoom.GameVariable.POSITION_X, vizdoom.GameVariable.POSITION_Y])
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)  # the limit belongs to the environment
