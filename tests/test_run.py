@@ -66,7 +66,7 @@ def test_with_an_explorer_m_begins_anew_once_there_are_roads(
 
 def parse(*words: str) -> RunOptions:
     parser = argparse.ArgumentParser()
-    add_arguments(parser, RunOptions)
+    add_arguments(parser, RunOptions, {})
     return from_arguments(RunOptions, parser.parse_args(words))
 
 

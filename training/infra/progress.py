@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from wm_envs.files import write_text
 
 LINE = "{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -39,6 +37,8 @@ class Progress:
 
     def __init__(self, stage: str, total: int, logs: Path, unit: str) -> None:
         self.stage, self.logs = stage, Path(logs)
+        from tqdm import tqdm  # of the extra 'train', which --help does not need
+
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=total, desc=stage, unit=" " + unit, unit_scale=True, smoothing=0.05,

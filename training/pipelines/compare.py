@@ -37,10 +37,12 @@ def main(options: CompareOptions) -> dict[str, Any]:
     """Rows of the table `learners`, each with its learning curve: dream steps and mean score in the real game."""
     check_options(options)
     with Table("learners", options) as table:
-        table.row("PPO, hidden layer", lambda: _by_ppo(table, options, tuple(options.hidden_sizes)))
+        sizes = " and ".join(map(str, options.hidden_sizes))
+        table.row(f"PPO, {sizes} tanh hidden units", lambda: _by_ppo(table, options, tuple(options.hidden_sizes)))
         table.row("PPO, linear", lambda: _by_ppo(table, options, ()))
-        table.row("CMA-ES, linear", lambda: _by_evolution(table, options))
-        table.row("random", lambda: Trained(table.round.world, random_policy(table.world.task)))
+        searched = f"{options.population} candidates, {options.rollouts} dreams each"
+        table.row(f"CMA-ES, linear, as in the paper ({searched})", lambda: _by_evolution(table, options))
+        table.row("random play", lambda: Trained(table.round.world, random_policy(table.world.task)))
         return table.finish()
 
 

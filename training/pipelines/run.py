@@ -170,6 +170,7 @@ def make_plan(options: RunOptions) -> Plan:
         check_options(planned, f"{name}.")
     task = get_task(options.task)
     game_kwargs(task, final.renderer or None, game_settings(final.settings))
+    evaluate.check_score(task, game_settings(final.settings))
     game_kwargs(task, None, game_settings(options.real_settings))
     return plan
 

@@ -1,4 +1,4 @@
-"""Stage 1, collect: play the real game at random, or with trained controllers, and store the episodes.
+"""Play the real game at random, or with trained controllers, and store the episodes.
 
 The paper holds a random action for 1-10 ticks. Such a player hardly moves, and an M that is trained on its play cannot
 predict long moves. So every episode here holds actions at one of several scales (`Task.hold_scales`), and half of the
@@ -20,9 +20,11 @@ from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
 from training.infra.options import check_options, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder
+from training.infra.worlds import check_controller, find_folder
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock
@@ -161,10 +163,13 @@ def main(options: CollectOptions) -> dict[str, Any]:
     """Record the missing parts of this round."""
     check_options(options)
     run = RunFolder(options.run)
+    check_game(get_task(options.task))
     players = []
     for entry in options.controllers:
         folder, _, name = entry.rpartition(":")
-        players.append((folder or options.world or str(run.world_round().world), plain_name("controllers", name)))
+        world = find_folder(folder or options.world or run.world_round().world)
+        players.append((str(world), plain_name("controllers", name)))
+        check_controller(world, name, "controllers")
         load_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:

@@ -1,4 +1,4 @@
-"""Stage fidelity: whether the dream responds to actions as the game does.
+"""Whether the dream responds to actions as the game does.
 
 A battery of policies plays the real game and the dream. A good world ranks them alike (Spearman) and gives each the
 score that it has in the game (mean absolute log ratio).
@@ -25,9 +25,11 @@ from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance, spearman, summary
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, read_record, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
+from training.infra.worlds import check_controller, find_folder
 from wm_envs.files import write_json
-from wm_envs.models.bundle import load_world, read_config, resolve
+from wm_envs.models.bundle import load_world, read_config
 
 
 @dataclass
@@ -49,11 +51,14 @@ class FidelityOptions(WorkerOptions):
 def main(options: FidelityOptions) -> dict[str, Any]:
     """Mean scores with intervals in both, Spearman's rank correlation, mean absolute log ratio."""
     check_options(options)
-    folder = resolve(options.world)
+    folder = find_folder(options.world)
+    source = find_folder(options.controllers_of) if options.controllers_of else folder
     world = load_world(folder)
-    source = resolve(options.controllers_of) if options.controllers_of else folder
+    check_game(world.task)
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
+    for name in names:
+        check_controller(source, name, "controllers")
     trained = [load_policy(source, name) for name in names]
     noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
     battery: list[Policy] = [*open_loop_policies(world.task), *trained, *noisy]
