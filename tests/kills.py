@@ -263,6 +263,11 @@ def leftovers(run: Path) -> list[str]:
     return [str(path) for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
+def missing(told: list[str]) -> list[str]:
+    """Those of the paths that are not there; a folder that was being replaced, `check` has put back."""
+    return [path for path in told if not Path(path).exists()]
+
+
 def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
     """Harm `stage` at `times` of its writes, drawn without return as long as there are others; see the module."""
     prepare, work = STAGES[stage]
@@ -286,9 +291,8 @@ def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
                 renamed = []
             # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
             told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
-            missing = [path for path in told if not Path(path).exists()]
-            assert not missing, f"write {point}: lost {missing}"
             in_child(lambda: check.main(check.CheckOptions(place)), place)
+            assert not missing(told), f"write {point}: lost {missing(told)}"
             in_child(lambda: work(place), place)
             found = digest(place)
             differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}

@@ -18,6 +18,7 @@ from PIL import Image
 from training.data.episode_store import RolloutStore
 from training.evaluation import figures
 from training.evaluation.policies import load_policy
+from training.evaluation.summary import in_words
 from training.infra.options import read_record
 from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.games.registry import TASKS
@@ -83,11 +84,8 @@ def _result(run: RunFolder) -> Iterator[str]:
             rows.append([name, *cells, f"{done['fidelity']['spearman']:.2f}" if "fidelity" in done else ""])
     if rows:
         yield _table(["", "in dreams", "in the game (validation)", "Spearman"], rows)
-    if "evaluate" in results:
-        found = results["evaluate"]
-        low, high = found["mean"] - found["interval"], found["mean"] + found["interval"]
-        yield (f"<p>On test seeds: <strong>{_mean(found)}</strong> (95% interval {low:.0f} to {high:.0f}, "
-               f"{found['episodes']:.0f} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
+    if found := results.get("final", {}).get("evaluate"):
+        yield f"<p><strong>{html.escape(in_words(found))}</strong></p>"
 
 
 def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:

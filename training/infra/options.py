@@ -231,7 +231,18 @@ def check_run_options(path: Path, options: Any, started: Path | None = None) -> 
     except (InvalidOption, UnknownName, OptionsDiffer):
         if fresh and not (started and started.exists()):
             path.unlink(missing_ok=True)
+            _remove_unused(path.parent)
         raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder that holds nothing but locks, and the folders above it that are empty then."""
+    with contextlib.suppress(OSError):
+        if all(path.name.startswith(".") and path.suffix == ".lock" for path in folder.iterdir()):
+            for path in folder.iterdir():
+                path.unlink()
+            for each in (folder, *folder.parents):
+                each.rmdir()  # fails where something is left
 
 
 def read_record(path: Path) -> dict[str, Any]:

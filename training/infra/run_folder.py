@@ -3,6 +3,7 @@
 RUN/
     rollouts/  latents/               the store and its latent cache, of all rounds
     round-0/  round-1/  ...           the models of each round, see `RoundFolder`
+    best/                             the best world of all rounds, with its best controller first
     run.json  results.json  scores.json  report.html  fidelity_cache.json
     set-aside/                        broken files that `check --repair` moved away
 
@@ -231,6 +232,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    @property
+    def best(self) -> Path:
+        """The best world of all rounds."""
+        return self.path / "best"
 
     @property
     def fidelity_cache(self) -> Path:

@@ -8,7 +8,7 @@ from training.infra.folders import new_folder
 from training.infra.option_groups import WorldRoundOptions
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
-from wm_envs.files import file_lock, write_bytes
+from wm_envs.files import file_lock, write_bytes, write_json
 from wm_envs.models.bundle import WEIGHTS, read_config, resolve, shipped_worlds
 
 
@@ -44,6 +44,20 @@ def copy_world(source: Path, target: Path) -> None:
                         write_bytes(made / path.name, path.read_bytes())
     if fingerprint(source) != fingerprint(target):
         raise OptionsDiffer("world", source, f"the world that is in {target} already", "give another --run")
+
+
+def keep_best(world: Path, controller: str, best: Path) -> None:
+    """Copy a world to `best`, whatever is there, with `controller` as its first, which is its default."""
+    config = read_config(world)
+    config["controllers"] = {controller: config["controllers"][controller]} | config["controllers"]
+    if (best / BUNDLE).exists():
+        known = read_config(best)
+        if known == config and list(known["controllers"]) == list(config["controllers"]):
+            return
+    with new_folder(best) as made:
+        for name in config["files"]:
+            write_bytes(made / name, (world / name).read_bytes())
+        write_json(made / BUNDLE, config)
 
 
 def fingerprint(world: Path) -> str:

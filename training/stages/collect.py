@@ -178,13 +178,21 @@ def main(options: CollectOptions) -> dict[str, Any]:
         return _record(run, tuple(players), options)
 
 
+def _count_parts(options: CollectOptions) -> int:
+    return -(-options.frames // options.part_frames)
+
+
+def missing_parts(options: CollectOptions) -> list[int]:
+    """Indices of the parts of the round that are not there yet."""
+    folder, first = RunFolder(options.run).rollouts, options.round * PARTS_A_ROUND
+    return [at for at in range(first, first + _count_parts(options)) if not part_path(folder, at).exists()]
+
+
 def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
-    parts = -(-options.frames // options.part_frames)
-    size = min(options.frames, options.part_frames)
+    parts, size = _count_parts(options), min(options.frames, options.part_frames)
     jobs = [
         PartJob(run.rollouts, options.task, index, size, options.seed, options.round, players)
-        for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
-        if not part_path(run.rollouts, index).exists()
+        for index in missing_parts(options)
     ]  # fmt: skip
     recorded = 0
     with Progress("collect", parts * size, run.round(options.round).logs, "frames") as progress:
