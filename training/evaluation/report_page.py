@@ -7,6 +7,7 @@ import functools
 import html
 import importlib.metadata
 import platform
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +19,9 @@ from PIL import Image
 from training.data.episode_store import RolloutStore
 from training.evaluation import figures
 from training.evaluation.policies import load_policy
-from training.evaluation.summary import in_words
+from training.evaluation.summary import commands, in_words
 from training.infra.options import read_record
-from training.infra.run_folder import RoundFolder, RunFolder
+from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
 from wm_envs.games.registry import TASKS
 from wm_envs.models.bundle import load_world, read_config
 
@@ -33,7 +34,8 @@ PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "stable-baselines3
 STYLE = """
 :root { color-scheme: light dark; --soft: #8883; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--soft); }
+h1, h2, h3 { line-height: 1.2; } nav { font-size: 0.9rem; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--soft); }
 svg, img { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
 div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
 td, th { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid var(--soft); }
@@ -53,9 +55,12 @@ def make_page(run: RunFolder) -> tuple[str, list[str]]:
         ("Filmstrips", lambda: _films(run, rounds)),
         ("Curves", lambda: _curves(rounds)),
         ("The population", lambda: _populations(rounds)),
-        ("Options, versions, and how to make it again", lambda: _again(run, rounds)),
+        ("Options and versions", lambda: _options(run, rounds)),
+        ("Commands", lambda: _commands(run, rounds)),
     ]
-    body, missing = [], []
+    body: list[str] = []
+    missing: list[str] = []
+    there: list[str] = []  # links
     for title, make in sections:
         try:
             parts = list(make())
@@ -63,12 +68,14 @@ def make_page(run: RunFolder) -> tuple[str, list[str]]:
             parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
         if not parts:
             missing.append(title)
-            parts = ["<p class='missing'>Not there yet.</p>"]
-        body += [f"<section><h2>{html.escape(title)}</h2>", *parts, "</section>"]
+            continue
+        anchor = title.split(":")[0].lower().replace(" ", "-") + f"-{len(there)}"
+        there.append(f"<a href='#{anchor}'>{html.escape(title)}</a>")
+        body += [f"<section id='{anchor}'><h2>{html.escape(title)}</h2>", *parts, "</section>"]
     title = html.escape(f"wm-envs: {run.path.resolve().name}")
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
     page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
-    return f"{page}<body><h1>{title}</h1>{''.join(body)}</body></html>\n", missing
+    return f"{page}<body><h1>{title}</h1><nav>{' | '.join(there)}</nav>{''.join(body)}</body></html>\n", missing
 
 
 # --- sections: each yields pieces of HTML, or nothing without data --------------------------------------
@@ -76,6 +83,8 @@ def make_page(run: RunFolder) -> tuple[str, list[str]]:
 
 def _result(run: RunFolder) -> Iterator[str]:
     results = _results(run)
+    if found := results.get("final", {}).get("evaluate"):
+        yield f"<p><strong>{_code(html.escape(in_words(found)))}</strong></p>"
     rows = []
     for name, done in results.items():
         card = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
@@ -84,8 +93,6 @@ def _result(run: RunFolder) -> Iterator[str]:
             rows.append([name, *cells, f"{done['fidelity']['spearman']:.2f}" if "fidelity" in done else ""])
     if rows:
         yield _table(["", "in dreams", "in the game (validation)", "Spearman"], rows)
-    if found := results.get("final", {}).get("evaluate"):
-        yield f"<p><strong>{html.escape(in_words(found))}</strong></p>"
 
 
 def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:
@@ -94,8 +101,8 @@ def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:
         if path.exists():
             rows = read_record(path)["rows"]
             yield _wide(figures.intervals(rows))
-            if any("curve" in row for row in rows):
-                yield _wide(figures.learning(rows))
+            if learners := [row for row in rows if len(row.get("curve", ())) > 1]:  # one point is not a curve
+                yield _wide(figures.learning(learners))
 
 
 def _fidelity(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
@@ -108,7 +115,7 @@ def _fidelity(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
     for name, fidelity in found.items():
         title = f"{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}"
         yield f"<h3>{html.escape(title)}</h3>"
-        yield _wide(figures.scatter(fidelity["policies"], controllers))
+        yield _wide(figures.fidelity(fidelity["policies"], controllers))
 
 
 def _pairs(rounds: list[RoundFolder]) -> Iterator[str]:
@@ -141,22 +148,38 @@ def _curves(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
         for path in folder.curves():
             found = {name: values for name, values in read_curves(path).items() if len(values)}
+            lines = {name: values for name, values in found.items() if len(values) > 1}
+            once = {name: values[0, 1] for name, values in found.items() if name not in lines}
             if found:
-                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(found))
+                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>"
+            if lines:
+                yield _wide(figures.curves(lines))
+            if once:  # one point is not a curve
+                points = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in once.items())
+                yield f"<p>Measured once: {html.escape(points)}.</p>"
 
 
 def _populations(rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
         for search in folder.searches():
             scores = [entry["scores"] for entry in read_record(search.history)["generations"]]
-            yield f"<h3>{html.escape(f'{folder.name}: {search.path.name}')}</h3>" + _wide(figures.population(scores))
+            if len(scores) > 1:
+                title = html.escape(f"{folder.name}: {search.path.name}")
+                yield f"<h3>{title}</h3>" + _wide(figures.population(scores))
 
 
-def _again(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
+def _commands(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
+    worlds = [*_worlds(rounds), *([run.best] if (run.best / BUNDLE).exists() else [])]
+    lines = [(what, command) for world in worlds[-1:] for what, command in commands(world).items()]
     if run.options.exists():
         options = {name: value for name, value in read_record(run.options).items() if not isinstance(value, dict)}
-        words = " ".join(_argument(name, value) for name, value in options.items() if value not in ("", []))
-        yield f"<pre>python -m training run {html.escape(words)}</pre>"
+        words = " ".join(_argument(name, value) for name, value in options.items() if value != "")
+        lines.append(("make it again", f"python -m training run {words}"))
+    for what, command in lines:
+        yield f"<p>To {html.escape(what)}:</p><pre>{html.escape(command)}</pre>"
+
+
+def _options(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in rounds:
         for name, path in folder.option_records().items():
             rows = [[key, _words(value)] for key, value in read_record(path).items()]
@@ -225,6 +248,11 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _code(text: str) -> str:
+    """Words between backticks as code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", text)
 
 
 def _wide(piece: str) -> str:
