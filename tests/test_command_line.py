@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import fresh_process
+from conftest import ROOT, fresh_process, synthetic_store
 
-from training.__main__ import STAGES, main
+from training.__main__ import STAGES, Terminated, main, parse_options, stage_module
 from training.infra.arguments import whole_number
+from training.infra.options import check_options
 from training.infra.packages import TRAIN
+from training.pipelines import compare
+from wm_envs.errors import NoSpace
 from wm_envs.games.registry import TASKS
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -52,7 +59,7 @@ def test_help_needs_no_extra() -> None:
     said = fresh_process(f"""
 import sys
 sys.modules |= dict.fromkeys({packages!r})
-from training.__main__ import STAGES, main
+from training.__main__ import STAGES, Terminated, main, parse_options, stage_module
 for stage in STAGES:
     try:
         main([stage, "--help"])
@@ -118,11 +125,20 @@ def test_what_is_refused_leaves_nothing_behind(own_world: Path, capsys: pytest.C
         assert "task: got carracing, expected takecover" in shown(
             capsys, stage, "--run", str(run), "--task", "carracing"
         )
+    other = ("--start", "controller", "--hidden-sizes", "9", "--validate-episodes", "0", "--num-envs", "2")
+    assert "a controller like" in shown(capsys, "ppo", "--run", str(run), *other)
     for stage in ("vision", "memory"):
         said = shown(capsys, stage, "--run", str(run), "--round", "7")
         assert "without a round 6" in said and "give --round 1" in said
     assert "got nothing" in shown(capsys, "publish") and "--world RUN/best" in shown(capsys, "publish")
     assert sorted(run.rglob("*")) == before
+
+
+def test_a_run_has_one_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(synthetic_store(tmp_path))  # of Take Cover
+    for stage in ("collect", "vision"):
+        said = shown(capsys, stage, "--task", "carracing", "--run", run)
+        assert "task: got carracing, expected takecover" in said and "give --task takecover, or another --run" in said
 
 
 @pytest.mark.parametrize("stage", ["collect", "evaluate", "fidelity", "ppo", "evolve"])
@@ -137,3 +153,48 @@ def test_a_game_that_is_not_installed_is_missed_first(
     before = sorted(run.rglob("*"))
     assert "pip install 'wm-envs[carracing]'" in shown(capsys, stage, *where)
     assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("error", "status", "words"), [
+    (KeyboardInterrupt(), 130, "stopped; run the same command again to continue"),
+    (Terminated(), 143, "terminated; run the same command again to continue"),
+    (OSError(28, "No space left on device", "runs/x"), 2, "error: No space left on device: runs/x; fix that"),
+    (NoSpace("disk", "no space left for x", "9 free bytes", "free some space and run again"), 2, "error: disk: got no"),
+])  # fmt: skip
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_end_before_its_time_is_one_line(
+    stage: str, error: BaseException, status: int, words: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def harmed(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stage_module(stage), "main", harmed)
+    assert main([stage]) == status
+    said = capsys.readouterr().err
+    assert said.startswith(words) and said.count("\n") == 1
+
+
+def commands_of(page: Path) -> list[str]:
+    """The commands of a page, without comments and results; a long one may go on in the next line."""
+    text = page.read_text().replace("\\\n", " ")
+    inline = re.findall(r"(?<!`)`(python -m training [^`]+)`", text)
+    blocks = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [line.partition("#")[0] for line in blocks if line.startswith("python -m training ")]
+    return [" ".join(command.split()) for command in [*inline, *lines] if " ... " not in command]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_are_understood(page: Path) -> None:
+    for command in commands_of(page):
+        stage, *words = shlex.split(command)[3:]
+        if stage in STAGES and "--help" not in words:
+            check_options(parse_options("wm-train", stage, words)[0])
+
+
+def test_the_commands_of_the_tables_make_their_rows() -> None:
+    """The options that stand beside the tables of docs/takecover.md give the names of their rows."""
+    text = (ROOT / "docs" / "takecover.md").read_text()
+    command = next(each for each in commands_of(ROOT / "docs" / "takecover.md") if " compare " in each)
+    options, _ = parse_options("wm-train", "compare", shlex.split(command)[4:])
+    assert options.world == "takecover" and all(f"\n| {name} |" in text for name in compare.row_names(options))

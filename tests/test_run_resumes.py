@@ -19,7 +19,7 @@ from training.pipelines import run as pipeline
 from training.pipelines.estimate import Estimate, in_words
 from training.pipelines.journal import comparable
 from training.pipelines.plan import RECIPES, RunOptions, make_plan
-from wm_envs.errors import NoSpace
+from wm_envs.errors import BrokenWorld, NoSpace
 from wm_envs.models.bundle import load_controller, read_config, save_controller, save_world
 
 SCORE = {"mean": 900.0, "std": 100.0, "interval": 20.0, "p10": 700.0, "episodes": 100}
@@ -148,6 +148,8 @@ def test_a_stopped_run_goes_on_where_it_was(
 def test_the_best_world_has_one_name(worked: list[str], tmp_path: Path) -> None:
     run_it(tmp_path, "--rounds", "2", "--real-steps", "9")
     best, world = tmp_path / "best", tmp_path / "round-1" / "world"
+    with pytest.raises(BrokenWorld, match=r"give .*/best, the best world of this run"):
+        find_folder(tmp_path)
     assert find_folder(best) == best and read_config(best)["files"] == read_config(world)["files"]
     assert list(read_config(best)["controllers"]) == ["tuned", "controller"], "the best controller is the default"
     assert list(read_config(world)["controllers"]) == ["controller", "tuned"]

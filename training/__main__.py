@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # no space, no permission, a folder that vanished
-        print(f"error: {error}; fix that and run the same command again to continue", file=sys.stderr)
+        what = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+        print(f"error: {what}; fix that and run the same command again to continue", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to continue", file=sys.stderr)
@@ -82,8 +83,8 @@ def _main(words: list[str]) -> int:
     if name not in STAGES:
         fix = f"see `{program} --help`{did_you_mean(name, STAGES)}"
         raise UnknownName("stage", name, f"one of {', '.join(STAGES)}", fix)
-    module = importlib.import_module(f"training.{'pipelines' if name in PIPELINES else 'stages'}.{name}")
-    options, json_asked = _parse(f"{program} {name}", module, getattr(module, f"{name.capitalize()}Options"), rest)
+    module = stage_module(name)
+    options, json_asked = parse_options(program, name, rest)
     if name not in WITHOUT_EXTRA:
         check_train()
     result = module.main(options)
@@ -98,9 +99,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}. Fix: see `{self.prog} --help`\n")
 
 
-def _parse(program: str, module: Any, options: Any, words: list[str]) -> tuple[Any, bool]:
+def stage_module(name: str) -> Any:
+    """The module of a stage; only the chosen one is imported, so that --help answers at once."""
+    return importlib.import_module(f"training.{'pipelines' if name in PIPELINES else 'stages'}.{name}")
+
+
+def parse_options(program: str, name: str, words: list[str]) -> tuple[Any, bool]:
     """The options of a stage, and whether the result is printed as JSON."""
-    game = _Parser(add_help=False, allow_abbrev=False)  # the defaults in --help are those of the game
+    module, program = stage_module(name), f"{program} {name}"
+    options = getattr(module, f"{name.capitalize()}Options")
+    game = _Parser(program, add_help=False, allow_abbrev=False)  # the defaults in --help are those of the game
     game.add_argument("--task", default=argparse.SUPPRESS)
     parser = _Parser(
         program, description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
@@ -112,7 +120,7 @@ def _parse(program: str, module: Any, options: Any, words: list[str]) -> tuple[A
     if unknown:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
         fix = f"see `{program} --help`{did_you_mean(word, known)}"
-        raise UnknownName("option", word, f"an option of {program.split()[-1]}", fix)
+        raise UnknownName("option", word, f"an option of {name}", fix)
     json_asked = vars(parsed).pop("json")
     return from_arguments(options, parsed), json_asked
 

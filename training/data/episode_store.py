@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.errors import BrokenStore, NoSpace
+from wm_envs.errors import BrokenStore, InvalidOption, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
 from wm_envs.games.base import FRAME_SHAPE
 from wm_envs.games.registry import TASKS
@@ -194,7 +194,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_part(path: Path, task: str | None = None) -> Part:
-    """Open one part and check it. With `task`, it must be of that task. Raises `BrokenStore`."""
+    """Open one part and check it. With `task`, it must be of that task. Raises `BrokenStore`, or
+    `InvalidOption` for another task."""
     if path.is_symlink() or not (path / "zarr.json").is_file():
         raise _broken(path, "not a folder with a zarr.json")
     try:
@@ -215,7 +216,8 @@ def read_part(path: Path, task: str | None = None) -> Part:
     except Exception as error:  # zarr raises many classes for damaged files
         raise _broken(path, f"it cannot be read ({error})") from error
     if task is not None and attributes.get("task") != task:
-        raise _broken(path, f"its task is {attributes.get('task')!r}, not {task!r}")
+        found = attributes["task"]
+        raise InvalidOption("task", task, f"{found}, the game of {path}", f"give --task {found}, or another --run")
     lengths = small["lengths"]
     if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
         raise _broken(path, "the episode lengths do not add up to the number of frames")

@@ -7,13 +7,13 @@ from pathlib import Path
 from training.infra.folders import new_folder
 from training.infra.option_groups import WorldRoundOptions
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
-from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
+from wm_envs.errors import BrokenStore, BrokenWorld, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
 from wm_envs.files import file_lock, write_bytes, write_json
 from wm_envs.models.bundle import WEIGHTS, read_config, resolve, shipped_worlds
 
 
 def find_folder(world: str | Path) -> Path:
-    """The folder of a world; raises `UnknownName` with the nearest name of a shipped one."""
+    """The folder of a world; raises `UnknownName` with the nearest name of a shipped one, `BrokenWorld` for others."""
     if not str(world):
         expected = f"one of {shipped_worlds()} or the folder of a world"
         raise InvalidOption("world", "nothing", expected, "give --world RUN/best, for example")
@@ -22,6 +22,13 @@ def find_folder(world: str | Path) -> Path:
     except UnknownName as error:
         near = did_you_mean(world, shipped_worlds())
         raise UnknownName(error.field, world, error.expected, error.fix + near) from error
+    except BrokenWorld as error:
+        best = RunFolder(world).best
+        if not (best / BUNDLE).exists():
+            raise
+        raise BrokenWorld(
+            error.field, error.given, error.expected, f"give {best}, the best world of this run"
+        ) from error
 
 
 def check_controller(folder: str | Path, name: str, option: str = "controller") -> None:

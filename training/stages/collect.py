@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
+from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
 from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
@@ -164,6 +164,8 @@ def main(options: CollectOptions) -> dict[str, Any]:
     check_options(options)
     run = RunFolder(options.run)
     check_game(get_task(options.task))
+    for part in sorted(run.rollouts.glob("part-*.zarr"))[:1]:
+        read_part(part, options.task)  # a store has one game
     players = []
     for entry in options.controllers:
         folder, _, name = entry.rpartition(":")
