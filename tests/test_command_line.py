@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -173,6 +174,18 @@ def test_an_end_before_its_time_is_one_line(
     assert main([stage]) == status
     said = capsys.readouterr().err
     assert said.startswith(words) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "run"])
+def test_a_result_is_shown_by_name(
+    stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stage_module(stage), "main", lambda options: {"mean": 1.23456, "world": "w", "rows": [1] * 99})
+    assert main([stage]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0].strip() for line in lines] == ["mean", "world", "rows"] and lines[0].endswith(" 1.235")
+    assert main([stage, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] == 1.23456
 
 
 def commands_of(page: Path) -> list[str]:

@@ -88,7 +88,7 @@ def _main(words: list[str]) -> int:
     if name not in WITHOUT_EXTRA:
         check_train()
     result = module.main(options)
-    print(json.dumps(result, default=str) if json_asked else getattr(module, "summary", _readable)(result))
+    print(json.dumps(result, default=str) if json_asked else getattr(module, "describe", _readable)(result))
     return 0
 
 

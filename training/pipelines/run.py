@@ -25,7 +25,7 @@ from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config
 
-__all__ = ["RunOptions", "main", "summary"]
+__all__ = ["RunOptions", "describe", "main"]
 
 
 def main(options: RunOptions) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def main(options: RunOptions) -> dict[str, Any]:
         return _run(run, plan, options)
 
 
-def summary(results: dict[str, Any]) -> str:
+def describe(results: dict[str, Any]) -> str:
     """The results in words, and the commands that go on from there."""
     world, further = results["world"], ", then in the real game" if "tuned" in results else ""
     lines = [
