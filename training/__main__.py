@@ -129,6 +129,8 @@ def _readable(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
         shown = f"{value:.4g}" if isinstance(value, float) else json.dumps(value, default=str)
+        if isinstance(value, list) and value and isinstance(value[0], dict):  # the stage has shown these rows
+            shown = f"{len(value)}, in full with --json"
         lines.append(f"{name:>24}: {shown if len(shown) < 160 else shown[:157] + '...'}")
     return "\n".join(lines)
 

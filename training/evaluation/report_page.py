@@ -43,10 +43,33 @@ pre { overflow-x: auto; background: var(--soft); padding: 0.6rem; } .missing { o
 """
 
 
+Section = tuple[str, Callable[[], Iterator[str]]]  # title, and what makes its pieces
+
+
 def make_page(run: RunFolder) -> tuple[str, list[str]]:
-    """The HTML of a run's report, and the titles of the sections without data."""
-    rounds = run.rounds()
-    sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
+    """The HTML of a run's report, and the titles of the sections without data, which are not shown."""
+    body: list[str] = []
+    missing: list[str] = []
+    links: list[str] = []
+    for number, (title, make) in enumerate(_sections(run, run.rounds())):
+        try:
+            parts = list(make())
+        except Exception as error:  # one broken file must not hide the rest
+            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
+        if not parts:
+            missing.append(title)
+            continue
+        links.append(f"<a href='#section-{number}'>{html.escape(title)}</a>")
+        body += [f"<section id='section-{number}'><h2>{html.escape(title)}</h2>", *parts, "</section>"]
+    title = html.escape(f"wm-envs: {run.path.resolve().name}")
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
+    page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
+    return f"{page}<body><h1>{title}</h1><nav>{' | '.join(links)}</nav>{''.join(body)}</body></html>\n", missing
+
+
+def _sections(run: RunFolder, rounds: list[RoundFolder]) -> list[Section]:
+    """All sections, in order."""
+    return [
         ("Result", lambda: _result(run)),
         *((title, functools.partial(_comparison, rounds, name)) for name, title in TABLES.items()),
         ("Fidelity", lambda: _fidelity(run, rounds)),
@@ -58,24 +81,6 @@ def make_page(run: RunFolder) -> tuple[str, list[str]]:
         ("Options and versions", lambda: _options(run, rounds)),
         ("Commands", lambda: _commands(run, rounds)),
     ]
-    body: list[str] = []
-    missing: list[str] = []
-    there: list[str] = []  # links
-    for title, make in sections:
-        try:
-            parts = list(make())
-        except Exception as error:  # one broken file must not hide the rest
-            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
-        if not parts:
-            missing.append(title)
-            continue
-        anchor = title.split(":")[0].lower().replace(" ", "-") + f"-{len(there)}"
-        there.append(f"<a href='#{anchor}'>{html.escape(title)}</a>")
-        body += [f"<section id='{anchor}'><h2>{html.escape(title)}</h2>", *parts, "</section>"]
-    title = html.escape(f"wm-envs: {run.path.resolve().name}")
-    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
-    page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
-    return f"{page}<body><h1>{title}</h1><nav>{' | '.join(there)}</nav>{''.join(body)}</body></html>\n", missing
 
 
 # --- sections: each yields pieces of HTML, or nothing without data --------------------------------------

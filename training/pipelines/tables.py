@@ -134,7 +134,7 @@ class Table:
         rows = [known[policy] for policy in self.asked]
         write_text(self.files.markdown, as_markdown(rows))
         print(as_markdown(rows))
-        return {"rows": rows}
+        return {"rows": rows, "table": str(self.files.markdown)}
 
     def _read(self) -> list[dict[str, Any]]:
         """The rows so far; raises `BrokenStore`, and `OptionsDiffer` when they are those of another world."""
