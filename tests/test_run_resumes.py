@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_CONTROLLER, tiny_model
+from conftest import ROOT, TINY_CONTROLLER, tiny_model
 
 from training.__main__ import main
+from training.infra.arguments import add_arguments
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import find_folder, keep_best
 from training.pipelines import run as pipeline
@@ -203,6 +205,17 @@ def test_the_recipe_of_a_game_is_its_default(capsys: pytest.CaptureFixture[str])
     for task, recipe in RECIPES.items():
         make_plan(RunOptions.from_given({"task": task}))
         assert set(recipe) <= set(vars(drive))
+
+
+def test_the_documentation_has_the_recipe_of_carracing() -> None:
+    text = (ROOT / "docs" / "training.md").read_text()
+    words = text.partition("Its recipe stands for these options:")[2].split("```")[1].split()
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, RunOptions, {})
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in vars(parser.parse_args(words)).items()}
+    recipe = {name: value for name, value in RECIPES["carracing"].items() if name != "stages"}
+    stages = RECIPES["carracing"]["stages"]
+    assert given == recipe | {f"{stage}.{name}": v for stage, options in stages.items() for name, v in options.items()}
 
 
 def test_the_time_that_is_left() -> None:

@@ -88,7 +88,7 @@ def _sections(run: RunFolder, rounds: list[RoundFolder]) -> list[Section]:
 
 def _result(run: RunFolder) -> Iterator[str]:
     results = _results(run)
-    if found := results.get("final", {}).get("evaluate"):
+    if found := results.get("final", results).get("evaluate"):  # an older run has it at the top
         yield f"<p><strong>{_code(html.escape(in_words(found)))}</strong></p>"
     rows = []
     for name, done in results.items():

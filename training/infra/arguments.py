@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from training.infra.options import StageKind, StageOptions, flag
 
 Options = TypeVar("Options", bound=StageOptions)
-FIRST = ("task", "run", "round")  # what --help shows first
+FIRST = ("task", "run", "round", "world")  # what --help shows first
 
 
 def whole_number(text: str) -> int:

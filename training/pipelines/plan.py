@@ -67,7 +67,7 @@ class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption)
         0, "steps of PPO in the real game at the end, which start from the best controller", identity=True, minimum=0
     )
     real_settings: tuple[str, ...] = stage_option(
-        (), "settings of the game during these steps (CarRacing: off_road_cost=2)", identity=True, check=check_setting
+        (), "settings of the game during these steps, NAME=NUMBER", identity=True, check=check_setting
     )
     stages: dict[str, dict[str, Any]] = passed_options("options of the stages", STAGES)
 

@@ -45,7 +45,7 @@ class TableOptions(SeedOption, RealGameOptions, ControllerOptions, WorldRoundOpt
     """Options of all tables."""
 
     world: str = stage_option(
-        "", "a shipped world's name or a folder, which is copied into the run (default without --run: the shipped one)"
+        "", "a shipped world's name or a folder, which is copied into the run; without --run: that of the game"
     )
     episodes: int = stage_option(100, "test episodes per row", identity=True, minimum=1)
     renderer: str = stage_option(
