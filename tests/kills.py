@@ -1,11 +1,11 @@
 """Harm at every write of every stage: `python tests/kills.py STAGE [TIMES] [SEED] [HARM]`.
 
 A stage runs in a forked process that comes to harm just before its n-th write (the opening of a file to write, an
-fsync, a rename or a new folder): "kill" is SIGKILL; with "full" and "readonly" that write and all after it find no
-space, or may not be, and the stage must end with an error that says so. Then: what had been renamed into place is
-there and can be read (`training check`), the same command goes on, and it ends with what an uninterrupted run makes,
-to the bit. With "vanish" its folder is gone, and the stage must end with a typed error, or well. With "clock" time
-runs backwards from that write on, and nothing else happens. Prints one line of JSON.
+fsync, a rename or a new folder): "kill" is SIGKILL, "interrupt" is Ctrl-C; with "full" and "readonly" that write and
+all after it find no space, or may not be, and the stage must end with an error that says so. Then: what had been
+renamed into place is there and can be read (`training check`), the same command goes on, and it ends with what an
+uninterrupted run makes, to the bit. With "vanish" its folder is gone, and the stage must end with a typed error, or
+well. With "clock" time runs backwards from that write on, and nothing else happens. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ import training.stages.fidelity
 import training.stages.vision
 from training.data import frame_batches
 from training.infra.checkpoint import save_checkpoint
+from training.pipelines import ablate
 from training.pipelines import run as everything
-from training.stages import check, collect, evaluate, evolve, memory, ppo, vision
+from training.stages import check, collect, evaluate, evolve, fidelity, memory, ppo, publish, report, vision
 from wm_envs.errors import WorldModelError
 from wm_envs.games.registry import TASKS
 from wm_envs.models.bundle import save_world
@@ -94,6 +95,32 @@ def run_evaluate(run: Path) -> None:
     ))  # fmt: skip
 
 
+def run_fidelity(run: Path) -> None:
+    """A few scripts in the dream and in the game, whose real returns are kept."""
+    fidelity.main(fidelity.FidelityOptions(
+        world=str(run / "round-0/world"), episodes=2, dreams=4, workers=1, cache=str(run / "cache.json")
+    ))  # fmt: skip
+
+
+def run_publish(run: Path) -> None:
+    """A bundle, made twice: the second one replaces the first."""
+    for temperature in (1.0, 1.2):
+        options = {"world": str(run / "round-0/world"), "to": str(run / "bundle"), "temperature": temperature}
+        publish.main(publish.PublishOptions(**options))
+
+
+def run_report(run: Path) -> None:
+    """The report of a store and a world."""
+    report.main(report.ReportOptions(run))
+
+
+def run_ablate(run: Path) -> None:
+    """A table with two learners in the game, and random play."""
+    ablate.main(ablate.AblateOptions(
+        run=run, steps=64, hidden_sizes=(4,), validate_episodes=1, episodes=1, renderer="fast", workers=1
+    ))  # fmt: skip
+
+
 def run_run(run: Path) -> None:
     """Everything from nothing: a round of random play, a round of its own, the evaluation and the report."""
     everything.main(everything.RunOptions(
@@ -118,6 +145,12 @@ def with_vision(run: Path) -> None:
     save_checkpoint(run / "round-0" / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
 
 
+def with_world(run: Path) -> None:
+    """A world of Take Cover with a controller, and a store."""
+    synthetic_store(run)
+    make_tiny_world(run / "round-0/world")
+
+
 def with_drive(run: Path) -> None:
     """A world of CarRacing, with steps long enough to make episodes short."""
     save_world(run / "round-0/world", tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=50)))
@@ -130,6 +163,10 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
     "evolve": (lambda run: make_tiny_world(run / "round-0/world"), run_evolve),
     "ppo": (lambda run: make_tiny_world(run / "round-0/world"), run_ppo),
     "evaluate": (with_drive, run_evaluate),
+    "fidelity": (with_drive, run_fidelity),
+    "publish": (with_world, run_publish),
+    "report": (with_world, run_report),
+    "ablate": (with_drive, run_ablate),
     "run": (lambda run: run.mkdir(), run_run),
 }
 
@@ -142,6 +179,8 @@ def make_small() -> None:
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
     battery = training.stages.fidelity.open_loop_battery
     training.stages.fidelity.open_loop_battery = lambda task: battery(task)[::6]  # type: ignore
+    ppo.IN_THE_GAME.update(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
+    ablate.SEEN = dict(list(ablate.SEEN.items())[::4])
 
 
 # --- one process, killed or not -----------------------------------------------------------------------
@@ -183,6 +222,8 @@ def says(error: BaseException, harm: str) -> bool:
     """Whether that is the error that a user should see."""
     if harm == "vanish":
         return isinstance(error, OSError | WorldModelError)
+    if harm == "interrupt":
+        return isinstance(error, KeyboardInterrupt)
     words = {"full": "o space left", "readonly": "ead-only file system"}[harm]
     return isinstance(error, OSError) and words in str(error)
 
@@ -196,6 +237,8 @@ def count_writes(pipe: int, place: Path, harm_before: int, harm: str) -> None:
         made += 1
         if made == harm_before and harm == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if made == harm_before and harm == "interrupt":
+            signal.raise_signal(signal.SIGINT)
         if made == harm_before and harm == "vanish":
             shutil.rmtree(place)
         if made == harm_before and harm == "clock":
@@ -263,6 +306,11 @@ def leftovers(run: Path) -> list[str]:
     return [str(path) for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
+def missing(told: list[str]) -> list[str]:
+    """Those of the paths that are not there; a folder that was being replaced, `check` has put back."""
+    return [path for path in told if not Path(path).exists()]
+
+
 def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
     """Harm `stage` at `times` of its writes, drawn without return as long as there are others; see the module."""
     prepare, work = STAGES[stage]
@@ -286,9 +334,8 @@ def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
                 renamed = []
             # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
             told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
-            missing = [path for path in told if not Path(path).exists()]
-            assert not missing, f"write {point}: lost {missing}"
             in_child(lambda: check.main(check.CheckOptions(place)), place)
+            assert not missing(told), f"write {point}: lost {missing(told)}"
             in_child(lambda: work(place), place)
             found = digest(place)
             differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}

@@ -89,6 +89,11 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["ppo", "--gamma", "2"], "gamma"),
         (["evaluate", "--renderer", "oils"], "renderer"),
         (["evaluate", "--settings", "lap"], "settings"),
+        (
+            ["evaluate", "--world", "carracing", "--settings", "off_road_cost=2"],
+            "off_road_cost",
+        ),
+        (["run", "--task", "carracing", "--evaluate.settings", "off_road_cost=2"], "off_road_cost"),
         (["evaluate", "--settings", "lap_complete_percent=1"], "lap_complete_percent"),  # Take Cover has no laps
     ],
 )
@@ -143,8 +148,8 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     )["rows"]  # fmt: skip
     names = [row["policy"] for row in rows]
     assert (
-        names[0] == "tau 0.5"
-        and "random" in names
+        names[0] == "temperature 0.5"
+        and "random, holds of 1-10 ticks" in names
         and any("untrained" in name for name in names) == (learner == "evolve")
     )
     assert all(row["real"]["mean"] > 50 for row in rows)

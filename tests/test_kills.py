@@ -12,14 +12,39 @@ from conftest import ROOT
 
 TIMES = {
     "kill": {"collect": 4, "vision": 3, "memory": 4, "evolve": 4, "ppo": 3, "evaluate": 2, "run": 1},
-    "full": {"collect": 2, "vision": 2, "memory": 2, "evolve": 2, "ppo": 2, "evaluate": 2, "run": 1},
+    "full": {
+        "collect": 2,
+        "vision": 2,
+        "memory": 2,
+        "evolve": 2,
+        "ppo": 2,
+        "evaluate": 2,
+        "run": 1,
+        "fidelity": 2,
+        "publish": 3,
+        "report": 1,
+        "ablate": 3,
+    },
+    "interrupt": {
+        "collect": 1,
+        "vision": 2,
+        "memory": 2,
+        "evolve": 2,
+        "ppo": 2,
+        "evaluate": 1,
+        "run": 1,
+        "fidelity": 1,
+        "publish": 2,
+        "report": 1,
+        "ablate": 2,
+    },
     "readonly": {"collect": 3, "evolve": 2},
     "vanish": {"collect": 3, "evolve": 2},
     "clock": {"collect": 1, "evolve": 1},
 }
 
 
-WHOLE_RUNS = ("run",)  # half a minute each
+WHOLE_RUNS = ("run", "ablate")  # half a minute each
 CASES = [
     pytest.param(harm, stage, marks=[pytest.mark.slow] if stage in WHOLE_RUNS else [])
     for harm in TIMES
@@ -30,7 +55,7 @@ CASES = [
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(("harm", "stage"), CASES)
 def test_a_harmed_stage_goes_on_to_the_same_end(harm: str, stage: str) -> None:
-    if stage in ("collect", "evaluate", "run"):
+    if stage in ("collect", "evaluate", "fidelity", "ablate", "run"):
         pytest.importorskip("Box2D")
     times = TIMES[harm][stage]
     command = [sys.executable, str(ROOT / "tests" / "kills.py"), stage, str(times), "1", harm]

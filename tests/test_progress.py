@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from training.infra.progress import Progress
+from training.infra.progress import Progress, count
 
 
 def work(run: Path, done: int = 0) -> None:
@@ -26,7 +26,7 @@ def test_a_log_gets_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert "\r" not in said and said.endswith("\n")
     last = said.splitlines()[-1]
-    assert re.fullmatch(r"vision: 100%, 10.0 of 10.0 \[[\d:]+<[\d:]+, .*, error=1, extra=1\]", last), last
+    assert re.fullmatch(r"vision: 100%, 10 of 10 \[[\d:]+<[\d:]+, .*, error=1, extra=1\]", last), last
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +50,11 @@ def test_curves_go_on_where_they_were(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == ["5", "6", "7", "8", "9", "8", "9"] and rows[0]["error"] == "5.0"
     pytest.importorskip("tensorboard")
     assert list((tmp_path / "logs" / "tensorboard" / "vision").glob("events*"))
+
+
+@pytest.mark.parametrize(("number", "shown"), [
+    (0, "0"), (10, "10"), (0.42, "0.42"), (7.46, "7.5"), (4096, "4096"), (123.4, "123"), (20_000, "20k"),
+    (2_040_000, "2.04M"), (3e9, "3G"),
+])  # fmt: skip
+def test_counts_have_no_needless_decimals(number: float, shown: str) -> None:
+    assert count(number) == shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import torch
 from conftest import synthetic_store, tiny_model
 
+from training.evaluation import figures
 from training.stages import doctor, report
 from training.stages.doctor import DoctorOptions
 from training.stages.evolve import EvolveOptions
@@ -32,7 +34,7 @@ def run(own_world: Path) -> Path:
     score = {"mean": 300.0, "std": 100.0, "interval": 20.0, "p10": 150.0, "episodes": 9}
     rows = [{"policy": name, "real": score, "dream": score | {"mean": 310.0}} for name in ("hold <1>", "controller")]
     done = {"evolve": {"dream": score}, "fidelity": {"temperature": 1.0, "spearman": 0.9, "policies": rows}}
-    results = {"round 0": done, "evaluate": score, "world": "here & there"}
+    results = {"round 0": done, "final": {"evaluate": score | {"controller": "here & there"}}}
     (folder / "results.json").write_text(json.dumps(results))
     for name in ("transfer", "learners"):
         (folder / "round-0" / name).mkdir()
@@ -45,7 +47,10 @@ def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["What C needs", "V: frames and their reconstructions"] and "Not there yet" in page
+    assert found["missing"] == ["What C needs", "V: frames and their reconstructions"]
+    assert not any(f"<h2>{title}" in page for title in found["missing"]), "what is not there is not shown"
+    assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
+    assert f"evaluate --world {run}/round-0/world" in page.partition("<h2>Commands")[2]
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
     assert page.count("<svg") == 6 and page.count("data:image/png") == 3
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "the page loads nothing"
@@ -59,9 +64,33 @@ def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> Non
     page = (tmp_path / "other.html").read_text()
     assert page.count("Unreadable") == 2 and "The population" in found["missing"]
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 10
+    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 11
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportOptions(tmp_path / "nowhere"))
+
+
+def test_one_point_is_not_a_curve(run: Path) -> None:
+    logs = run / "round-0" / "logs"
+    logs.mkdir(exist_ok=True)
+    for path in logs.glob("*.csv"):
+        path.unlink()
+    (logs / "vision.csv").write_text("step,seconds,error,active\n500,9,12.5,\n600,9,11.5,14\n")
+    (logs / "memory.csv").write_text("step,seconds,nll\n500,9,1.25\n")
+    report.main(ReportOptions(run))
+    page = (run / "report.html").read_text()
+    curves = page.partition("<h2>Curves")[2].partition("</section>")[0]
+    assert "Measured once: active 14." in curves and "Measured once: nll 1.25." in curves and curves.count("<svg") == 1
+
+
+def test_names_in_figures_do_not_overlap() -> None:
+    """Policies with the same score, each with a long name."""
+    score = {"mean": 300.0, "std": 100.0, "interval": 20.0}
+    rows = [{"policy": f"a policy with a long name, number {at}", "real": score, "dream": score} for at in range(30)]
+    for figure in (figures.fidelity(rows, set()), figures.intervals(rows)):
+        places = re.findall(r'<g id="ytick_\d+">.*?translate\(([\d.]+) ([\d.]+)\)', figure, re.DOTALL)
+        assert figure and places
+    height = sorted(float(y) for _, y in places)
+    assert min(b - a for a, b in itertools.pairwise(height)) > 9, "lines are further apart than letters are high"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

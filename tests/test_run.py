@@ -13,7 +13,8 @@ from conftest import TINY_CONTROLLER, tiny_model
 from training.infra.arguments import add_arguments, from_arguments
 from training.infra.options import as_json, record_options
 from training.infra.run_folder import RunFolder
-from training.pipelines.run import STAGES, RunOptions, RunRecord, _players, make_plan
+from training.pipelines.plan import STAGES, RunOptions, RunRecord, make_plan
+from training.pipelines.run import _players
 from training.stages.memory import MemoryOptions
 from wm_envs.errors import InvalidOption, OptionsDiffer
 from wm_envs.models.bundle import save_controller, save_world
@@ -66,7 +67,7 @@ def test_with_an_explorer_m_begins_anew_once_there_are_roads(
 
 def parse(*words: str) -> RunOptions:
     parser = argparse.ArgumentParser()
-    add_arguments(parser, RunOptions)
+    add_arguments(parser, RunOptions, {})
     return from_arguments(RunOptions, parser.parse_args(words))
 
 

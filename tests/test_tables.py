@@ -40,9 +40,20 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     "learners": lambda run: compare.main(CompareOptions(run=run, steps=200, points=2, **SEARCH, **SMALL)),
 }
 ROWS = {
-    "transfer": ["tau 0.5", "random", "best open loop", "C on z only", "C on z and an untrained M's h"],
-    "ablations": [*list(ablate.SEEN)[::4], "random"],
-    "learners": ["PPO, hidden layer", "PPO, linear", "CMA-ES, linear", "random"],
+    "transfer": [
+        "temperature 0.5",
+        "random, holds of 1-5 ticks",
+        "best open loop",
+        "C on z only",
+        "C on z and the h of an untrained M",
+    ],
+    "ablations": [*list(ablate.SEEN)[::4], "random play"],
+    "learners": [
+        "PPO, 4 tanh hidden units",
+        "PPO, linear",
+        "CMA-ES, linear, as in the paper (4 candidates, 1 dreams each)",
+        "random play",
+    ],
 }
 
 
@@ -116,6 +127,29 @@ def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> N
     assert [row["policy"] for row in rows] == ROWS["transfer"][:3]
     rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
     assert [row["policy"] for row in rows] == ROWS["transfer"][1:3], "what is asked for"
+
+
+def test_without_a_run_a_table_is_of_the_shipped_world(
+    tiny_drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is copied, and stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ablate, "SEEN", {})
+    found = [
+        TransferOptions.from_given(given) for given in ({}, {"task": "carracing"}, {"run": tmp_path}, {"world": "a/b"})
+    ]
+    assert [(each.world, str(each.run)) for each in found] == [
+        ("takecover", "runs/tables-takecover"), ("carracing", "runs/tables-carracing"), ("", str(tmp_path)),
+        ("a/b", "runs/tables-b"),
+    ]  # fmt: skip
+    before = {path.name: path.read_bytes() for path in tiny_drive.iterdir()}
+    few = ["--validate-episodes", "1", "--episodes", "1", "--renderer", "fast", "--workers", "1"]
+    for _ in range(2):
+        assert main(["ablate", "--world", str(tiny_drive), *few]) == 0
+    assert (tmp_path / f"runs/tables-{tiny_drive.name}/round-0/ablations/table.md").exists()
+    assert {path.name: path.read_bytes() for path in tiny_drive.iterdir()} == before
+    assert main(["ablate", "--world", "carracing", "--run", f"runs/tables-{tiny_drive.name}", *few]) == 2
+    assert "give another --run" in capsys.readouterr().err
 
 
 def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import inspect
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from training.infra.allocator import keep_freed_memory
 from training.infra.arguments import add_arguments, from_arguments
-from wm_envs.errors import WorldModelError
+from training.infra.packages import check_train
+from wm_envs.errors import UnknownName, WorldModelError, did_you_mean
 
 PIPELINES = ("run", "transfer", "ablate", "compare")
 STAGES = {  # every stage, in the order of --help, and what it does; the module is stages/STAGE.py or pipelines/STAGE.py
@@ -24,7 +26,7 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "evolve": "train C with CMA-ES, in the dream or in the real game",
     "fidelity": "compare the dream with the real game, policy by policy",
     "evaluate": "play a controller in the real game, on test seeds",
-    "transfer": "the paper's table: a controller for each temperature, in the dream and in the game",
+    "transfer": "the paper's table: a controller for each temperature of the dream",
     "ablate": "what C needs of the world: z, h, a trained M",
     "compare": "PPO and CMA-ES with the same steps of the same dreams",
     "report": "write the report of a run",
@@ -32,6 +34,17 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "check": "check the files of a run",
     "publish": "make a bundle to ship",
 }
+
+
+WITHOUT_EXTRA = ("fidelity", "evaluate", "doctor", "publish")  # stages that do not need the extra `train`
+USAGE = """Train a world model of a game, and controllers in its dream.
+
+usage: {program} STAGE [--options]
+
+{stages}
+
+`{program} STAGE --help` lists the options of a stage. `run` does all stages in order.
+The same command resumes a stage that was stopped."""
 
 
 class Terminated(BaseException):
@@ -44,44 +57,14 @@ def _terminate(*_: object) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; returns 0 on success, 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM."""
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
-        prog="python -m training",
-        description="Train a world model of a game, and controllers in its dream.",
-        epilog="Each stage has its own --help. `run` does all stages in order; the same command resumes a stage.",
-    )
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    chosen = next((word for word in words if word in STAGES), None)
-    for name in STAGES:
-        if name != chosen:  # only the chosen stage is imported: --help answers at once
-            stages.add_parser(name, add_help=False, help=STAGES[name])
-    module: Any = None
-    options: Any = None
-    if chosen is not None:
-        try:
-            module = importlib.import_module(f"training.{'pipelines' if chosen in PIPELINES else 'stages'}.{chosen}")
-        except WorldModelError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except ImportError as error:
-            print(f"error: {error}; fix: pip install 'wm-envs[train]'", file=sys.stderr)
-            return 2
-        options = getattr(module, f"{chosen.capitalize()}Options")
-        stage = stages.add_parser(
-            chosen, help=STAGES[chosen],
-            description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-        )  # fmt: skip
-        add_arguments(stage, options)
-        stage.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
-    parsed = parser.parse_args(words)
     try:
-        result = module.main(from_arguments(options, parsed))
+        return _main(sys.argv[1:] if arguments is None else arguments)
     except WorldModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # no space, no permission, a folder that vanished
-        print(f"error: {error}; fix that and run the same command again to continue", file=sys.stderr)
+        what = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+        print(f"error: {what}; fix that and run the same command again to continue", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to continue", file=sys.stderr)
@@ -89,14 +72,66 @@ def main(arguments: list[str] | None = None) -> int:
     except Terminated:
         print("terminated; run the same command again to continue", file=sys.stderr)
         return 143
-    print(json.dumps(result, default=str) if parsed.json else _readable(result))
+
+
+def _main(words: list[str]) -> int:
+    program = "wm-train" if Path(sys.argv[0]).stem == "wm-train" else "python -m training"
+    name, rest = (words[0], words[1:]) if words else ("", [])
+    if name in ("", "-h", "--help"):
+        listed = "\n".join(f"  {stage:10}{what}" for stage, what in STAGES.items())
+        print(USAGE.format(program=program, stages=listed), file=sys.stdout if name else sys.stderr)
+        return 0 if name else 2
+    if name not in STAGES:
+        fix = f"see `{program} --help`{did_you_mean(name, STAGES)}"
+        raise UnknownName("stage", name, f"one of {', '.join(STAGES)}", fix)
+    module = stage_module(name)
+    options, json_asked = parse_options(program, name, rest)
+    if name not in WITHOUT_EXTRA:
+        check_train()
+    result = module.main(options)
+    print(json.dumps(result, default=str) if json_asked else getattr(module, "describe", _readable)(result))
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}. Fix: see `{self.prog} --help`\n")
+
+
+def stage_module(name: str) -> Any:
+    """The module of a stage; only the chosen one is imported, so that --help answers at once."""
+    return importlib.import_module(f"training.{'pipelines' if name in PIPELINES else 'stages'}.{name}")
+
+
+def parse_options(program: str, name: str, words: list[str]) -> tuple[Any, bool]:
+    """The options of a stage, and whether the result is printed as JSON."""
+    module, program = stage_module(name), f"{program} {name}"
+    options = getattr(module, f"{name.capitalize()}Options")
+    game = _Parser(program, add_help=False, allow_abbrev=False)  # the defaults in --help are those of the game
+    game.add_argument("--task", default=argparse.SUPPRESS)
+    parser = _Parser(
+        program, description=f"{inspect.cleandoc(module.__doc__)}\n\n{inspect.cleandoc(options.__doc__)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    known = add_arguments(parser, options, options.defaults(vars(game.parse_known_args(words)[0])))
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown:
+        word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+        fix = f"see `{program} --help`{did_you_mean(word, known)}"
+        raise UnknownName("option", word, f"an option of {name}", fix)
+    json_asked = vars(parsed).pop("json")
+    return from_arguments(options, parsed), json_asked
 
 
 def _readable(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
         shown = f"{value:.4g}" if isinstance(value, float) else json.dumps(value, default=str)
+        if isinstance(value, list) and value and isinstance(value[0], dict):  # the stage has shown these rows
+            shown = f"{len(value)}, in full with --json"
         lines.append(f"{name:>24}: {shown if len(shown) < 160 else shown[:157] + '...'}")
     return "\n".join(lines)
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from pathlib import PurePath
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """The words "(did you mean NAME?)" for the known name that is nearest to `given`; none if none is near."""
+    near = difflib.get_close_matches(str(given), list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class WorldModelError(Exception):
@@ -11,7 +19,7 @@ class WorldModelError(Exception):
 
     def __init__(self, field: str, given: object, expected: str, fix: str) -> None:
         self.field, self.given, self.expected, self.fix = field, given, expected, fix
-        shown = str(given) if isinstance(given, str | PurePath) else reprlib.repr(given)
+        shown = str(given) if isinstance(given, str | PurePath) and str(given) else reprlib.repr(given)
         super().__init__(f"{field}: got {shown}, expected {expected}. Fix: {fix}.")
 
     def __reduce__(self) -> tuple[type[WorldModelError], tuple[object, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import zarr
+import zarr as zarr  # with this codec, for `episode_store`
 from zarr.abc.buffer import Buffer
 from zarr.codecs import ZstdCodec
 

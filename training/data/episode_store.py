@@ -23,18 +23,18 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
-from training.data.bounded_zstd import BoundedZstd
-from wm_envs.errors import BrokenStore, NoSpace
+from wm_envs.errors import BrokenStore, InvalidOption, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import TASKS
+
+if TYPE_CHECKING:
+    import zarr
 
 FORMAT = "wm-envs-rollouts"
 VERSION = 2
@@ -50,6 +50,13 @@ HELD_OUT_EVERY = 16  # one part in 16 is held out from training
 # zarr 3 warns that the checksum codec is not in the specification yet; the format is stable.
 warnings.filterwarnings("ignore", message=".*not in the Zarr version 3 specification.*")
 warnings.filterwarnings("ignore", message=".*Numcodecs codecs are not.*")
+
+
+def _zarr() -> Any:
+    """Zarr with the codec of `bounded_zstd`. It is of the extra 'train', which --help does not need."""
+    from training.data import bounded_zstd
+
+    return bounded_zstd.zarr
 
 
 @dataclass
@@ -79,7 +86,7 @@ class Part:
     @cached_property
     def frames(self) -> zarr.Array[Any]:
         """(N, 64, 64, 3) uint8, read chunk by chunk."""
-        return zarr.open_array(self.path / "frames", mode="r")
+        return _zarr().open_array(self.path / "frames", mode="r")
 
     @property
     def size(self) -> int:
@@ -129,7 +136,7 @@ def write_part(folder: Path, index: int, episodes: list[Episode], attributes: di
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        group = zarr.create_group(temporary, attributes=_header(attributes))
+        group = _zarr().create_group(temporary, attributes=_header(attributes))
         frames = np.concatenate([episode.frames for episode in episodes])
         _create(group, "frames", frames)
         _create(group, "actions", np.concatenate([episode.actions for episode in episodes]))
@@ -170,6 +177,8 @@ def _header(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _create(group: zarr.Group, name: str, data: NDArray[Any]) -> None:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
     length = max(1, len(data))
     chunk = (min(CHUNK, length) if name in IMAGES else length, *data.shape[1:])
     shard = (SHARD, *data.shape[1:]) if name in IMAGES and length >= SHARD else None
@@ -203,13 +212,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_part(path: Path, task: str | None = None) -> Part:
-    """Open one part and check it. With `task`, it must be of that task. Raises `BrokenStore`."""
+    """Open one part and check it. With `task`, it must be of that task. Raises `BrokenStore`, or
+    `InvalidOption` for another task."""
     if path.is_symlink() or not (path / "zarr.json").is_file():
         raise _broken(path, "not a folder with a zarr.json")
     try:
         index = _index(path)
         _check_files(path)
-        group = zarr.open_group(path, mode="r")
+        group = _zarr().open_group(path, mode="r")
         attributes = unseal(dict(group.attrs))
         known = TASKS.get(str(attributes.get("task")))
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
@@ -225,7 +235,8 @@ def read_part(path: Path, task: str | None = None) -> Part:
     except Exception as error:  # zarr raises many classes for damaged files
         raise _broken(path, f"it cannot be read ({error})") from error
     if task is not None and attributes.get("task") != task:
-        raise _broken(path, f"its task is {attributes.get('task')!r}, not {task!r}")
+        found = attributes["task"]
+        raise InvalidOption("task", task, f"{found}, the game of {path}", f"give --task {found}, or another --run")
     lengths = small["lengths"]
     if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
         raise _broken(path, "the episode lengths do not add up to the number of frames")
@@ -249,6 +260,10 @@ def _check_files(path: Path) -> None:
 
 def _check_codecs(codecs: Any) -> bool:
     """Whether the codecs are those of `_create`, with a checksum; other codecs may decompress without a size limit."""
+    from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
+
+    from training.data.bounded_zstd import BoundedZstd
+
     kinds = {type(codec) for codec in codecs}
     within = all(_check_codecs(part.codecs) for part in codecs if isinstance(part, ShardingCodec))
     known = kinds <= {BytesCodec, BoundedZstd, Crc32cCodec} and Crc32cCodec in kinds

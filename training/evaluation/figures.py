@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,14 +20,7 @@ from training.data.episode_store import RolloutStore
 from training.evaluation.policies import actor
 from training.evaluation.rollout import rollout
 from wm_envs.envs.dreams import Dreams
-from wm_envs.errors import MissingPackage
 from wm_envs.models.world_model import WorldModel
-
-try:
-    import matplotlib
-except ImportError as error:
-    raise MissingPackage("matplotlib", "not installed", "the extra 'train'", "pip install 'wm-envs[train]'") from error
-from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # readable on white and on black
 STYLE: dict[Any, Any] = {
@@ -39,7 +37,7 @@ def _svg(figure: Figure) -> str:
 
 
 def curves(points: dict[str, NDArray[np.float64]]) -> str:
-    """One small plot per metric, from its points (N, 2): step and value."""
+    """One small plot per metric, from its points (N, 2), at least two of them: step and value."""
     names = list(points)
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 1.9 * -(-len(names) // 3)), layout="constrained")
@@ -47,55 +45,73 @@ def curves(points: dict[str, NDArray[np.float64]]) -> str:
             axes = figure.add_subplot(-(-len(names) // 3), 3, number + 1)
             axes.plot(*points[name].T, color=BLUE, marker="." if len(points[name]) < 30 else "")
             axes.set_title(name.replace("_", " "), loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         return _svg(figure)
 
 
-def scatter(rows: list[dict[str, Any]], trained: set[str]) -> str:
-    """Fidelity: one dot per policy, its mean in the game and in the dream, with intervals; `trained` are orange."""
+def fidelity(rows: list[dict[str, Any]], trained: set[str]) -> str:
+    """Every policy's mean in the game and in the dream, with intervals: as a point, and named in a line.
+
+    The names stand in a column, because points of similar policies lie on each other.
+    """
+    rows = sorted(rows, key=lambda row: float(row["real"]["mean"]))
+    ends = [f(row[side]["mean"] for row in rows for side in ("real", "dream")) for f in (min, max)]
     with matplotlib.rc_context(STYLE):
-        figure = Figure((5.5, 5), layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure((9, max(3.5, 0.8 + 0.23 * len(rows))), layout="constrained")
+        points, lines = figure.subplots(1, 2)
         for row in rows:
             real, dream = row["real"], row["dream"]
-            axes.errorbar(
+            points.errorbar(
                 real["mean"], dream["mean"], dream["interval"], real["interval"], fmt="o", ms=4, lw=0.8,
                 color=ORANGE if row["policy"] in trained else BLUE,
             )  # fmt: skip
-            axes.annotate(
-                row["policy"], (real["mean"], dream["mean"]), fontsize=6, xytext=(4, 3), textcoords="offset points"
-            )
-        ends = [f(row[side]["mean"] for row in rows for side in ("real", "dream")) for f in (min, max)]
-        axes.plot(ends, ends, color=GREY, lw=0.8, ls="--")
+        points.plot(ends, ends, color=GREY, lw=0.8, ls="--")
         if ends[0] > 0:
-            axes.set(xscale="log", yscale="log")
-        axes.set(xlabel="in the game", ylabel="in the dream")
+            points.set(xscale="log", yscale="log")
+            for axis in (points.xaxis, points.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(EngFormatter(sep=""))
+                axis.set_minor_formatter(NullFormatter())
+        points.set(xlabel="in the game", ylabel="in the dream")
+        if trained & {row["policy"] for row in rows}:
+            points.set_title("orange: controllers of this world", loc="left")
+        _interval_lines(lines, rows[::-1])
         return _svg(figure)
 
 
 def intervals(rows: list[dict[str, Any]]) -> str:
     """Mean score of each row with its 95% interval, in the game ("real") and in the dream, where present."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure((7, 0.6 + 0.35 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        for number, row in enumerate(reversed(rows)):
-            for side, colour, shift in (("real", BLUE, 0.1), ("dream", ORANGE, -0.1)):
-                if side in row:
-                    found = row[side]
-                    axes.errorbar(found["mean"], number + shift, xerr=found["interval"], fmt="o", ms=4, color=colour)
-        axes.set_yticks(range(len(rows)), [row["policy"] for row in reversed(rows)])
-        axes.set_xlabel("score (blue: the game, orange: the dream)")
+        figure = Figure((9, 0.8 + 0.35 * len(rows)), layout="constrained")
+        _interval_lines(figure.add_subplot(), rows)
         return _svg(figure)
+
+
+def _interval_lines(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """A line per row, the first on top: a dot and an interval for the game, and for the dream where present."""
+    for number, row in enumerate(reversed(rows)):
+        for side, colour, shift in (("real", BLUE, 0.12), ("dream", ORANGE, -0.12)):
+            if side in row:
+                found = row[side]
+                axes.errorbar(found["mean"], number + shift, xerr=found["interval"], fmt="o", ms=3, color=colour)
+    names = [textwrap.fill(str(row.get("label", row["policy"])), 40) for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    dreams = any("dream" in row for row in rows)
+    axes.set_xlabel("score (blue: the game, orange: the dream)" if dreams else "score in the game")
 
 
 def learning(rows: list[dict[str, Any]]) -> str:
     """Learning curves: mean score in the real game against steps in dreams, for every row with a "curve"."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure((7, 3), layout="constrained")
+        figure = Figure((9, 3.5), layout="constrained")
         axes = figure.add_subplot()
-        for row, colour in zip((row for row in rows if "curve" in row), (BLUE, ORANGE, GREY) * len(rows), strict=False):
+        for row, colour in zip(rows, (BLUE, ORANGE, GREY) * len(rows), strict=False):
             axes.plot(*np.array(row["curve"], float).reshape(-1, 2).T, color=colour, marker=".", label=row["policy"])
         axes.set(xlabel="steps in dreams", ylabel="mean score in the game")
-        axes.legend()
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        figure.legend(loc="outside lower left")
         return _svg(figure)
 
 

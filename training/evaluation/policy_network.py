@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import torch
-from stable_baselines3 import PPO
 from torch import Tensor
 
 from wm_envs.errors import InvalidOption
 from wm_envs.models.controller import ControllerConfig
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
 
 
 def parameters_of(learner: PPO) -> Tensor:

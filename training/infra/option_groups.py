@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from training.infra.options import StageOptions, flag, stage_option
-from wm_envs.errors import InvalidOption
-from wm_envs.games.registry import get_task
+from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
+from wm_envs.games.registry import TASKS
+
+RUNS, DEFAULT_TASK = Path("runs"), "takecover"
 
 
 def plain_name(name: str, value: str) -> str:
@@ -19,8 +23,10 @@ def plain_name(name: str, value: str) -> str:
 
 
 def known_task(name: str, value: str) -> None:
-    """Raises `UnknownName` unless `value` is a game."""
-    get_task(value)
+    """Raises `UnknownName` unless `value` is a game, or nothing."""
+    if value and value not in TASKS:
+        fix = f"give one of these names{did_you_mean(value, TASKS)}"
+        raise UnknownName(name, value, f"one of {sorted(TASKS)}", fix)
 
 
 def game_settings(pairs: tuple[str, ...]) -> dict[str, float]:
@@ -41,11 +47,30 @@ def check_setting(name: str, value: str) -> None:
     game_settings((value,))
 
 
+@dataclass(kw_only=True)
+class RunTaskOption(StageOptions):
+    """The game of a run, for stages that find the game in the run."""
+
+    task: str = stage_option("", "the game; its run folder is the default of --run", check=known_task)
+
+
 @dataclass
-class RunOption(StageOptions):
+class RunOption(RunTaskOption):
     """The run folder."""
 
-    run: Path = stage_option(Path("runs/takecover"), "run folder")
+    run: Path = stage_option(RUNS / DEFAULT_TASK, "run folder")
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The run folder of the game."""
+        return super().defaults(given) | {"run": RUNS / (given.get("task") or DEFAULT_TASK)}
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for a run folder that is a file, or lies in one."""
+        super().check()
+        file = next((path for path in (self.run, *self.run.parents) if path.exists() and not path.is_dir()), None)
+        if file:
+            raise InvalidOption("run", f"{self.run}, but {file} is a file", "a folder", "give another --run")
 
 
 @dataclass
@@ -66,7 +91,7 @@ class WorldRoundOptions(RunOption):
 class TaskOption(StageOptions):
     """The game."""
 
-    task: str = stage_option("takecover", "the game: takecover or carracing", check=known_task)
+    task: str = stage_option(DEFAULT_TASK, f"the game: {' or '.join(TASKS)}", check=known_task)
 
 
 @dataclass(kw_only=True)

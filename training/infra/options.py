@@ -13,9 +13,9 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName
+from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
 from wm_envs.files import read_json, write_json
 
 # --- declaring ----------------------------------------------------------------------------------------
@@ -90,6 +90,16 @@ def passed_options(explanation: str, stages: dict[str, StageKind]) -> Any:
 class StageOptions:
     """Base of all options."""
 
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults that follow from the options `given` on the command line, as the run folder from the game."""
+        return {}
+
+    @classmethod
+    def from_given(cls, given: Mapping[str, Any]) -> Self:
+        """The options of a command line."""
+        return cls(**{**cls.defaults(given), **given})
+
     def check(self) -> None:
         """Raises `InvalidOption` for values that do not fit together."""
 
@@ -121,7 +131,8 @@ def _check_value(name: str, value: Any, kind: Any, bounds: Bounds) -> None:
     elif bounds.choices:
         if value not in bounds.choices:
             expected = f"one of {list(bounds.choices)}"
-            raise InvalidOption(name, value, expected, f"give --{flag(name)} {bounds.choices[0]}, for example")
+            fix = f"give --{flag(name)} {bounds.choices[0]}, for example{did_you_mean(value, bounds.choices)}"
+            raise InvalidOption(name, value, expected, fix)
     elif not isinstance(value, str | Path if kind is Path else kind):
         raise InvalidOption(name, value, f"a value of type {kind.__name__}", f"give --{flag(name)} such a value")
     if bounds.check is not None:
@@ -220,7 +231,18 @@ def check_run_options(path: Path, options: Any, started: Path | None = None) -> 
     except (InvalidOption, UnknownName, OptionsDiffer):
         if fresh and not (started and started.exists()):
             path.unlink(missing_ok=True)
+            _remove_unused(path.parent)
         raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder that holds nothing but locks, and the folders above it that are empty then."""
+    with contextlib.suppress(OSError):
+        if all(path.name.startswith(".") and path.suffix == ".lock" for path in folder.iterdir()):
+            for path in folder.iterdir():
+                path.unlink()
+            for each in (folder, *folder.parents):
+                each.rmdir()  # fails where something is left
 
 
 def read_record(path: Path) -> dict[str, Any]:

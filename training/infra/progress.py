@@ -9,11 +9,18 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from wm_envs.files import write_text
 
-LINE = "{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+COUNTS = "{made} of {whole} [{elapsed}<{remaining}, {speed}{postfix}]"
+LINE, BAR = "{desc}: {percentage:3.0f}%, " + COUNTS, "{desc}: {percentage:3.0f}%|{bar}| " + COUNTS
+
+
+def count(number: float) -> str:
+    """A number of things: as it is below 10,000, else with three digits, as "2.04M"."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= max(size, 1e4):
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}" if number >= 100 or number == int(number) else f"{number:.2g}"
 
 
 class _Lines:
@@ -31,6 +38,22 @@ class _Lines:
         self.log.flush()
 
 
+def _bar(**options: Any) -> Any:
+    """A bar of tqdm, whose own counts have decimals."""
+    from tqdm import tqdm  # of the extra 'train', which --help does not need
+
+    class Bar(tqdm):
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            known: dict[str, Any] = super().format_dict
+            rate = known["rate"] or (known["n"] - known["initial"]) / max(known["elapsed"], 1e-9)
+            unit = known["unit"]
+            speed = f"{count(rate)} {unit}/s" if rate >= 1 or not rate else f"{1 / rate:.3g} s for each of the {unit}"
+            return known | {"made": count(known["n"]), "whole": count(known["total"]), "speed": speed}
+
+    return Bar(**options)
+
+
 class Progress:
     """A progress bar on a terminal, plain lines in a log, and the metrics of a stage in its folder.
 
@@ -40,9 +63,9 @@ class Progress:
     def __init__(self, stage: str, total: int, logs: Path, unit: str) -> None:
         self.stage, self.logs = stage, Path(logs)
         terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=total, desc=stage, unit=" " + unit, unit_scale=True, smoothing=0.05,
-            mininterval=0.2 if terminal else 15.0, dynamic_ncols=terminal, bar_format=None if terminal else LINE,
+        self.bar = _bar(
+            total=total, desc=stage, unit=unit, smoothing=0.05, mininterval=0.2 if terminal else 15.0,
+            dynamic_ncols=terminal, bar_format=BAR if terminal else LINE,
             file=sys.stderr if terminal else _Lines(sys.stderr),
         )  # fmt: skip
         self.started = time.monotonic()

@@ -3,6 +3,7 @@
 RUN/
     rollouts/  latents/               the store and its latent cache, of all rounds
     round-0/  round-1/  ...           the models of each round, see `RoundFolder`
+    best/                             the best world of all rounds, with its best controller first
     run.json  results.json  scores.json  report.html  fidelity_cache.json
     set-aside/                        broken files that `check --repair` moved away
 
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wm_envs.errors import BrokenStore
+from wm_envs.errors import BrokenStore, InvalidOption
 
 LATENTS, SET_ASIDE = "latents", "set-aside"
 BUNDLE = "config.json"  # the file that makes a folder a bundle
@@ -233,6 +234,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def best(self) -> Path:
+        """The best world of all rounds."""
+        return self.path / "best"
+
+    @property
     def fidelity_cache(self) -> Path:
         """Real returns of scripts, which do not depend on the models."""
         return self.path / "fidelity_cache.json"
@@ -261,6 +267,15 @@ class RunFolder:
         """Raises `BrokenStore` when there is no such folder."""
         if not self.path.is_dir():
             raise BrokenStore("run", self.path, "a run folder", "give --run the folder that the stages were given")
+
+    def check_round(self, number: int) -> None:
+        """Raises `InvalidOption` for a round that cannot be next: the one before has no V and no world."""
+        if number and not (self.vision_round(number - 1).vision.exists() and self.round(number - 1).path.is_dir()):
+            following = len(self.rounds())
+            raise InvalidOption(
+                "round", f"{number}, in {self.path} without a round {number - 1}", f"a round up to {following}",
+                f"give --round {following}, or make the rounds before first, as `python -m training run` does",
+            )  # fmt: skip
 
     def folders(self) -> list[Path]:
         """The run folder and all folders in it."""

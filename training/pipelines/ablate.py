@@ -51,7 +51,7 @@ def main(options: AblateOptions) -> dict[str, Any]:
         for row, (observation, hidden, trained) in SEEN.items():
             folder = table.round if trained else untrained
             table.row(row, functools.partial(_train, options, folder, observation, hidden))
-        table.row("random", lambda: Trained(table.round.world, random_policy(table.world.task)))
+        table.row("random play", lambda: Trained(table.round.world, random_policy(table.world.task)))
         return table.finish()
 
 

@@ -37,11 +37,24 @@ def main(options: CompareOptions) -> dict[str, Any]:
     """Rows of the table `learners`, each with its learning curve: dream steps and mean score in the real game."""
     check_options(options)
     with Table("learners", options) as table:
-        table.row("PPO, hidden layer", lambda: _by_ppo(table, options, tuple(options.hidden_sizes)))
-        table.row("PPO, linear", lambda: _by_ppo(table, options, ()))
-        table.row("CMA-ES, linear", lambda: _by_evolution(table, options))
-        table.row("random", lambda: Trained(table.round.world, random_policy(table.world.task)))
+        hidden, linear, searched, random = row_names(options)
+        table.row(hidden, lambda: _by_ppo(table, options, tuple(options.hidden_sizes)))
+        table.row(linear, lambda: _by_ppo(table, options, ()))
+        table.row(searched, lambda: _by_evolution(table, options))
+        table.row(random, lambda: Trained(table.round.world, random_policy(table.world.task)))
         return table.finish()
+
+
+def row_names(options: CompareOptions) -> list[str]:
+    """The names of the rows."""
+    sizes = " and ".join(map(str, options.hidden_sizes))
+    search = f"{options.population} candidates, {options.rollouts} dreams each"
+    return [
+        f"PPO, {sizes} tanh hidden units",
+        "PPO, linear",
+        f"CMA-ES, linear, as in the paper ({search})",
+        "random play",
+    ]
 
 
 def _by_ppo(table: Table, options: CompareOptions, hidden_sizes: tuple[int, ...]) -> Trained:

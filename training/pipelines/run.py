@@ -9,286 +9,95 @@ trained in the real game on the features of V and M, and its play teaches the dr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from training.evaluation.summary import commands, in_words
 from training.evaluation.validation import selection_score
-from training.infra.option_groups import (
-    DreamOptions,
-    RunOption,
-    SeedOption,
-    TaskOption,
-    WorkerOptions,
-    check_setting,
-    game_settings,
-)
-from training.infra.options import StageKind, as_json, check_options, check_run_options, passed_options, stage_option
+from training.infra.options import check_run_options
+from training.infra.packages import check_game
 from training.infra.run_folder import RoundFolder, RunFolder
+from training.infra.worlds import keep_best
+from training.pipelines.journal import Journal
+from training.pipelines.plan import Plan, RoundPlan, RunOptions, RunRecord, make_plan
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from wm_envs.envs.spaces import game_kwargs
-from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock, write_json
+from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import read_config
 
-SHARED = frozenset({"run", "round", "task", "seed", "workers", "ray"})  # options that the run sets for every stage
-LEARNER = SHARED | {"temperature", "temperature_high", "name", "env", "start"}
-STAGES = {
-    "collect": StageKind(collect.CollectOptions, SHARED | {"controllers", "world"}),
-    "vision": StageKind(vision.VisionOptions, SHARED | {"rounds", "start"}, {"batches": 6_000}),
-    "memory": StageKind(
-        memory.MemoryOptions, SHARED | {"rounds", "start"}, {"steps": 20_000_000, "latent_dropout": 0.5}
-    ),
-    "ppo": StageKind(ppo.PpoOptions, LEARNER | {"settings"}),
-    "evolve": StageKind(evolve.EvolveOptions, LEARNER | {"observer"}),
-    "fidelity": StageKind(fidelity.FidelityOptions, SHARED | {"world", "controllers", "controllers_of", "cache"}),
-    "evaluate": StageKind(evaluate.EvaluateOptions, SHARED | {"world", "controller", "scores"}),
-}
-IN_EVERY_GAME = ("hidden_sizes", "observation", "actions", "validate_episodes")  # of PPO, in dreams and in the game
-
-
-@dataclass
-class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption):
-    """Collect episodes, train V, M and C, and evaluate the best controller in the real game.
-
-    --STAGE.OPTION VALUE gives an option to a stage: --vision.batches 6000 --ppo.total-timesteps 4e6, for example.
-    STAGE is collect, vision, memory, ppo, evolve, fidelity or evaluate; `python -m training STAGE --help` explains it.
-    """
-
-    rounds: int = stage_option(1, "number of rounds after round 0, each with play of its own", minimum=0)
-    vision_rounds: int = stage_option(
-        1, "number of these rounds that train V; later rounds use the same V", identity=True, minimum=0
-    )
-    own_frames: int = stage_option(
-        800_000, "frames of the controllers' own play per round", identity=True, minimum=1
-    )  # fmt: skip
-    learner: str = stage_option(
-        "ppo", "how C is trained in the dream: ppo, or evolve (CMA-ES, as in the paper)", identity=True,
-        choices=("ppo", "evolve"),
-    )  # fmt: skip
-    explore_steps: int = stage_option(
-        0, "steps of PPO in the real game in round 0, for a controller that plays for round 1", identity=True, minimum=0
-    )
-    real_steps: int = stage_option(
-        0, "steps of PPO in the real game at the end, which start from the best controller", identity=True, minimum=0
-    )
-    real_settings: tuple[str, ...] = stage_option(
-        (), "settings of the game during these steps (CarRacing: off_road_cost=2)", identity=True, check=check_setting
-    )
-    stages: dict[str, dict[str, Any]] = passed_options("options of the stages", STAGES)
-
-    def check(self) -> None:
-        """Raises `InvalidOption` for values that do not fit together."""
-        super().check()
-        if self.explore_steps and not self.rounds:
-            raise InvalidOption("explore_steps", self.explore_steps, "0 without a round 1", "give --rounds 1 or more")
-        if self.explore_steps and not self.stage("ppo").validate_episodes:  # round 0 has no dream to evaluate in
-            fix = "give --ppo.validate-episodes 1 or more"
-            raise InvalidOption("ppo.validate_episodes", 0, "at least 1 with --explore-steps", fix)
-        if self.real_steps and self.learner != "ppo":
-            raise InvalidOption("learner", self.learner, "ppo with --real-steps", "give --learner ppo")
-
-    def stage(self, name: str, /, **set_here: Any) -> Any:
-        """Options of a stage: the pipeline's defaults, then what the user gave, then what the run sets."""
-        kind = STAGES[name]
-        fields = {field.name for field in dataclasses.fields(kind.options)}
-        shared = {field: getattr(self, field) for field in fields if hasattr(self, field) and field in kind.hidden}
-        return kind.options(**{**kind.defaults, **shared, **self.stages.get(name, {}), **set_here})
-
-
-@dataclass
-class RunRecord(RunOptions):
-    """The options, and those of all stages that follow from them."""
-
-    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-# --- the plan -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class RoundPlan:
-    """Options of the stages of a round; results of earlier rounds add who plays in `collect`."""
-
-    collect: collect.CollectOptions
-    vision: vision.VisionOptions | None
-    memory: memory.MemoryOptions
-    learner: ppo.PpoOptions | evolve.EvolveOptions
-    fidelity: fidelity.FidelityOptions | None
-
-    def stages(self) -> dict[str, Any]:
-        """The options by the name of their stage."""
-        learner = "ppo" if isinstance(self.learner, ppo.PpoOptions) else "evolve"
-        found: dict[str, Any] = {"collect": self.collect, "vision": self.vision, "memory": self.memory}
-        found[learner] = self.learner
-        found["fidelity"] = self.fidelity
-        return {name: options for name, options in found.items() if options is not None}
-
-
-@dataclass
-class Plan:
-    """Options of all stages; results of the rounds add the world of the last two."""
-
-    rounds: list[RoundPlan]
-    tuned: ppo.PpoOptions | None
-    evaluate: evaluate.EvaluateOptions
-
-    def stages(self) -> Iterator[tuple[str, str, Any]]:
-        """Where, stage and options, in order."""
-        for number, planned in enumerate(self.rounds):
-            for name, options in planned.stages().items():
-                yield f"round {number}", name, options
-        if self.tuned:
-            yield "tuned", "ppo", self.tuned
-        yield "final", "evaluate", self.evaluate
-
-    def as_json(self) -> dict[str, dict[str, Any]]:
-        """All options, as run.json holds them."""
-        found: dict[str, dict[str, Any]] = {}
-        for where, name, options in self.stages():
-            found.setdefault(where, {})[name] = as_json(options)
-        return found
-
-
-def make_plan(options: RunOptions) -> Plan:
-    """Options of all stages of all rounds, checked: a wrong value is refused before any work."""
-    check_options(options)
-    for name in STAGES:
-        check_options(options.stage(name), f"{name}.")
-    tuned = None
-    if options.real_steps:
-        tuned = _in_the_game(
-            options, "tuned", total_timesteps=options.real_steps, start="controller",
-            settings=tuple(options.real_settings), learning_rate=3e-4, gamma=0.99,
-        )  # fmt: skip
-    final = options.stage(
-        "evaluate", controller="tuned" if tuned else "controller", scores=str(RunFolder(options.run).scores)
-    )
-    plan = Plan([_plan_round(options, number) for number in range(options.rounds + 1)], tuned, final)
-    for _, name, planned in plan.stages():
-        check_options(planned, f"{name}.")
-    task = get_task(options.task)
-    game_kwargs(task, final.renderer or None, game_settings(final.settings))
-    game_kwargs(task, None, game_settings(options.real_settings))
-    return plan
-
-
-def _plan_round(options: RunOptions, number: int) -> RoundPlan:
-    """Options of one round."""
-    folder, exploring = RunFolder(options.run).round(number), number == 0 and options.explore_steps > 0
-    shared = {"round": number, "rounds": number + 1}
-    frames = {"frames": options.own_frames} if number else {}
-    return RoundPlan(
-        collect=options.stage("collect", round=number, **frames),
-        vision=options.stage("vision", **_vision_lesson(options, number), **shared)
-        if number <= options.vision_rounds
-        else None,
-        memory=options.stage("memory", **_memory_lesson(options, number), **shared),
-        learner=_in_the_game(options, "explorer", total_timesteps=options.explore_steps)
-        if exploring
-        else options.stage(options.learner, round=number, name="controller"),
-        fidelity=None if exploring else _plan_fidelity(options, folder),
-    )
-
-
-def _vision_lesson(options: RunOptions, number: int) -> dict[str, Any]:
-    """How much V learns in round `number`: after round 0 a third of the batches, at a third of the rate."""
-    if number == 0:
-        return {}
-    given, before = options.stage("vision"), RunFolder(options.run).round(number - 1)
-    return {
-        "batches": max(1, given.batches // 3),
-        "learning_rate": given.learning_rate / 3,
-        "start": str(before.vision),
-    }
-
-
-def _memory_lesson(options: RunOptions, number: int) -> dict[str, Any]:
-    """How much M learns in round `number`, at which rate, and from which weights.
-
-    After exploration M of round 0 only has to provide features, so it learns a third. In round 1 it starts from new
-    weights: on random play it learned to ignore actions, and it hardly unlearns that. Later rounds continue.
-    """
-    given, before = options.stage("memory"), RunFolder(options.run).round(number - 1)
-    exploring = options.explore_steps > 0
-    if number <= exploring:
-        return {"steps": max(1, given.steps // 3 if exploring and number == 0 else given.steps)}
-    return {
-        "steps": max(1, given.steps * 2 // 3),
-        "learning_rate": given.learning_rate * (2 / 3 if exploring else 1 / 2),  # an explorer leaves more to learn
-        "start": str(before.memory),
-    }
-
-
-def _plan_fidelity(options: RunOptions, folder: RoundFolder) -> fidelity.FidelityOptions:
-    """Fidelity with the round's controller; by default in the middle of the range of temperatures."""
-    given = options.stages.get("fidelity", {})
-    middle = (options.temperature + (options.temperature_high or options.temperature)) / 2
-    defaults = {"temperature": middle, "episodes": max(2, options.stage(options.learner).validate_episodes)}
-    planned: fidelity.FidelityOptions = options.stage(
-        "fidelity", world=str(folder.world), controllers="controller", cache=str(folder.run.fidelity_cache),
-        **{name: value for name, value in defaults.items() if name not in given},
-    )  # fmt: skip
-    return planned
-
-
-def _in_the_game(options: RunOptions, name: str, **set_here: Any) -> ppo.PpoOptions:
-    """A controller that PPO trains in the real game; of the options of --ppo, `IN_EVERY_GAME` apply to it."""
-    kept = {field: getattr(options.stage("ppo"), field) for field in IN_EVERY_GAME}
-    shared = {"name": name, "round": 0, "validate_every": 48}
-    ranges = {field: getattr(options, field) for field in ("temperature", "temperature_high")}
-    return ppo.PpoOptions(
-        run=options.run, seed=options.seed, workers=options.workers, ray=options.ray,
-        **{**shared, **ranges, **kept, **ppo.IN_THE_GAME, **set_here},
-    )  # fmt: skip
-
-
-# --- the work -----------------------------------------------------------------------------------------
+__all__ = ["RunOptions", "describe", "main"]
 
 
 def main(options: RunOptions) -> dict[str, Any]:
     """Do what is not done yet; returns the metrics of every stage."""
     plan, run = make_plan(options), RunFolder(options.run)
+    check_game(get_task(options.task))
     record = RunRecord(**vars(options), plan=plan.as_json())
     with file_lock(run.options), check_run_options(run.options, record):
         return _run(run, plan, options)
 
 
+def describe(results: dict[str, Any]) -> str:
+    """The results in words, and the commands that go on from there."""
+    world, further = results["world"], ", then in the real game" if "tuned" in results else ""
+    lines = [
+        "", in_words(results["evaluate"]),
+        f"It learned in the dream of round {results['best round']}{further}. That world is {world}.",
+        f"The report is {results['report']}.", "",
+        *(f"To {what}:\n    {command}" for what, command in commands(Path(world)).items()),
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
 def _run(run: RunFolder, plan: Plan, options: RunOptions) -> dict[str, Any]:
     """All rounds, then the evaluation of the best."""
-    results: dict[str, Any] = {}
-    for number, planned in enumerate(plan.rounds):
-        folder = run.round(number)
-        print(f"{folder.name}: {folder.path}", flush=True)
-        players = _players(options, number) if number else ()
-        results[folder.name] = _run_round(planned, players)
-        write_json(run.results, results)
+    journal = Journal(run, list(plan.stages()))
     first = 1 if options.explore_steps else 0  # the explorer is not trained in a dream
-    best = max(range(first, options.rounds + 1), key=lambda number: _score(run.round(number)))
+    best = first
+    for number, planned in enumerate(plan.rounds):
+        _run_round(journal, run.round(number), planned, _players(options, number) if number else ())
+        if number >= first:
+            best = max(range(first, number + 1), key=lambda each: _score(run.round(each)))
+            keep_best(run.round(best).world, "controller", run.best)
+    name = plan.evaluate.controller
     if plan.tuned:
-        results["tuned"] = {"ppo": ppo.main(dataclasses.replace(plan.tuned, round=best))}
-    world = str(run.round(best).world)
-    scores = evaluate.main(dataclasses.replace(plan.evaluate, world=world))
-    results |= {"best round": best, "world": world, "evaluate": scores}
-    write_json(run.results, results)
-    return results | report.main(report.ReportOptions(run.path))
+        tuned = dataclasses.replace(plan.tuned, round=best)
+        journal.stage("tuned", "ppo", lambda: ppo.main(tuned), lambda: _has(run.round(best), name))
+        keep_best(run.round(best).world, name, run.best)
+    final = dataclasses.replace(plan.evaluate, world=str(run.best))
+    scores = journal.stage("final", "evaluate", lambda: evaluate.main(final), run.best.exists)
+    end = {"best round": best, "world": str(run.best), "evaluate": scores}
+    written = journal.stage("final", "report", lambda: report.main(plan.report), run.report.exists)
+    rounds = {where: found for where, found in journal.results.items() if where != "final"}
+    return rounds | end | written
 
 
-def _run_round(planned: RoundPlan, players: tuple[str, ...]) -> dict[str, Any]:
+def _run_round(journal: Journal, folder: RoundFolder, planned: RoundPlan, players: tuple[str, ...]) -> None:
     """One round: collect, vision, memory, ppo or evolve, fidelity."""
-    done: dict[str, Any] = {"collect": collect.main(dataclasses.replace(planned.collect, controllers=players))}
-    del done["collect"]["recorded"]  # by this process: a resumed run has the same results
+    where, name = folder.name, planned.learner.name
+
+    def record() -> dict[str, Any]:
+        found = collect.main(dataclasses.replace(planned.collect, controllers=players))
+        del found["recorded"]  # by this process: a resumed run has the same results
+        return found
+
+    journal.stage(where, "collect", record, lambda: not collect.missing_parts(planned.collect))
     if planned.vision:
-        done["vision"] = vision.main(planned.vision)
-    done["memory"] = memory.main(planned.memory)
-    if isinstance(planned.learner, ppo.PpoOptions):
-        done["ppo"] = ppo.main(planned.learner)
+        lesson = planned.vision
+        journal.stage(where, "vision", lambda: vision.main(lesson), folder.vision.exists)
+    journal.stage(where, "memory", lambda: memory.main(planned.memory), lambda: folder.has_world)
+    if isinstance(learner := planned.learner, ppo.PpoOptions):
+        journal.stage(where, "ppo", lambda: ppo.main(learner), lambda: _has(folder, name))
     else:
-        done["evolve"] = evolve.main(planned.learner)
+        journal.stage(where, "evolve", lambda: evolve.main(learner), lambda: _has(folder, name))
     if planned.fidelity:
-        done["fidelity"] = fidelity.main(planned.fidelity)
-    return done
+        battery = planned.fidelity
+        journal.stage(where, "fidelity", lambda: fidelity.main(battery), lambda: folder.has_world)
+
+
+def _has(folder: RoundFolder, name: str) -> bool:
+    """Whether the world of a round has a controller."""
+    return folder.has_world and name in read_config(folder.world)["controllers"]
 
 
 def _score(folder: RoundFolder, name: str = "controller") -> float:

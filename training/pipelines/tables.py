@@ -6,7 +6,7 @@ A table is a folder of the round: its rows.json grows row by row, no row is made
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from training.evaluation.policies import Policy
 from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
 from training.infra.option_groups import (
+    DEFAULT_TASK,
+    RUNS,
     ControllerOptions,
     RealGameOptions,
     SeedOption,
@@ -26,12 +28,14 @@ from training.infra.option_groups import (
     game_settings,
 )
 from training.infra.options import check_run_options, read_record, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.run_folder import RunFolder
+from training.infra.worlds import copy_world, find_folder, find_round, fingerprint
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json, write_text
-from wm_envs.models.bundle import WEIGHTS, load_world, read_config
+from wm_envs.models.bundle import load_world
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
 
@@ -40,10 +44,21 @@ from wm_envs.models.world_model import WorldModel
 class TableOptions(SeedOption, RealGameOptions, ControllerOptions, WorldRoundOptions):
     """Options of all tables."""
 
+    world: str = stage_option(
+        "", "a shipped world's name or a folder, which is copied into the run; without --run: that of the game"
+    )
     episodes: int = stage_option(100, "test episodes per row", identity=True, minimum=1)
     renderer: str = stage_option(
         "", "renderer of the game in the test episodes (default: the one that scores are measured with)", identity=True
     )
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Without a run, the shipped world of the game in a run folder of its own."""
+        if given.get("run"):
+            return super().defaults(given)
+        world = given.get("world") or given.get("task") or DEFAULT_TASK
+        return super().defaults(given) | {"world": world, "run": RUNS / f"tables-{Path(world).name}"}
 
     def needs_hidden_layer(self) -> None:
         """Raises `InvalidOption` without a hidden layer, for tables that compare with a linear controller."""
@@ -77,10 +92,13 @@ class Table:
 
     def __init__(self, name: str, options: TableOptions) -> None:
         self.name, self.options = name, options
-        self.round = RunFolder(options.run).world_round(options.round)
+        if options.world:
+            copy_world(find_folder(options.world), RunFolder(options.run).world_round(options.round).world)
+        self.round = find_round(options)
         options.round = self.round.number  # all learners of the table use this round
         self.files = self.round.table(name)
         self.world = load_world(self.round.world)
+        check_game(self.world.task)
         self.game_kwargs = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
         self.rows: list[dict[str, Any]] = []
         self.asked: list[str] = []
@@ -108,7 +126,7 @@ class Table:
         seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
         real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.game_kwargs)
         self.rows.append({"policy": policy, "player": player.name, "real": real, **more})
-        write_json(self.files.rows, {"world": self._world(), "rows": self.rows})
+        write_json(self.files.rows, {"world": fingerprint(self.round.world), "rows": self.rows})
 
     def finish(self) -> dict[str, Any]:
         """Write the table for readers; returns the rows that were asked for."""
@@ -116,11 +134,7 @@ class Table:
         rows = [known[policy] for policy in self.asked]
         write_text(self.files.markdown, as_markdown(rows))
         print(as_markdown(rows))
-        return {"rows": rows}
-
-    def _world(self) -> str:
-        """The hash of the V and M that the rows are for."""
-        return str(read_config(self.round.world)["files"][WEIGHTS]["sha256"])
+        return {"rows": rows, "table": str(self.files.markdown)}
 
     def _read(self) -> list[dict[str, Any]]:
         """The rows so far; raises `BrokenStore`, and `OptionsDiffer` when they are those of another world."""
@@ -128,7 +142,7 @@ class Table:
         rows = found.get("rows")
         if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
             raise BrokenStore("table", self.files.rows, "the rows that were made", "remove it and run the stage again")
-        if found.get("world") != self._world():
+        if found.get("world") != fingerprint(self.round.world):
             raise OptionsDiffer(
                 "table", f"{self.files.rows} of another V and M", "the world that its rows were played in",
                 f"remove {self.files.path} to make the table again",
@@ -153,7 +167,7 @@ def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The table for readers, without empty columns."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "policy": lambda row: row["policy"],
+        "policy": row_label,
         "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",
         "in the real game": lambda row: _spread(row["real"]),
         "95% interval": lambda row: "{:.0f} to {:.0f}".format(*_interval(row["real"])),
@@ -164,6 +178,11 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
     shown = {name: values for name, values in cells.items() if any(values)}
     lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def row_label(row: dict[str, Any]) -> str:
+    """A row's name for readers."""
+    return str(row.get("label", row["policy"]))
 
 
 def _spread(value: dict[str, float]) -> str:

@@ -49,12 +49,14 @@ def main(options: TransferOptions) -> dict[str, Any]:
     with Table("transfer", options) as table:
         task, world = table.world.task, table.round.world
         for temperature in options.temperatures:
-            table.row(f"tau {temperature:g}", functools.partial(_at, table, options, temperature))
-        table.row("random", lambda: Trained(world, random_policy(task)))
-        table.row("best open loop", lambda: Trained(world, best_open_loop(task, world, options)))
+            table.row(f"temperature {temperature:g}", functools.partial(_at, table, options, temperature))
+        table.row(
+            "random, holds of {}-{} ticks".format(*task.hold_scales[0]), lambda: Trained(world, random_policy(task))
+        )
+        table.row("best open loop", functools.partial(_open_loop, table, options))
         if options.ablations:
             table.row("C on z only", lambda: _on_z(table, options))
-            table.row("C on z and an untrained M's h", lambda: _untrained(table, options))
+            table.row("C on z and the h of an untrained M", lambda: _untrained(table, options))
         return table.finish()
 
 
@@ -84,6 +86,13 @@ def _with_dreams(table: Table, options: TransferOptions, name: str, temperature:
     act, observation = actor(policy, world.task, [], world.config.frame_skip)
     dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
     return Trained(table.round.world, policy, {"dream": summary(dreams.returns[0])})
+
+
+def _open_loop(table: Table, options: TransferOptions) -> Trained:
+    """The best open-loop policy; which one it is stands in the row's label."""
+    world = table.round.world
+    policy = best_open_loop(table.world.task, world, options)
+    return Trained(world, policy, {"label": f"best {policy.name}"})
 
 
 def best_open_loop(task: Task, folder: Path, options: TransferOptions) -> Policy:

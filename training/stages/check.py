@@ -1,4 +1,4 @@
-"""Stage check: find what is broken in a run folder, and set it aside on request.
+"""Find what is broken in a run folder, and set it aside on request.
 
 The stage reads every part of the store to its last frame, every checkpoint and cache to its last weight, and every
 bundle with all its controllers. It removes nothing: with --repair, broken files move to RUN/set-aside under their old

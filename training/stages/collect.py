@@ -1,4 +1,4 @@
-"""Stage 1, collect: play the real game at random, or with trained controllers, and store the episodes.
+"""Play the real game at random, or with trained controllers, and store the episodes.
 
 The paper holds a random action for 1-10 ticks. Such a player hardly moves, and an M that is trained on its play cannot
 predict long moves. So every episode here holds actions at one of several scales (`Task.hold_scales`), and half of the
@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, write_part
+from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
 from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
 from training.infra.options import check_options, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder
+from training.infra.worlds import check_controller, find_folder
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock
@@ -168,10 +170,15 @@ def main(options: CollectOptions) -> dict[str, Any]:
     """Record the missing parts of this round."""
     check_options(options)
     run = RunFolder(options.run)
+    check_game(get_task(options.task))
+    for part in sorted(run.rollouts.glob("part-*.zarr"))[:1]:
+        read_part(part, options.task)  # a store has one game
     players = []
     for entry in options.controllers:
         folder, _, name = entry.rpartition(":")
-        players.append((folder or options.world or str(run.world_round().world), plain_name("controllers", name)))
+        world = find_folder(folder or options.world or run.world_round().world)
+        players.append((str(world), plain_name("controllers", name)))
+        check_controller(world, name, "controllers")
         load_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
@@ -182,13 +189,21 @@ def main(options: CollectOptions) -> dict[str, Any]:
         return _record(run, tuple(players), options)
 
 
+def _count_parts(options: CollectOptions) -> int:
+    return -(-options.frames // options.part_frames)
+
+
+def missing_parts(options: CollectOptions) -> list[int]:
+    """Indices of the parts of the round that are not there yet."""
+    folder, first = RunFolder(options.run).rollouts, options.round * PARTS_A_ROUND
+    return [at for at in range(first, first + _count_parts(options)) if not part_path(folder, at).exists()]
+
+
 def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
-    parts = -(-options.frames // options.part_frames)
-    size = min(options.frames, options.part_frames)
+    parts, size = _count_parts(options), min(options.frames, options.part_frames)
     jobs = [
         PartJob(run.rollouts, options.task, index, size, options.seed, options.round, players, options.objects)
-        for index in range(options.round * PARTS_A_ROUND, options.round * PARTS_A_ROUND + parts)
-        if not part_path(run.rollouts, index).exists()
+        for index in missing_parts(options)
     ]  # fmt: skip
     recorded = 0
     with Progress("collect", parts * size, run.round(options.round).logs, "frames") as progress:

@@ -1,4 +1,4 @@
-"""Stage doctor: what is installed here, and whether worlds are intact, realistic and not exploited.
+"""What is installed here, and whether worlds are intact, realistic and not exploited.
 
 For each world: whether it loads and its hashes hold, whether V uses its latent dimensions, whether scripted policies
 score in its dreams as in the game (played now, if the game is installed), and whether a controller is far better in
@@ -8,7 +8,6 @@ dreams than in the game.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +17,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from training.evaluation.fidelity import open_loop_battery
+from training.evaluation.policies import Policy, actor, load_policy
+from training.evaluation.rollout import dream_episodes, real_returns
+from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
 from training.infra.option_groups import ProcessOption
 from training.infra.options import check_options, stage_option
+from training.infra.packages import TRAIN, missing
 from training.infra.pool import Workers, available_cores
+from training.infra.worlds import find_folder
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.bundle import load_controller, load_world, read_config, resolve, shipped_worlds
+from wm_envs.models.bundle import load_controller, load_world, read_config, shipped_worlds
 from wm_envs.models.world_model import WorldModel
 
 EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fields of their tasks
     "play": (("pygame", "PIL"), "play.py"),
-    "train": (("zarr", "cma", "stable_baselines3", "matplotlib"), "all training stages"),
+    "train": (TRAIN, "all training stages"),
     "ray": (("ray",), "several machines"),
 }
 MIN_ACTIVE = 6  # dimensions; with fewer, V hardly distinguishes frames
@@ -75,7 +80,7 @@ def main(options: DoctorOptions) -> dict[str, Any]:
 def _all(options: DoctorOptions) -> Iterator[Finding]:
     yield from installation()
     for name in [options.world] if options.world else shipped_worlds():
-        folder = resolve(name)
+        folder = find_folder(name)
         try:
             world = load_world(folder)
             controllers = list(read_config(folder)["controllers"])
@@ -84,10 +89,10 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         except WorldModelError as error:
             yield Finding(f"{name}: bundle", str(error), "install the package again, or make the world again")
             continue
-        yield Finding(f"{name}: bundle", f"loads, its hashes hold, {len(controllers)} controllers")
+        yield Finding(f"{name}: bundle", f"loads, its hashes hold, controllers: {', '.join(controllers) or 'none'}")
         yield vision(name, world)
         yield from exploitation(name, read_config(folder)["controllers"])
-        if options.episodes and _there(world.task.requires) and _there(EXTRAS["train"][0]):
+        if options.episodes and not missing(world.task.requires):
             yield realism(name, folder, world, options)
 
 
@@ -97,15 +102,11 @@ def installation() -> Iterator[Finding]:
     yield Finding("installed", f"Python {platform.python_version()}, {', '.join(versions)}")
     games = [(task.extra, (task.requires, f"the real {task.title}")) for task in TASKS.values() if task.extra]
     for extra, (modules, purpose) in [*games, *EXTRAS.items()]:
-        there = "there" if _there(modules) else f"not installed (pip install 'wm-envs[{extra}]')"
+        there = "there" if not missing(modules) else f"not installed (pip install 'wm-envs[{extra}]')"
         yield Finding(f"extra {extra}, for {purpose}", there)
     device = best_device()
     kind = str(compute_dtype(device)).removeprefix("torch.")
     yield Finding("computes on", f"{device.type}, {kind}, {torch.get_num_threads()} threads, {available_cores()} cores")
-
-
-def _there(modules: tuple[str, ...]) -> bool:
-    return all(importlib.util.find_spec(name) for name in modules)
 
 
 def vision(name: str, world: WorldModel) -> Finding:
@@ -134,11 +135,6 @@ def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
 
 def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
     """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
-    from training.evaluation.fidelity import open_loop_battery
-    from training.evaluation.policies import Policy, actor, load_policy
-    from training.evaluation.rollout import dream_episodes, real_returns  # the extra 'train', whose lack is a finding
-    from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
-
     there = open_loop_battery(world.task)
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
     # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.

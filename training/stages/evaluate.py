@@ -1,4 +1,4 @@
-"""Stage 5, evaluate: play a controller in the real game on the test seeds, which no choice depends on."""
+"""Play a controller in the real game on the test seeds, which no choice depends on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from training.evaluation.scoring import TEST_SEEDS
 from training.evaluation.validation import score
 from training.infra.option_groups import WorkerOptions, check_setting, game_settings
 from training.infra.options import check_options, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
+from training.infra.worlds import check_controller, find_folder
 from wm_envs.envs.spaces import game_kwargs
+from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
+from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import read_config, resolve
+from wm_envs.models.bundle import read_config
 
 
 @dataclass
@@ -36,13 +40,25 @@ class EvaluateOptions(WorkerOptions):
     scores: str = stage_option("", "JSON file for the score of every episode (default: none)")
 
 
+def check_score(task: Task, settings: dict[str, float]) -> None:
+    """Raises `InvalidOption` for a setting that changes the reward, so that every score is the game's own."""
+    for name in set(settings) & set(task.penalties):
+        expected = "settings that leave the reward as it is"
+        raise InvalidOption("settings", f"{name}={settings[name]:g}", expected, f"omit {name}: it is for training only")
+
+
 def main(options: EvaluateOptions) -> dict[str, Any]:
     """Mean, standard deviation, 95% interval, 10th percentile and, in a game with a goal, the share that reaches it."""
     check_options(options)
-    folder = resolve(options.world)
+    folder = find_folder(options.world)
     task = get_task(read_config(folder)["world"]["task"])
+    check_game(task)
+    if options.controller != "random":
+        check_controller(folder, options.controller)
     policy = random_policy(task) if options.controller == "random" else load_policy(folder, options.controller)
-    game = game_kwargs(task, options.renderer or None, game_settings(options.settings))
+    settings = game_settings(options.settings)
+    check_score(task, settings)
+    game = game_kwargs(task, options.renderer or None, settings)
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
     found, scores = score(folder, policy, seeds, Workers(options.workers, options.ray), game)
     result = {"world": str(options.world), "controller": policy.name, "game": game} | found

@@ -1,4 +1,4 @@
-"""Stage 4, evolve: train a linear controller with CMA-ES, a whole generation in one batch of dreams.
+"""Train a linear controller with CMA-ES, a whole generation in one batch of dreams.
 
 A search resumes by replaying its history: the scores of every generation are on disk, and CMA-ES draws
 from a seeded generator, so asking and telling again gives the same distribution to the bit.
@@ -23,18 +23,17 @@ from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
 from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
 from training.infra.options import check_options, check_run_options, read_record, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.progress import Progress
-from training.infra.run_folder import RoundFolder, RunFolder
+from training.infra.run_folder import RoundFolder
+from training.infra.worlds import check_controller, find_round
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import file_lock, write_json
-from wm_envs.models.bundle import load_controller, load_world, save_controller
+from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import load_controller, load_world, read_config, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
-
-with warnings.catch_warnings():  # cma warns without matplotlib, which only its plots need
-    warnings.simplefilter("ignore", UserWarning)
-    import cma
 
 
 @dataclass
@@ -72,8 +71,10 @@ class Search:
             "popsize": population, "seed": math.nan, "randn": lambda *shape: self.rng.standard_normal(shape),
             "verbose": -9, "verb_log": 0, "signals_filename": None, "maxiter": math.inf,
         }  # fmt: skip
-        with warnings.catch_warnings():  # cma warns about the name of the signals file, which is switched off
+        with warnings.catch_warnings():  # cma warns without matplotlib, and about the signals file; it needs neither
             warnings.simplefilter("ignore", UserWarning)
+            import cma  # of the extra 'train', which --help does not need
+
             self.strategy = cma.CMAEvolutionStrategy(mean, sigma, options)
         self.candidates: list[NDArray[np.float64]] = []
 
@@ -99,7 +100,11 @@ class Search:
 def main(options: EvolveOptions) -> dict[str, Any]:
     """Train for `generations`, keep every validated mean, save the one that validates best."""
     check_options(options)
-    folder = RunFolder(options.run).world_round(options.round)
+    folder = find_round(options)
+    if options.start:
+        check_controller(folder.world, options.start, "start")
+    if options.env == "real" or options.validate_episodes:
+        check_game(get_task(read_config(folder.world)["world"]["task"]))
     options = dataclasses.replace(options, round=folder.number)
     record = folder.evolve(options.name).options
     with file_lock(record), check_run_options(record, options):

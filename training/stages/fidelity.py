@@ -1,4 +1,4 @@
-"""Stage fidelity: whether the dream responds to actions as the game does (see training/evaluation/fidelity.py)."""
+"""Whether the dream responds to actions as the game does (see training/evaluation/fidelity.py)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
-from wm_envs.models.bundle import load_world, read_config, resolve
+from training.infra.worlds import check_controller, find_folder
+from wm_envs.models.bundle import load_world, read_config
 from wm_envs.models.world_model import WorldModel
 
 
@@ -37,9 +39,10 @@ class FidelityOptions(WorkerOptions):
 def main(options: FidelityOptions) -> dict[str, Any]:
     """Mean scores with intervals in both, Spearman's rank correlation, mean absolute log ratio."""
     check_options(options)
-    folder = resolve(options.world)
+    folder = find_folder(options.world)
+    source = find_folder(options.controllers_of) if options.controllers_of else folder
     world = load_world(folder)
-    policies = _battery(options, folder, world)
+    policies = _battery(options, source, world)
     real = _real(options, folder, world, policies)
 
     def dream(policy: Policy) -> Returns:
@@ -57,11 +60,12 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     return found | {"temperature": options.temperature}
 
 
-def _battery(options: FidelityOptions, folder: Path, world: WorldModel) -> list[Policy]:
-    """The open-loop policies of the game, and the controllers, with and without random steps."""
-    source = resolve(options.controllers_of) if options.controllers_of else folder
+def _battery(options: FidelityOptions, source: Path, world: WorldModel) -> list[Policy]:
+    """The open-loop policies of the game, and the controllers in `source`, with and without random steps."""
     there = list(read_config(source)["controllers"])
     names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
+    for name in names:
+        check_controller(source, name, "controllers")
     trained = [load_policy(source, name) for name in names]
     noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
     return [*open_loop_battery(world.task), *trained, *noisy]
@@ -76,6 +80,8 @@ def _real(options: FidelityOptions, folder: Path, world: WorldModel, policies: l
         known = {policy.name: stored.get(policy, options.episodes) for policy in policies}
         found = {name: returns for name, returns in known.items() if returns is not None}
     missing = [policy for policy in policies if policy.name not in found]
+    if missing:
+        check_game(world.task)
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
     played = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
     if cache is not None:

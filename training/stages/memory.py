@@ -1,4 +1,4 @@
-"""Stage 3, memory: encode the store with V, train M on the latents, and write the world bundle."""
+"""Encode the store with V, train M on the latents, and write the world bundle."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ class MemoryRecord(MemoryOptions):
 def main(options: MemoryOptions) -> dict[str, Any]:
     """Train M, or continue its training, measure it on held-out episodes, and write the bundle."""
     check_options(options)
+    RunFolder(options.run).check_round(options.round)
     run, task = RunFolder(options.run), get_task(options.task)
     options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
     store = RolloutStore(run.rollouts, options.task, options.rounds)

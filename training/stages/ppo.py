@@ -1,4 +1,4 @@
-"""Stage 4b, ppo: proximal policy optimisation (Stable-Baselines3) in a batch of dreams, or of real games.
+"""Train a controller with PPO (Stable-Baselines3) in a batch of dreams, or of real games.
 
 CMA-ES learns from one number per episode, PPO from every step. The result is a controller like any
 other: linear as the paper's C, or with hidden layers of tanh units.
@@ -9,15 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
-from stable_baselines3 import PPO
-from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
 from training.evaluation.policies import ControllerPolicy
@@ -36,43 +32,28 @@ from training.infra.option_groups import (
     plain_name,
 )
 from training.infra.options import check_options, check_run_options, read_record, stage_option
+from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.progress import Progress
-from training.infra.run_folder import LearnerFolder, RoundFolder, RunFolder
+from training.infra.run_folder import LearnerFolder, RoundFolder
+from training.infra.worlds import check_controller, find_round
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import BrokenStore, InvalidOption
 from wm_envs.files import file_lock, write_json
-from wm_envs.models.bundle import load_controller, load_world, save_controller
+from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import load_controller, load_world, read_config, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
-from wm_envs.sb3 import LatentVecEnv, make_vec_env
+
+if TYPE_CHECKING:  # of the extra 'train', which --help does not need
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 IN_THE_GAME: dict[str, Any] = {  # its steps are slow: few environments, and more learning from each step
     "env": "real", "num_envs": 16, "n_steps": 128, "batch_size": 512, "n_epochs": 6, "learning_rate": 5e-4,
     "ent_coef": 0.005,
 }  # fmt: skip
 REAL_SEEDS = 10_000_000  # training seeds in the real game start here, far from those of validation and test
-
-
-class ClipReward(VecEnvWrapper):
-    """Rewards (B,) of at most `reward_clip` per step (0: no limit).
-
-    A road in a dream has no end, so fast driving earns more. The game's road is a loop whose every tile has the same
-    reward, so there it pays to miss no tile.
-    """
-
-    def __init__(self, env: VecEnv, reward_clip: float) -> None:
-        super().__init__(env)
-        self.reward_clip = reward_clip or np.inf
-
-    def reset(self) -> VecEnvObs:
-        """Reset the wrapped environments."""
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Step the wrapped environments and clip the rewards."""
-        observations, rewards, done, infos = self.venv.step_wait()
-        return observations, np.minimum(rewards, self.reward_clip), done, infos
 
 
 @dataclass
@@ -118,7 +99,11 @@ class PpoOptions(SeedOption, DreamOptions, RealGameOptions, ControllerOptions, W
 def main(options: PpoOptions) -> dict[str, Any]:
     """Train for `total_timesteps` and keep the controller that validates best (of each member of an ensemble)."""
     check_options(options)
-    folder = RunFolder(options.run).world_round(options.round)
+    folder = find_round(options)
+    if options.start:
+        check_controller(folder.world, options.start, "start")
+    if options.env == "real" or options.validate_episodes:
+        check_game(get_task(read_config(folder.world)["world"]["task"]))
     options = dataclasses.replace(options, round=folder.number)
     record = folder.ppo(options.name).options
     with file_lock(record), check_run_options(record, options):
@@ -127,6 +112,11 @@ def main(options: PpoOptions) -> dict[str, Any]:
 
 
 def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from training.infra.clip_reward import ClipReward
+
     env = VecNormalize(
         ClipReward(_make_envs(folder, world, options), options.reward_clip), norm_obs=False, gamma=options.gamma
     )
@@ -142,6 +132,8 @@ def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[
 
 def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> VecEnv:
     """The dreams, or the real games with their fastest renderer, to train in."""
+    from wm_envs.sb3 import LatentVecEnv, make_vec_env
+
     shared: dict[str, Any] = {
         "world": str(folder.world),
         "observation": options.observation,
@@ -205,6 +197,8 @@ def _resume(
     All random numbers depend on (seed, done) only, and dreams continue from their saved states, so a resumed run has
     the same result. The state of a real game cannot be restored: its environments begin new episodes.
     """
+    from stable_baselines3.common.utils import set_random_seed
+
     rng = np.random.default_rng((options.seed, done))
     set_random_seed(int(rng.integers(2**31)))
     env.seed(int(rng.integers(REAL_SEEDS, 2**31)))

@@ -1,14 +1,15 @@
-"""Stage publish: make a bundle to share from a world, with chosen controllers, scores and a model card."""
+"""Make a bundle to share from a world, with chosen controllers, scores and a model card."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.infra.folders import new_folder
 from training.infra.options import StageOptions, check_options, stage_option
+from training.infra.worlds import check_controller, find_folder
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.models.bundle import (
@@ -16,7 +17,6 @@ from wm_envs.models.bundle import (
     load_controller,
     load_world,
     read_config,
-    resolve,
     save_controller,
     save_world,
 )
@@ -40,20 +40,21 @@ class PublishOptions(StageOptions):
 def main(options: PublishOptions) -> dict[str, Any]:
     """Write config.json, the weights, the controllers and README.md."""
     check_options(options)
-    source, target = resolve(options.world), Path(options.to)
+    source, target = find_folder(options.world), Path(options.to)
+    names = {old: new or old for old, _, new in (pair.partition("=") for pair in options.controllers.split(","))}
+    for name in names:
+        check_controller(source, name, "controllers")
     bundle = read_config(source)
     card = bundle["card"] | {"made": options.made}
     if options.scores:
         card["evaluate"] = {k: v for k, v in _read(options.scores).items() if k not in ("scores", "world")}
     if options.fidelity:
         card["fidelity"] = _read(options.fidelity)
-    shutil.rmtree(target, ignore_errors=True)
-    save_world(target, load_world(source, overrides={"temperature": options.temperature}), card)
-    for pair in options.controllers.split(","):
-        name, _, renamed = pair.partition("=")
-        entry = bundle["controllers"].get(name, {})
-        save_controller(target, renamed or name, *load_controller(source, name), entry.get("card"))
-    write_text(target / "README.md", model_card(target))
+    with new_folder(target) as made:
+        save_world(made, load_world(source, overrides={"temperature": options.temperature}), card)
+        for name, renamed in names.items():
+            save_controller(made, renamed, *load_controller(source, name), bundle["controllers"][name].get("card"))
+        write_text(made / "README.md", model_card(made))
     size = sum(path.stat().st_size for path in target.iterdir())
     return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
 

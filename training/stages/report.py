@@ -1,4 +1,4 @@
-"""Stage report: the results of a run as one HTML file that needs no network.
+"""The results of a run as one HTML file that needs no network.
 
 It shows curves of every stage, reconstructions and latent traversals of V, filmstrips of game and dream, fidelity,
 tables, the population, the options, and the command that repeats the run. A section without data says so.
@@ -6,45 +6,14 @@ tables, the population, the options, and the command that repeats the run. A sec
 
 from __future__ import annotations
 
-import csv
-import functools
-import html
-import importlib.metadata
-import platform
-import shlex
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from training.data.episode_store import RolloutStore
-from training.evaluation import figures
-from training.evaluation.policies import load_policy
 from training.infra.option_groups import RunOption
-from training.infra.options import check_options, read_record, stage_option
-from training.infra.run_folder import RoundFolder, RunFolder
+from training.infra.options import check_options, stage_option
+from training.infra.run_folder import RunFolder
 from wm_envs.files import write_text
-from wm_envs.games.registry import TASKS
-from wm_envs.models.bundle import load_world, read_config
-
-TABLES = {
-    "transfer": "Transfer",
-    "ablations": "What C needs",
-    "learners": "Learners",
-}  # name of each table, and its title
-PACKAGES = ("wm-envs", "torch", "gymnasium", "numpy", "zarr", "stable-baselines3", "cma")
-STYLE = """
-:root { color-scheme: light dark; --soft: #8883; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--soft); }
-svg, img { max-width: 100%; height: auto; } img { image-rendering: pixelated; }
-div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
-td, th { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid var(--soft); }
-pre { overflow-x: auto; background: var(--soft); padding: 0.6rem; } .missing { opacity: 0.7; font-style: italic; }
-"""
 
 
 @dataclass
@@ -56,203 +25,12 @@ class ReportOptions(RunOption):
 
 def main(options: ReportOptions) -> dict[str, Any]:
     """Write the report; returns its path and the sections without data."""
+    from training.evaluation.report_page import make_page  # of the extra 'train', which --help does not need
+
     check_options(options)
     run = RunFolder(options.run)
     run.check_exists()
-    rounds = run.rounds()
-    sections: list[tuple[str, Callable[[], Iterator[str]]]] = [
-        ("Result", lambda: _result(run)),
-        *((title, functools.partial(_comparison, rounds, name)) for name, title in TABLES.items()),
-        ("Fidelity", lambda: _fidelity(run, rounds)),
-        ("V: frames and their reconstructions", lambda: _pairs(rounds)),
-        ("V: latent traversals", lambda: _traversals(rounds)),
-        ("Filmstrips", lambda: _films(run, rounds)),
-        ("Curves", lambda: _curves(rounds)),
-        ("The population", lambda: _populations(rounds)),
-        ("Options, versions, and how to make it again", lambda: _again(run, rounds)),
-    ]
-    body, missing = [], []
-    for title, make in sections:
-        try:
-            parts = list(make())
-        except Exception as error:  # one broken file must not hide the rest
-            parts = [f"<p class='missing'>Unreadable: {html.escape(str(error) or repr(error))}</p>"]
-        if not parts:
-            missing.append(title)
-            parts = ["<p class='missing'>Not there yet.</p>"]
-        body += [f"<section><h2>{html.escape(title)}</h2>", *parts, "</section>"]
+    page, missing = make_page(run)
     target = Path(options.to) if options.to else run.report
-    title = html.escape(f"wm-envs: {run.path.resolve().name}")
-    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>"
-    page = f"<!doctype html><html lang='en'><head>{head}<title>{title}</title><style>{STYLE}</style></head>"
-    write_text(target, f"{page}<body><h1>{title}</h1>{''.join(body)}</body></html>\n")
+    write_text(target, page)
     return {"report": str(target), "missing": missing}
-
-
-# --- sections: each yields pieces of HTML, or nothing without data --------------------------------------
-
-
-def _result(run: RunFolder) -> Iterator[str]:
-    results = _results(run)
-    rows = []
-    for name, done in results.items():
-        card = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
-        if card:
-            cells = [_mean(card.get(key)) for key in ("dream", "validation")]
-            rows.append([name, *cells, f"{done['fidelity']['spearman']:.2f}" if "fidelity" in done else ""])
-    if rows:
-        yield _table(["", "in dreams", "in the game (validation)", "Spearman"], rows)
-    if "evaluate" in results:
-        found = results["evaluate"]
-        low, high = found["mean"] - found["interval"], found["mean"] + found["interval"]
-        yield (f"<p>On test seeds: <strong>{_mean(found)}</strong> (95% interval {low:.0f} to {high:.0f}, "
-               f"{found['episodes']:.0f} episodes), with {html.escape(results['world'])}.</p>")  # fmt: skip
-
-
-def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:
-    for folder in rounds:
-        path = folder.table(name).rows
-        if path.exists():
-            rows = read_record(path)["rows"]
-            yield _wide(figures.intervals(rows))
-            if any("curve" in row for row in rows):
-                yield _wide(figures.learning(rows))
-
-
-def _fidelity(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
-    found = {
-        name: done["fidelity"] for name, done in _results(run).items() if isinstance(done, dict) and "fidelity" in done
-    }
-    if not found and (card := _card(rounds).get("fidelity")):
-        found = {"world": card}
-    controllers = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
-    for name, fidelity in found.items():
-        title = f"{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}"
-        yield f"<h3>{html.escape(title)}</h3>"
-        yield _wide(figures.scatter(fidelity["policies"], controllers))
-
-
-def _pairs(rounds: list[RoundFolder]) -> Iterator[str]:
-    for folder in rounds:
-        for path in folder.images():
-            data = figures.png(np.asarray(Image.open(path).convert("RGB")))
-            yield f"<div class='wide'><img alt='{html.escape(f'{path.stem} of {folder.name}')}' src='{data}'></div>"
-
-
-def _traversals(rounds: list[RoundFolder]) -> Iterator[str]:
-    for folder in _worlds(rounds)[-1:]:
-        picture, dimensions = figures.traversals(load_world(folder))
-        yield f"<p>From -3 to 3, the dimensions with the least noise first: {', '.join(map(str, dimensions))}.</p>"
-        yield f"<div class='wide'><img alt='latent traversals' src='{figures.png(picture)}'></div>"
-
-
-def _films(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
-    if run.rollouts.is_dir():
-        data = figures.png(figures.real_strip(RolloutStore(run.rollouts)))
-        yield f"<h3>The game, as recorded</h3><div class='wide'><img alt='frames of the game' src='{data}'></div>"
-    for folder in _worlds(rounds)[-1:]:
-        world = load_world(folder)
-        for name in list(read_config(folder)["controllers"])[:3]:
-            data = figures.png(figures.dream_strip(world, load_policy(folder, name), world.config.temperature))
-            title = f"A dream of {name}, temperature {world.config.temperature:g}"
-            yield f"<h3>{html.escape(title)}</h3><div class='wide'><img alt='frames of a dream' src='{data}'></div>"
-
-
-def _curves(rounds: list[RoundFolder]) -> Iterator[str]:
-    for folder in rounds:
-        for path in folder.curves():
-            found = {name: values for name, values in read_curves(path).items() if len(values)}
-            if found:
-                yield f"<h3>{html.escape(f'{folder.name}: {path.stem}')}</h3>" + _wide(figures.curves(found))
-
-
-def _populations(rounds: list[RoundFolder]) -> Iterator[str]:
-    for folder in rounds:
-        for search in folder.searches():
-            scores = [entry["scores"] for entry in read_record(search.history)["generations"]]
-            yield f"<h3>{html.escape(f'{folder.name}: {search.path.name}')}</h3>" + _wide(figures.population(scores))
-
-
-def _again(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
-    if run.options.exists():
-        options = {name: value for name, value in read_record(run.options).items() if not isinstance(value, dict)}
-        words = " ".join(_argument(name, value) for name, value in options.items() if value not in ("", []))
-        yield f"<pre>python -m training run {html.escape(words)}</pre>"
-    for folder in rounds:
-        for name, path in folder.option_records().items():
-            rows = [[key, _words(value)] for key, value in read_record(path).items()]
-            title = html.escape(f"{folder.name}: {name}")
-            yield f"<details><summary>{title}</summary>{_table(['option', 'value'], rows)}</details>"
-    versions = [
-        ["Python", platform.python_version()],
-        *([name, _version(name)] for name in [*PACKAGES, *_game_packages()]),
-    ]
-    table = _table(["package", "version"], versions)
-    yield f"<details><summary>Versions that wrote this report</summary>{table}</details>"
-
-
-# --- pieces -------------------------------------------------------------------------------------------
-
-
-def read_curves(path: Path) -> dict[str, np.ndarray]:
-    """A CSV log as points (N, 2), step and value, for each metric; rows without the metric are left out."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name not in ("step", "seconds", None)]
-    return {
-        name: np.array([(float(row["step"]), float(row[name])) for row in rows if row[name]]).reshape(-1, 2)
-        for name in names
-    }
-
-
-def _results(run: RunFolder) -> dict[str, Any]:
-    return read_record(run.results) if run.results.exists() else {}
-
-
-def _worlds(rounds: list[RoundFolder]) -> list[Path]:
-    return [folder.world for folder in rounds if folder.has_world]
-
-
-def _card(rounds: list[RoundFolder]) -> dict[str, Any]:
-    worlds = _worlds(rounds)
-    return read_config(worlds[-1])["card"] if worlds else {}
-
-
-def _mean(found: dict[str, float] | None) -> str:
-    return f"{found['mean']:.0f} +- {found['std']:.0f}" if found else ""
-
-
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _argument(name: str, value: object) -> str:
-    """An option of the command line; for a flag, --NAME or --no-NAME."""
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} " + " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
-
-
-def _game_packages() -> list[str]:
-    """Packages of all games, by the name of their distribution where they are installed."""
-    owners = importlib.metadata.packages_distributions()
-    modules = {module for task in TASKS.values() for module in task.requires}
-    return sorted({name for module in modules for name in owners.get(module, [module])})
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _wide(piece: str) -> str:
-    return f"<div class='wide'>{piece}</div>"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
-    lines += ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
-    return _wide("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")

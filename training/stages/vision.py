@@ -1,4 +1,4 @@
-"""Stage 2, vision: train V on the stored frames, with a higher weight for moving pixels."""
+"""Train V on the stored frames, with a higher weight for moving pixels."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
 def main(options: VisionOptions) -> dict[str, Any]:
     """Train V, or continue its training, and measure it on held-out frames."""
     check_options(options)
+    RunFolder(options.run).check_round(options.round)
     run = RunFolder(options.run)
     options = dataclasses.replace(options, latent=options.latent or get_task(options.task).latent)
     store = RolloutStore(run.rollouts, options.task, options.rounds)

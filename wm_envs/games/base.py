@@ -82,6 +82,7 @@ class Task:
     # --- how the game is opened ---
     renderers: tuple[str, ...] = ()  # values of its keyword `renderer`; scores use the first, the last is the fastest
     settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # further keywords: numbers, their ranges
+    penalties: tuple[str, ...] = ()  # those of the settings that change the reward: for training, never for a score
 
     # --- actions ---
     action_low: tuple[float, ...]  # (A,)

@@ -39,6 +39,7 @@ CAR_RACING = Task(
     requires=("Box2D", "cv2", "pygame"),
     renderers=RENDERERS,
     settings={"lap_complete_percent": (0.0, 1.0), "off_road_cost": (0.0, 100.0)},
+    penalties=("off_road_cost",),
     action_low=(-1.0, -1.0, -1.0),
     action_high=(1.0, 1.0, 1.0),
     discrete_actions=(

@@ -1,0 +1,37 @@
+"""Folders that are written completely or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from wm_envs.files import temporary_name
+
+
+@contextlib.contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A temporary folder that replaces `final` when the block ends. If the block fails, `final` stays as it is.
+
+    A process that is killed between the two renames leaves the old folder under another name; `files.sweep`, which
+    every stage calls, puts it back.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = temporary_name(final), temporary_name(final, "old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for lock in temporary.glob(".*.lock"):
+            lock.unlink()
+        if final.exists():
+            final.rename(old)
+        temporary.rename(final)
+    except BaseException:
+        if old.exists() and not final.exists():
+            with contextlib.suppress(OSError):
+                old.rename(final)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
