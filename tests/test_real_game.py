@@ -307,8 +307,9 @@ def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, mon
     assert part.frames.shape[0] == part.lengths.sum() == part.size
 
 
-def test_objects_are_recorded_where_they_are(tmp_path: Path) -> None:
-    collect.main(collect.CollectOptions(run=tmp_path, frames=200, objects=True, workers=1))
+@pytest.mark.parametrize("players", [(), ("takecover:controller",)], ids=["random play", "own play"])
+def test_objects_are_recorded_where_they_are(tmp_path: Path, players: tuple[str, ...]) -> None:
+    collect.main(collect.CollectOptions(run=tmp_path, frames=200, objects=True, workers=1, controllers=players))
     (part,) = RolloutStore(tmp_path / "rollouts").parts
     frames, objects = part.read(0, part.size).astype(int), part.read_objects(0, part.size)
     assert objects.shape == (part.size, 2, 64, 64)

@@ -28,7 +28,7 @@ from training.infra.worlds import check_controller, find_folder
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock
-from wm_envs.games.base import Array, Game, Task, Tick
+from wm_envs.games.base import Array, Frame, Game, Task, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller, load_world
 from wm_envs.models.controller import ControllerConfig, act
@@ -47,7 +47,7 @@ class CollectOptions(TaskOption, SeedOption, WorkerOptions, ModelRoundOptions):
     controllers: tuple[str, ...] = stage_option((), "players that take turns: NAME, or WORLD_FOLDER:NAME")
     world: str = stage_option("", "world of these controllers (default: that of the latest round)")
     objects: bool = stage_option(
-        False, "also record where the game's objects are, for `vision --objects` (random play only)", identity=True
+        False, "also record where the game's objects are, for `vision --objects`", identity=True
     )
     part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
 
@@ -87,12 +87,12 @@ def _rewards(task: Task, rewards: list[float]) -> Array | None:
     return None if task.survival else np.array(rewards, np.float32)
 
 
-def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> list[Episode]:
+def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False) -> list[Episode]:
     """Play a controller of the world in `folder` on a tile of seeds. All games but the first two sometimes hold a
     random action for a while, so that M learns what follows from mistakes."""
     world = load_world(folder)
     config, parameters = load_controller(folder, controller)
-    episodes = [Episode([], [], False, []) for _ in seeds]  # type: ignore[arg-type]
+    episodes = [Episode([], [], False, [], [] if objects else None) for _ in seeds]  # type: ignore[arg-type]
 
     def record(env: int, action: Array, tick: Tick) -> None:
         episode = episodes[env]
@@ -100,21 +100,34 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int]) -> l
         episode.rewards.append(tick.reward)  # type: ignore[union-attr]
         episode.terminated = tick.terminated
         if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
-            episode.frames.append(tick.frame)  # type: ignore[attr-defined]
+            see(env, tick.frame)
 
-    games = LatentGames(world, len(seeds), record)
+    def see(env: int, frame: Frame) -> None:
+        episodes[env].frames.append(frame)  # type: ignore[attr-defined]
+        if objects:
+            episodes[env].objects.append(games.games[env].objects())  # type: ignore[union-attr, attr-defined]
+
+    games = LatentGames(world, len(seeds), record, **opened_with(objects))
     try:
         games.reset(np.ones(len(seeds), bool), seeds)
-        for episode, frame in zip(episodes, games.frames(), strict=True):
-            episode.frames.append(frame)  # type: ignore[attr-defined]
+        for env, frame in enumerate(games.frames()):
+            see(env, frame)
         rngs = [np.random.default_rng((seed, each)) for each in seeds]
         rollout(games, straying(config, parameters, world.task, rngs), config.observation, max_steps(world))
     finally:
         games.close()
     return [
-        Episode(np.stack(list(e.frames)), np.stack(list(e.actions)), e.terminated, _rewards(world.task, e.rewards))  # type: ignore[arg-type]
+        Episode(
+            np.stack(list(e.frames)), np.stack(list(e.actions)), e.terminated,
+            _rewards(world.task, e.rewards), None if e.objects is None else np.stack(list(e.objects)),  # type: ignore[arg-type]
+        )
         for e in episodes
-    ]
+    ]  # fmt: skip
+
+
+def opened_with(objects: bool) -> dict[str, Any]:
+    """The keywords of `Task.open`."""
+    return {"objects": True} if objects else {}
 
 
 def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: list[np.random.Generator]) -> Act:
@@ -150,10 +163,12 @@ def record_part(job: PartJob) -> int:
         tile = 0
         while recorded() < job.frames:
             player = job.players[(job.index + tile) % len(job.players)]
-            episodes += own_episodes(*player, job.seed, [first + len(episodes) + env for env in range(TILE)])
+            episodes += own_episodes(
+                *player, job.seed, [first + len(episodes) + env for env in range(TILE)], job.objects
+            )
             tile += 1
     else:
-        game = task.open(**({"objects": True} if job.objects else {}))
+        game = task.open(**opened_with(job.objects))
         try:
             while recorded() < job.frames:
                 seed = first + len(episodes)
@@ -183,8 +198,8 @@ def main(options: CollectOptions) -> dict[str, Any]:
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
             raise InvalidOption("controllers", entry, f"controllers for {options.task}", f"give --task {plays}")
-    if options.objects and (players or not get_task(options.task).objects):
-        raise InvalidOption("objects", True, "random play of a game that knows its objects", "omit --objects")
+    if options.objects and not get_task(options.task).objects:
+        raise InvalidOption("objects", True, f"a game that knows its objects, which {options.task} does not", "omit it")
     with file_lock(run.collect_lock):
         return _record(run, tuple(players), options)
 
