@@ -103,7 +103,7 @@ class Part:
 
     @cached_property
     def _objects(self) -> zarr.Array[Any]:
-        return zarr.open_array(self.path / "objects", mode="r")
+        return _zarr().open_array(self.path / "objects", mode="r")
 
     def _read(self, name: str, array: zarr.Array[Any], start: int, stop: int) -> NDArray[np.uint8]:
         try:
