@@ -101,6 +101,8 @@ class Canvas:
 
     def frame(self, frame: Frame, area: Any, smooth: bool) -> None:
         """Draw a frame as large as the area, with sharp pixels or smooth."""
+        if min(area.size) < 1:  # the window is too small for it
+            return
         picture = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
         scale = pygame.transform.smoothscale if smooth else pygame.transform.scale
         self.surface.blit(scale(picture, area.size), area)

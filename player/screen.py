@@ -40,12 +40,15 @@ class Screen:
             # Without a display, SDL falls back to an invisible one. It is accepted only if it was requested.
             if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
                 return False
+            pygame.display.set_caption(title)
             self.desktop = pygame.display.get_desktop_sizes()[0]
             self.side = default_side(self.desktop)
             self._resize(pictures)
+            self.canvas.surface = pygame.display.get_surface()
+            self.canvas.text("loading ...", (20, 20), colour=DIM)
+            pygame.display.flip()  # the first one makes SDL replace the window, which must not happen later
         except pygame.error:
             return False
-        pygame.display.set_caption(title)
         pygame.key.set_repeat()  # a held key counts once
         with contextlib.suppress(pygame.error):  # no gamepad, or a broken one
             pygame.joystick.init()
