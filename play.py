@@ -1,14 +1,12 @@
-"""Play a dream by keyboard, play the real game beside it, or record a GIF.
+"""Play a dream by keyboard, play the real game beside it, or record a film.
 
-    python play.py                                   # a window, at the game's speed
+    python play.py                                   # a window with the start screen
     python play.py --world carracing --view both     # the real game and the dream, with the same actions
+    python play.py --world carracing --controller careful
     python play.py --world runs/mine/round-1/world --temperature 1.3 --driver controller
     python play.py --headless --record recordings --steps 600
 
-Keys: arrows, W/A/S/D or a gamepad move. [ and ] or the slider change the temperature. M switches between you, the
-controller and random play, V between the dream, the game and both. Y sets the dream to the game's state. R starts a
-new episode. P, space or . pauses. E takes one step. L opens the latent editor. G saves the last seconds. H shows the
-help. Q or escape quits.
+H shows the keys.
 """
 
 from __future__ import annotations
@@ -18,63 +16,31 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # keeps standard output clean for --json
 
-import gymnasium as gym
-import torch
-
-import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.errors import InvalidOption, MissingPackage, UnknownName, WorldModelError
-from wm_envs.models.bundle import load_controller
-
 try:
-    import pygame
+    import torch
 
-    from player.recorder import LastSeconds, Recorder
-    from player.screen import Screen
-except ImportError as _error:
-    _missing: ImportError | None = _error
-else:
-    _missing = None
-from player.player import DRIVERS, TEMPERATURES, VIEWS, Controller, Player
-from player.views import GameView
+    import wm_envs  # noqa: F401 (registers the ids)
+    from player.choices import Choice, check_choice, check_name
+    from player.drivers import DRIVERS
+    from player.game_opening import install_command
+    from player.player import TEMPERATURES, VIEWS
+    from wm_envs.errors import InvalidOption, MissingPackage, WorldModelError
 
-
-def run(
-    player: Player, screen: Screen, recorder: Recorder | None, last: LastSeconds | None, steps: int | None, window: bool
-) -> None:
-    """Play until the player quits or `steps` ticks have passed; at the game's speed only with a window."""
-    clock = pygame.time.Clock()
-    while not player.quitting and (steps is None or player.played < steps):
-        for event in pygame.event.get() if window else ():
-            screen.handle(event, player)
-        player.tick()
-        if recorder and not player.paused:
-            recorder.add(screen, player)
-        if last:
-            if player.moving:
-                last.add(screen, player)
-            if player.saving:
-                player.saving = False
-                player.show_notice(_saved(last))
-        if window:
-            surface: Any = pygame.display.get_surface()  # changes when the window is resized
-            surface.blit(screen.draw(player, surface.get_size()), (0, 0))
-            pygame.display.flip()
-            clock.tick(player.task.ticks_per_second)
-
-
-def _saved(last: LastSeconds) -> str:
+    _missing: ImportError | None = None
     try:
-        return f"wrote {last.save()}"
-    except (WorldModelError, OSError) as error:
-        return f"not saved: {getattr(error, 'given', error)}"
+        import pygame
 
-
-# --- the command line ------------------------------------------------------------------------------------
+        from player.movies import FORMATS
+        from player.screen import Screen
+        from player.session import Session
+    except ImportError as _error:
+        _missing, FORMATS = _error, ("gif", "mp4")
+except KeyboardInterrupt:  # the imports take seconds
+    sys.exit("play.py: interrupted")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,21 +48,28 @@ class _Parser(argparse.ArgumentParser):
         raise InvalidOption("command line", message, "the options of `python play.py --help`", "correct this option")
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = _Parser(prog="play.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--world", help="name of a shipped world, or a world's folder (in a window: the start screen asks)")
+    add("--view", metavar="{" + ",".join(VIEWS) + "}", help="the dream, the real game, or both (dream)")
+    add("--temperature", type=float, help="0.05 to 3; higher is harder (in a window: low at first, then rising)")
+    add("--driver", metavar="{" + ",".join(DRIVERS) + "}", help="what chooses the actions (you; headless: controller)")
+    add("--controller", metavar="NAME", help="a controller of the world, such as careful; it plays")
+    add("--seed", type=int, help="the same seed and actions give the same dream")
+    add("--smooth", action="store_true", help="scale the picture smoothly")
+    add("--headless", action="store_true", help="record without a window")
+    add("--record", metavar="DIR", help="write DIR/dream.gif or DIR/dream.mp4 (headless: recordings)")
+    add("--format", default="gif", metavar="{" + ",".join(FORMATS) + "}", help="of recordings (gif)")
+    add("--steps", type=int, help="stop after this many ticks of the game (headless: 600)")
+    add("--json", action="store_true", help="print the result as a last line of JSON")
+    return options
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse and check the command line. Raises `InvalidOption`."""
-    parser = _Parser(prog="play.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", default="takecover", help="name of a shipped world, or a world's folder (takecover)")
-    parser.add_argument("--view", choices=VIEWS, default="dream", help="the dream, the real game, or both (dream)")
-    parser.add_argument("--temperature", type=float, help="0.05 to 3; higher is harder (the world's default)")
-    parser.add_argument(
-        "--driver", choices=DRIVERS, help="what chooses the actions (you; headless: the controller if there is one)"
-    )
-    parser.add_argument("--seed", type=int, help="the same seed and actions give the same dream")
-    parser.add_argument("--headless", action="store_true", help="record a GIF without a window")
-    parser.add_argument("--record", metavar="DIR", help="write DIR/dream.gif (headless: recordings)")
-    parser.add_argument("--steps", type=int, help="stop after this many ticks of the game (headless: 600)")
-    parser.add_argument("--json", action="store_true", help="print the result as a last line of JSON")
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     low, high = TEMPERATURES
     if options.temperature is not None and not low <= options.temperature <= high:
         raise InvalidOption("temperature", options.temperature, f"a number from {low} to {high}", "try 1.0")
@@ -104,66 +77,58 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise InvalidOption("steps", options.steps, "a whole number of at least 1", "try 600")
     if options.seed is not None and options.seed < 0:
         raise InvalidOption("seed", options.seed, "a whole number of at least 0", "try 0")
+    check_name("view", options.view or VIEWS[0], VIEWS)
+    check_name("driver", options.driver or DRIVERS[0], DRIVERS)
+    check_name("format", options.format, FORMATS)
     if options.headless and options.driver == "you":
         raise InvalidOption("driver", "you", "controller or random with --headless", "omit --driver or --headless")
+    if options.controller and options.driver not in (None, "controller"):
+        raise InvalidOption("driver", options.driver, "controller, with --controller", "omit --driver or --controller")
     return options
 
 
-def find_controller(world: str, driver: str | None) -> Controller | None:
-    """The world's first controller, or None if it has none. Raises `UnknownName` if `driver` needs one."""
-    try:
-        return load_controller(world)
-    except UnknownName:
-        if driver == "controller":
-            raise
-        return None
+def choice_of(options: argparse.Namespace, window: bool) -> Choice:
+    """What the options choose; without a keyboard, the controller plays if there is one. Raises `UnknownName`."""
+    driver = options.driver or ("controller" if options.controller else "you")
+    choice = Choice(
+        options.world or "takecover", driver, options.controller or "", options.view or "dream", options.temperature
+    )
+    controllers = check_choice(choice)
+    if not window and driver == "you":
+        driver = "controller" if controllers else "random"
+    return Choice(choice.world, driver, choice.controller, choice.view, choice.temperature)
 
 
 def play(options: argparse.Namespace) -> dict[str, Any]:
     """Play with these options; returns the result that --json prints."""
     if _missing is not None:
         name = _missing.name or "pygame"
-        raise MissingPackage(name, "not installed", "the extra 'play'", "pip install 'wm-envs[play]'")
-    env = gym.make("WMDream-v0", world=options.world, temperature=options.temperature, render_mode="rgb_array")
-    player = None
+        raise MissingPackage(name, "not installed", "the extra 'play'", install_command("play"))
+    choice_of(options, window=True)  # a wrong name is an error before a window opens
     try:
-        controller = find_controller(options.world, options.driver)
         screen = Screen()
-        task = env.get_wrapper_attr("world").task
-        window = not options.headless and screen.open(f"{task.title}: dream", 2 if options.view == "both" else 1)
+        window = not options.headless and screen.open("World models", 2 if options.view == "both" else 1)
         if not window and not options.headless:
             print("No display found: recording instead, as `python play.py --headless --record recordings` does.")
         steps = options.steps if window else options.steps or 600
         folder = options.record if window else options.record or "recordings"
-        recorder = Recorder(Path(folder), steps) if folder is not None else None
-        driver = options.driver or "you"
-        if not window and driver == "you":  # there is no keyboard input
-            driver = "controller" if controller else "random"
-        player = Player(
-            env, driver, controller, options.seed, 35 if window else 10, options.view, lambda: GameView(options.world)
-        )
-        last = LastSeconds(Path(folder or "recordings"), task.ticks_per_second) if window else None
-        run(player, screen, recorder, last, steps, window)
-        return report(player, recorder)
+        session = Session(screen, window, folder, options.format, steps, options.seed, options.smooth)
+        try:
+            if window and options.world is None and steps is None:
+                session.play_from_start_screen(choice_of(options, window))
+            else:
+                session.play(choice_of(options, window))
+        except BaseException:  # Ctrl-C, too: what was recorded is saved
+            if session.played:
+                session.finish()
+            raise
+        return session.finish()
     finally:
-        if player is not None:
-            player.close()
-        env.close()
         pygame.quit()
 
 
-def report(player: Player, recorder: Recorder | None) -> dict[str, Any]:
-    """Write the GIF, if one is recorded, and print and return the result."""
-    scores = [round(score, 1) for score in player.scores]
-    print(f"{player.played} ticks played; scores of finished episodes: {', '.join(map(str, scores)) or 'none'}")
-    gif = recorder.save(player.task.ticks_per_second) if recorder and recorder.pictures else None
-    if gif:
-        print(f"wrote {gif} ({gif.stat().st_size / 1e6:.1f} MB)")
-    return {"steps": player.played, "episodes": len(scores), "scores": scores, "gif": str(gif) if gif else None}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Exit code 0, or 2 for a user error, printed in one line."""
+    """Run the command line. Exit code 0, or 2 for a user error, printed in one line, or 130 for Ctrl-C."""
     try:
         options = parse(argv)
         result = play(options)
@@ -171,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"play.py: {error}".replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("play.py: interrupted", file=sys.stderr)
         return 130
     if options.json:
         print(json.dumps(result))

@@ -1,179 +1,160 @@
-"""The pygame screen: draws a `Player`, and passes keyboard, mouse and gamepad events to it."""
+"""The player's window: it opens, grows with the number of pictures, and draws a `Player`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from typing import Any
 
 import pygame
 
-from player.latent_editor import LIMIT, Editor
-from player.player import EDITOR_HELP, TEMPERATURES, Player
+from player.controls import Controls
+from player.drawing import DIM, GROUND, LETTERS, MARK, WHITE, Canvas
+from player.hud import EDITOR_HELP, message, recording_lines
+from player.latent_editor import LIMIT, STRIP, Editor
+from player.layout import Layout, Size, arrange, default_side, window_size
+from player.panel import Panel
+from player.player import Player
 
-WINDOW = (640, 640)
-WHITE, DIM, MARK = (255, 255, 255), (150, 150, 150), (255, 170, 60)
-PUSHED = 0.5  # position of a gamepad stick, of 1, from which it counts as pushed
+NAMES = {"game": "real game"}  # of views, where the title is not the name
 
 
 class Screen:
     """Draws the player and handles its input. It needs a display only for `open`."""
 
     def __init__(self) -> None:
-        pygame.font.init()
-        self.fonts: dict[int, Any] = {}
-        self.slider: Any = None  # area of the temperature slider
-        self.sliders: dict[int, Any] = {}  # areas of the editor's sliders, by position
-        self.sticks: list[Any] = []
-        self.pushed: dict[int, str] = {}  # direction of each gamepad axis
-        self.keys = {
-            pygame.K_LEFT: "left", pygame.K_a: "left", pygame.K_RIGHT: "right", pygame.K_d: "right",
-            pygame.K_UP: "up", pygame.K_w: "up", pygame.K_DOWN: "down", pygame.K_s: "down",
-            pygame.K_LEFTBRACKET: "cooler", pygame.K_RIGHTBRACKET: "warmer", pygame.K_r: "reset", pygame.K_m: "driver",
-            pygame.K_v: "view", pygame.K_TAB: "view", pygame.K_y: "synchronise", pygame.K_e: "step",
-            pygame.K_l: "editor", pygame.K_RETURN: "enter", pygame.K_g: "saving", pygame.K_PERIOD: "paused",
-            pygame.K_SPACE: "paused", pygame.K_p: "paused", pygame.K_h: "help",
-            pygame.K_q: "quitting", pygame.K_ESCAPE: "quitting",
-        }  # fmt: skip
+        self.canvas, self.controls = Canvas(), Controls()
+        self.panel = Panel(self.canvas)
+        self.desktop: Size = (1280, 800)
+        self.side, self.pictures = 0, 1  # side of a picture, and how many the window was made for
+        self.titled = False  # whether the pictures have titles
+        self.given: Size | None = None  # the size that the window was given; the user may have changed it
 
-    def open(self, title: str, views: int = 1) -> bool:
-        """Open a window for so many views side by side; returns False if there is no display."""
+    # --- the window -------------------------------------------------------------------------------------
+
+    def open(self, title: str, pictures: int = 1) -> bool:
+        """Open a window for so many pictures side by side; returns False if there is no display."""
         try:
             pygame.display.init()
             # Without a display, SDL falls back to an invisible one. It is accepted only if it was requested.
             if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
                 return False
             pygame.display.set_caption(title)
-            pygame.display.set_mode((WINDOW[0] * views, WINDOW[1]), pygame.RESIZABLE)
+            self.desktop = pygame.display.get_desktop_sizes()[0]
+            self.side = default_side(self.desktop)
+            self._resize(pictures)
+            self.canvas.surface = pygame.display.get_surface()
+            self.canvas.text("loading ...", (20, 20), colour=DIM)
+            pygame.display.flip()  # the first one makes SDL replace the window, which must not happen later
         except pygame.error:
             return False
+        pygame.key.set_repeat()  # a held key counts once
         with contextlib.suppress(pygame.error):  # no gamepad, or a broken one
             pygame.joystick.init()
         return True
 
-    # --- input ------------------------------------------------------------------------------------------
+    def fit(self, player: Player) -> None:
+        """Widen the window for more pictures, or make it smaller again; the pictures keep their size."""
+        if player.panels == self.pictures:
+            return
+        now = pygame.display.get_window_size()
+        if now != self.given:  # the user has chosen another size
+            self.side = arrange(now, self.pictures).pictures[0][2]
+        self._resize(player.panels)
+
+    def _resize(self, pictures: int) -> None:
+        size = window_size(self.side, pictures, self.desktop)
+        opened, self.given, self.pictures = self.given is not None, size, pictures
+        if opened:  # set_mode would replace the window by a new one, elsewhere and without the keyboard's focus
+            with contextlib.suppress(AttributeError, pygame.error), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pygame.Window.from_display_module().size = size
+                return
+        pygame.display.set_mode(size, pygame.RESIZABLE)
 
     def handle(self, event: Any, player: Player) -> None:
-        """Pass a pygame event to the player, as a command."""
-        if event.type == pygame.QUIT:
-            player.quitting = True
-        elif event.type == pygame.WINDOWFOCUSLOST:
-            player.held.clear()  # another window gets the release of the key
-        elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
-            # Many keyboards have no bracket keys, so brackets are recognised by their character.
-            typed = {"[": "cooler", "]": "warmer"}.get(getattr(event, "unicode", ""))
-            command = typed or self.keys.get(event.key)
-            if command:
-                (player.press if event.type == pygame.KEYDOWN else player.release)(command)
-        elif event.type == pygame.MOUSEBUTTONDOWN or (event.type == pygame.MOUSEMOTION and any(event.buttons)):
-            self._drag(event.pos, player)
-        else:
-            self._gamepad(event, player)
+        """Pass a pygame event to the player."""
+        self.controls.handle(event, player)
 
-    def _drag(self, at: tuple[int, int], player: Player) -> None:
-        if self.slider and self.slider.collidepoint(at):
-            low, high = TEMPERATURES
-            player.temperature = low + (high - low) * (at[0] - self.slider.left) / self.slider.width
-        for position, area in self.sliders.items():
-            if player.editor and area.collidepoint(at):
-                player.editor.set(position, LIMIT * (2 * (at[0] - area.left) / area.width - 1))
+    def show(self, player: Player) -> None:
+        """Draw the player in the window."""
+        self.fit(player)
+        surface: Any = pygame.display.get_surface()  # changes when the window is resized
+        surface.blit(self.draw(player, surface.get_size()), (0, 0))
+        pygame.display.flip()
 
-    def _gamepad(self, event: Any, player: Player) -> None:
-        """The stick or the cross moves, the first two buttons are up and down, the others pause."""
-        if event.type == pygame.JOYDEVICEADDED:
-            with contextlib.suppress(pygame.error):
-                self.sticks.append(pygame.joystick.Joystick(event.device_index))  # sends events only while referenced
-        elif event.type == pygame.JOYAXISMOTION and event.axis < 2:
-            self._push(event.axis, event.value if event.axis == 0 else -event.value, player)
-        elif event.type == pygame.JOYHATMOTION:
-            for axis in (0, 1):
-                self._push(2 + axis, event.value[axis], player)
-        elif event.type in (pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP):
-            command = {0: "up", 1: "down"}.get(event.button, "paused")
-            if event.type == pygame.JOYBUTTONDOWN:
-                player.press(command)
-            else:
-                player.release(command)
+    # --- pictures ---------------------------------------------------------------------------------------
 
-    def _push(self, axis: int, value: float, player: Player) -> None:
-        names = ("left", "right") if axis % 2 == 0 else ("down", "up")
-        now = names[int(value > 0)] if abs(value) > PUSHED else ""
-        before = self.pushed.get(axis, "")
-        if now != before:
-            if before:
-                player.release(before)
-            if now:
-                player.press(now)
-            self.pushed[axis] = now
+    def draw(self, player: Player, size: Size) -> Any:
+        """A surface of `size`: the pictures, as large as fits, the panel, and a message over the pictures."""
+        layout = self._start(size, arrange(size, player.panels), player)
+        self.panel.draw(player, layout.panel)
+        self.controls.slider = self.panel.slider
+        self._message(player, pygame.Rect(layout.area))
+        return self.canvas.surface
 
-    # --- drawing ----------------------------------------------------------------------------------------
+    def draw_recording(self, player: Player, side: int) -> Any:
+        """A surface of the pictures alone, each `side` pixels wide, with a line above and below."""
+        boxes = [(number * side, 0, side, side) for number in range(player.panels)]
+        self._start((side * player.panels, side), Layout(boxes, (0, 0, 0, 0)), player)
+        upper, lower = recording_lines(player)
+        width, height = side * player.panels, self.canvas.line_height() + 2
+        self.canvas.strip(upper, pygame.Rect(0, 0, width, height), LETTERS)
+        self.canvas.strip(lower, pygame.Rect(0, side - height, width, height), LETTERS)
+        self._message(player, pygame.Rect(0, height, width, side - 2 * height))
+        return self.canvas.surface
 
-    def draw(self, player: Player, size: tuple[int, int]) -> Any:
-        """A surface of `size` (width, height) with the frames side by side, as large as fits, and the HUD on top."""
-        picture = pygame.Surface(size)
+    def _start(self, size: Size, layout: Layout, player: Player) -> Layout:
+        """A new surface with the frames, their names, and the editor."""
+        self.canvas.surface = pygame.Surface(size)
+        self.canvas.surface.fill(GROUND)
         frames = player.frames()
-        side = max(min(size[0] // player.panels, size[1]), 1)
-        area = pygame.Rect(0, 0, side * player.panels, side)
-        area.center = (size[0] // 2, size[1] // 2)
-        letters = max(side // 20 if player.help else side // 16, 14)
-        height = self._font(letters).get_linesize() + 4
-        for number, (name, frame) in enumerate(frames):
-            surface = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
-            corner = (area.left + number * side, area.top)
-            picture.blit(pygame.transform.scale(surface, (side, side)), corner)  # nearest neighbour keeps pixels sharp
-            if len(frames) > 1:
-                self._line(picture, letters, [name], pygame.Rect(corner[0], area.top + height, side, height))
-        self.sliders = {}
+        replayed = player.over and bool(player.replay.length) and player.waited > 0
+        self.titled = replayed or len(frames) > 1
+        for (name, frame), box in zip(frames, layout.pictures, strict=False):
+            area = pygame.Rect(box)
+            self.canvas.frame(frame, area, player.smooth)
+            if self.titled:
+                title = [NAMES.get(name, name)] + (["the last second, slowly"] if replayed else [])
+                self._title(title, area)
+        self.controls.sliders = {}
         if player.editor:
-            self._editor(picture, player.editor, pygame.Rect(area.left + side, area.top, side, side), height)
-        upper, lower = player.hud()
-        self._line(picture, letters, upper, pygame.Rect(area.left, area.top, area.width, height))
-        self._line(picture, letters, lower, pygame.Rect(area.left, area.bottom - height, area.width, height))
-        self._temperature(picture, player, pygame.Rect(area.left, area.bottom - height - 8, area.width, 8))
-        message = [EDITOR_HELP] if player.editor and not player.message() else player.message()
-        top = area.centery - len(message) * height // 2 if not player.editor else area.bottom - 2 * height - 8
-        for number, text in enumerate(message):
-            self._line(picture, letters, [text], pygame.Rect(area.left, top + number * height, area.width, height))
-        return picture
+            self._editor(player.editor, pygame.Rect(layout.pictures[1]))
+        return layout
 
-    def _temperature(self, picture: Any, player: Player, area: Any) -> None:
-        """Draw the temperature slider, which can be dragged."""
-        low, high = TEMPERATURES
-        pygame.draw.rect(picture, DIM, area.inflate(0, -6))
-        fraction = (player.temperature - low) / (high - low)
-        pygame.draw.rect(picture, MARK, pygame.Rect(area.left + fraction * (area.width - 8), area.top, 8, area.height))
-        self.slider = area.inflate(0, 10)
+    def _title(self, words: list[str], area: Any) -> None:
+        height = self.canvas.line_height() + 2
+        self.canvas.strip(words, pygame.Rect(area.left, area.top, area.width, height), LETTERS)
 
-    def _editor(self, picture: Any, editor: Editor, area: Any, height: int) -> None:
-        """Draw a slider for each dimension in view."""
-        font, shown = self._font(max(area.height // 32, 12)), editor.shown
-        row = (area.height - 4 * height) / len(shown)
+    def _message(self, player: Player, area: Any) -> None:
+        size = max(min(area.height // 18, 34), LETTERS)
+        high = not (player.help or player.paused)  # leave the middle of the picture free
+        title = self.canvas.line_height() + 2 if self.titled else 0
+        below = pygame.Rect(area.left, area.top + title, area.width, area.height - title)
+        self.canvas.message(message(player), below, size, high)
+
+    def _editor(self, editor: Editor, area: Any) -> None:
+        """Draw a slider for each dimension in view, and the pictures of what turning the selected one does."""
+        self.canvas.surface.fill(GROUND, area)
+        line, margin = self.canvas.line_height(), 8
+        tile = (area.width - 2 * margin) // len(STRIP)
+        foot = area.bottom - (len(EDITOR_HELP) + 1) * line - tile - margin
+        row = line + 8
+        shown = editor.shown((foot - area.top) // row)
         for number, position in enumerate(shown):
-            top = area.top + 1.2 * height + number * row
-            colour = MARK if position == editor.at else WHITE
-            label = font.render(f"{editor.order[position]:2d}  {editor.value(position):+.2f}", True, colour)
-            picture.blit(label, (area.left + 6, top))
-            line = pygame.Rect(area.left + area.width // 4, int(top), area.width * 3 // 4 - 12, int(row))
-            pygame.draw.line(picture, DIM, line.midleft, line.midright)
-            left = int(line.left + (editor.value(position) / LIMIT + 1) / 2 * line.width)
-            pygame.draw.circle(picture, colour, (left, line.centery), max(int(row // 4), 3))
-            self.sliders[position] = line
+            self._latent(editor, position, pygame.Rect(area.left, area.top + number * row, area.width, row))
+        for number, (value, frame) in enumerate(zip(STRIP, editor.strip(), strict=True)):
+            box = pygame.Rect(area.left + margin + number * tile, foot, tile - 2, tile - 2)
+            self.canvas.frame(frame, box, smooth=True)
+            self.canvas.text(f"{value:+.0f}" if value else "0", (box.centerx - 8, box.bottom), colour=DIM)
+        for number, words in enumerate(EDITOR_HELP):
+            self.canvas.text(words, (area.left + margin, foot + tile + (number + 1) * line), colour=DIM)
 
-    def _font(self, size: int) -> Any:
-        if size not in self.fonts:
-            self.fonts[size] = pygame.font.Font(None, size)
-        return self.fonts[size]
-
-    def _line(self, picture: Any, size: int, words: list[str], area: Any) -> None:
-        """Draw words on a dark strip, spread from left to right, in a smaller font if they do not fit."""
-        while size > 8 and sum(self._font(size).size(word)[0] + 12 for word in words) > area.width:
-            size -= 1
-        font = self._font(size)
-        strip = pygame.Surface(area.size, pygame.SRCALPHA)
-        strip.fill((0, 0, 0, 150))
-        picture.blit(strip, area)
-        for number, word in enumerate(words):
-            text = font.render(word, True, WHITE)
-            fraction = number / (len(words) - 1) if len(words) > 1 else 0.5
-            left = area.left + 6 + fraction * (area.width - 12 - text.get_width())
-            picture.blit(text, (left, area.top + 2))
+    def _latent(self, editor: Editor, position: int, area: Any) -> None:
+        colour = MARK if position == editor.at else WHITE
+        words = f"{editor.order[position]}  {editor.name(position)}"
+        self.canvas.text(words, (area.left + 8, area.top + 2), colour=colour)
+        line = pygame.Rect(area.left + 8, area.bottom - 9, area.width - 16, 8)
+        self.canvas.slider((editor.value(position) / LIMIT + 1) / 2, line, colour)
+        self.controls.sliders[position] = pygame.Rect(line.left, area.top, line.width, area.height)

@@ -58,6 +58,12 @@ def make_tiny_world(folder: Path, end_bias: float = 0.0) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_scores(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the player's best scores out of the home of who runs the tests."""
+    os.environ["WM_ENVS_DATA"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small random world with a controller. Not to be changed."""
@@ -225,10 +231,11 @@ def world(tmp_path: Path) -> str:
 
 def make_player(world: str, driver: str = "you", controller: bool = True, rest: int = 2) -> Any:
     """A player of `make_world`'s dream, or of any other's."""
-    import play
+    from player.drivers import load_controllers
+    from player.player import Pace, Player
 
     env = gym.make("WMDream-v0", world=world, render_mode="rgb_array")
-    return play.Player(env, driver, play.find_controller(world, None) if controller else None, 0, rest)
+    return Player(env, driver, load_controllers(world) if controller else None, 0, pace=Pace(end=rest))
 
 
 def load_benchmark() -> ModuleType:

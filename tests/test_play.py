@@ -14,29 +14,33 @@ from conftest import ROOT, make_player, make_world
 pygame = pytest.importorskip("pygame")
 pytest.importorskip("PIL.Image")
 
-sys.path.insert(0, str(ROOT))  # play.py belongs to the repository, not to the package
+sys.path.insert(0, str(ROOT))  # the player belongs to the repository, not to the package
 
-import play  # noqa: E402
-from player.player import HELP  # noqa: E402
+from player.commands import press  # noqa: E402
+from player.hud import HELP, best_texts, message, score_texts, temperature_text, who_text  # noqa: E402
+from player.layout import PANEL  # noqa: E402
+from player.player import Player  # noqa: E402
+from player.screen import Screen  # noqa: E402
+from player.session import run  # noqa: E402
 
 
 @pytest.fixture
-def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[play.Screen]:
+def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    screen = play.Screen()
+    screen = Screen()
     assert screen.open("test")
     yield screen
     pygame.quit()
 
 
-def send(screen: play.Screen, player: play.Player, key: int, kind: int | None = None, **more: Any) -> None:
+def send(screen: Screen, player: Player, key: int, kind: int | None = None, **more: Any) -> None:
     """Post a key event and let the screen handle what arrives."""
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN if kind is None else kind, key=key, **more))
     for event in pygame.event.get():
         screen.handle(event, player)
 
 
-def spy(player: play.Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def spy(player: Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A list of the actions that the env receives."""
     actions: list[float] = []
     step = player.dream.env.step
@@ -49,7 +53,7 @@ def spy(player: play.Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return actions
 
 
-def tick(player: play.Player, ticks: int) -> None:
+def tick(player: Player, ticks: int) -> None:
     for _ in range(ticks):
         player.tick()
 
@@ -59,7 +63,7 @@ def tick(player: play.Player, ticks: int) -> None:
 
 @pytest.mark.parametrize(("key", "action"), [("K_LEFT", -1), ("K_a", -1), ("K_RIGHT", 1), ("K_d", 1)])
 def test_held_key_moves_until_released(
-    world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch, key: str, action: int
+    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch, key: str, action: int
 ) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
@@ -71,7 +75,7 @@ def test_held_key_moves_until_released(
 
 
 def test_car_steers_and_brakes_at_the_same_time(
-    tiny_drive: Path, window: play.Screen, monkeypatch: pytest.MonkeyPatch
+    tiny_drive: Path, window: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(str(tiny_drive), controller=False)
     actions: list[list[float]] = []
@@ -86,7 +90,7 @@ def test_car_steers_and_brakes_at_the_same_time(
     np.testing.assert_allclose(actions, [[0, 1, 0], [-1, 1, 0], [-1, -1, 0.8]])
 
 
-def test_tap_between_two_steps_counts_once(world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tap_between_two_steps_counts_once(world: str, window: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
     tick(player, 2)
@@ -97,7 +101,7 @@ def test_tap_between_two_steps_counts_once(world: str, window: play.Screen, monk
 
 
 def test_last_of_two_opposite_keys_counts_and_lost_focus_releases_all(
-    world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch
+    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
@@ -112,7 +116,7 @@ def test_last_of_two_opposite_keys_counts_and_lost_focus_releases_all(
     assert actions == [1, -1, 0]
 
 
-def test_brackets_change_the_temperature_within_limits(world: str, window: play.Screen) -> None:
+def test_brackets_change_the_temperature_within_limits(world: str, window: Screen) -> None:
     player = make_player(world)
     send(window, player, pygame.K_RIGHTBRACKET)
     assert player.temperature == 1.05
@@ -125,55 +129,55 @@ def test_brackets_change_the_temperature_within_limits(world: str, window: play.
         send(window, player, pygame.K_LEFTBRACKET)
     assert player.temperature == 0.05
     tick(player, 4)
-    assert "temp 0.05" in player.hud()[1]
+    assert temperature_text(player) == "temperature 0.05"
 
 
 @pytest.mark.parametrize("key", ["K_SPACE", "K_p", "K_PERIOD", "K_h"])
-def test_pause_and_help_stop_time(world: str, window: play.Screen, key: str) -> None:
+def test_pause_and_help_stop_time(world: str, window: Screen, key: str) -> None:
     player = make_player(world)
     send(window, player, getattr(pygame, key))
     tick(player, 5)
     assert player.played == 0
-    assert player.message() == (list(HELP) if key == "K_h" else ["paused"])
+    assert message(player) == (list(HELP) if key == "K_h" else ["paused", "P: go on"])
     send(window, player, getattr(pygame, key))
     tick(player, 5)
     assert player.played == 5
-    assert player.message() == []
+    assert message(player) == []
 
 
-def test_r_starts_a_new_episode(world: str, window: play.Screen) -> None:
+def test_r_starts_a_new_episode(world: str, window: Screen) -> None:
     player = make_player(world)
     tick(player, 10)
     send(window, player, pygame.K_r)
     assert int(player.dream.state.ticks[0]) == 0
-    assert player.hud()[0][:2] == ["score 0", "time 0.0 s"]
+    assert score_texts(player) == ["score 0", "0.0 s"]
     assert player.scores == []  # an unfinished episode has no score
 
 
 @pytest.mark.parametrize("key", ["K_q", "K_ESCAPE"])
-def test_quit(world: str, window: play.Screen, key: str) -> None:
+def test_quit(world: str, window: Screen, key: str) -> None:
     player = make_player(world)
     send(window, player, getattr(pygame, key))
     assert player.quitting
-    play.run(player, window, None, None, None, window=True)  # returns immediately
+    run(player, window, None, None, None, window=True)  # returns immediately
     assert player.played == 0
 
 
-def test_closing_the_window_quits(world: str, window: play.Screen) -> None:
+def test_closing_the_window_quits(world: str, window: Screen) -> None:
     player = make_player(world)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
-    play.run(player, window, None, None, 1000, window=True)
+    run(player, window, None, None, 1000, window=True)
     assert player.quitting
     assert player.played == 1
 
 
 def test_m_switches_between_you_controller_and_random(
-    world: str, window: play.Screen, monkeypatch: pytest.MonkeyPatch
+    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
     send(window, player, pygame.K_m)
-    assert player.hud()[1][-1] == "controller"
+    assert who_text(player) == "'right' plays"
     tick(player, 4)
     send(window, player, pygame.K_m)
     assert player.driver == "random"
@@ -185,13 +189,13 @@ def test_m_switches_between_you_controller_and_random(
     assert single.driver == "random"
 
 
-def test_other_keys_do_nothing(world: str, window: play.Screen) -> None:
+def test_other_keys_do_nothing(world: str, window: Screen) -> None:
     player = make_player(world)
-    before = vars(player) | {"held": []}
+    before = dict(vars(player))
     send(window, player, pygame.K_z, unicode="z")
     send(window, player, pygame.K_z, pygame.KEYUP)
     send(window, player, pygame.K_LEFT, pygame.KEYUP)  # pressed in another window
-    assert vars(player) == before
+    assert vars(player) == before and player.keys.held == []
 
 
 # --- display ----------------------------------------------------------------------------------------------
@@ -212,38 +216,42 @@ def test_end_is_shown_before_a_new_episode_starts(tmp_path: Path) -> None:
     player = make_player(make_world(tmp_path / "short", end_bias=50.0))
     tick(player, 4)
     assert player.scores == [2.5]
-    assert player.message() == ["the dream has ended", "score 2"]
+    assert message(player)[:2] == ["In the dream: A fireball hit you.", "score 2 ticks, a new best"]
     tick(player, 3)
-    assert player.message() == []
+    assert message(player) == []
     assert player.played == 4  # ticks at the end do not count
     tick(player, 4)
     assert player.scores == [2.5, 2.5]
-    assert player.hud()[0][2] == "best 2"
+    assert best_texts(player) == ["your best: 2", "best of 'right': none"]
 
 
 def test_tick_limit_ends_an_episode(world: str) -> None:
     player = make_player(world)
     tick(player, player.task.tick_limit)
     assert player.scores == [player.task.tick_limit]
-    assert player.message()[0] == "you reached the limit"
+    assert message(player)[0] == "In the dream: You survived to the limit."
 
 
 @pytest.mark.parametrize("size", [(640, 640), (900, 300), (120, 400), (1, 1)])
-def test_picture_fits_any_window(world: str, window: play.Screen, size: tuple[int, int]) -> None:
+def test_picture_fits_any_window(world: str, window: Screen, size: tuple[int, int]) -> None:
     player = make_player(world)
     tick(player, 2)
-    player.press("help")
+    press(player, "help")
     picture = window.draw(player, size)
     assert picture.get_size() == size
     if size == (900, 300):
-        assert picture.get_at((10, 150))[:3] == (0, 0, 0)  # beside the square
+        assert picture.get_at((10, 150)) == picture.get_at((890, 280)), "beside the square and the panel"
 
 
-def test_pixels_are_scaled_by_nearest_neighbour(world: str, window: play.Screen) -> None:
+def test_pixels_are_sharp_or_smooth(world: str, window: Screen) -> None:
     player = make_player(world)
-    pixels = pygame.surfarray.array3d(window.draw(player, (640, 640))).swapaxes(0, 1)
+    pixels = pygame.surfarray.array3d(window.draw(player, (640 + PANEL, 640))).swapaxes(0, 1)[:, :640]
     assert np.array_equal(pixels[200:400:10, ::10], player.frames()[0][1][20:40])
     assert np.array_equal(pixels[209:409:10, 9::10], player.frames()[0][1][20:40])
+    send(window, player, pygame.K_b)
+    smooth = pygame.surfarray.array3d(window.draw(player, (640 + PANEL, 640))).swapaxes(0, 1)[:, :640]
+    assert np.array_equal(pixels[200:400:10], pixels[209:409:10])
+    assert not np.array_equal(smooth[200:400:10], smooth[209:409:10])
 
 
 def test_random_play_holds_actions_and_repeats_with_its_seed(world: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ Image = pytest.importorskip("PIL.Image")
 sys.path.insert(0, str(ROOT))  # play.py belongs to the repository, not to the package
 
 import play  # noqa: E402
+from player.recorder import PICTURES, Recorder  # noqa: E402
+from player.session import run  # noqa: E402
 
 
 def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,9 +48,9 @@ def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: p
 
 
 def test_long_recording_drops_frames(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("player.recorder.GIF_FRAMES", 10)
-    recorder, screen, player = play.Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
-    play.run(player, screen, recorder, None, 100, window=False)
+    monkeypatch.setitem(PICTURES, "gif", 10)
+    recorder, screen, player = Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
+    run(player, screen, recorder, None, 100, window=False)
     assert len(recorder.pictures) <= 15
     assert recorder.stride * len(recorder.pictures) == pytest.approx(100, abs=recorder.stride)
 
@@ -65,7 +67,7 @@ def test_window_plays_at_the_games_speed_and_records(
 
     monkeypatch.setattr(pygame.time, "Clock", Clock)
     assert play.main(["--world", world, "--steps", "9", "--temperature", "1.3", "--record", str(tmp_path)]) == 0
-    assert waits == [35] * 9
+    assert waits == [35] * (70 + 9)  # the countdown, and the ticks
     assert (tmp_path / "dream.gif").is_file()
 
 
@@ -99,6 +101,12 @@ def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
         (["--steps", "-5"], "steps: got -5"),
         (["--seed", "-1"], "seed: got -1"),
         (["--driver", "nobody"], "nobody"),
+        (["--driver", "controler"], "did you mean 'controller'?"),
+        (["--view", "bot"], "did you mean 'both'?"),
+        (["--world", "car-racing"], "did you mean 'carracing'?"),
+        (["--world", "carracing", "--controller", "carefull"], "did you mean 'careful'?"),
+        (["--controller", "tau-1", "--driver", "random"], "driver: got random"),
+        (["--format", "mp3"], "did you mean 'mp4'?"),
         (["--driver", "you", "--headless"], "driver: got you"),
         (["--unknown"], "--unknown"),
     ],
@@ -129,5 +137,5 @@ def test_missing_package_error_gives_the_pip_command(module: str, name: str) -> 
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert name in done.stderr
-    assert "pip install 'wm-envs[play]'" in done.stderr
+    assert "-m pip install" in done.stderr and "[play]" in done.stderr
     assert "Traceback" not in done.stderr

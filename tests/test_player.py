@@ -16,9 +16,12 @@ pygame = pytest.importorskip("pygame")
 pytest.importorskip("PIL")
 from PIL import Image  # noqa: E402
 
-from player.player import Player  # noqa: E402
-from player.recorder import LastSeconds  # noqa: E402
+from player.commands import press  # noqa: E402
+from player.hud import danger_texts, message, surprise_words  # noqa: E402
+from player.player import Pace, Player  # noqa: E402
+from player.recorder import LastSeconds, Recorder  # noqa: E402
 from player.screen import Screen  # noqa: E402
+from player.session import run, save_moment  # noqa: E402
 from player.views import GameView  # noqa: E402
 from wm_envs.errors import MissingPackage  # noqa: E402
 
@@ -33,7 +36,8 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 
 
 def dreamer(world: Path, **more: Any) -> Player:
-    return Player(gym.make("WMDream-v0", world=str(world), render_mode="rgb_array"), "random", None, 0, 2, **more)
+    env = gym.make("WMDream-v0", world=str(world), render_mode="rgb_array")
+    return Player(env, "random", None, 0, pace=Pace(end=2), **more)
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_dream_starts_from_the_games_state_and_gets_the_same_actions(beside: Pla
     assert len(given["game"]) == 3 and np.array_equal(given["game"], given["dream"])
     assert not same(beside.dream.state, beside.game.state), "the two diverge"
     assert beside.dream.state.ticks == beside.game.state.ticks
-    beside.press("synchronise")
+    press(beside, "synchronise")
     assert same(beside.dream.state, beside.game.state) and beside.dream.total == beside.game.total
 
 
@@ -105,7 +109,8 @@ def test_surprise_is_the_nll_of_the_next_latents(beside: Player) -> None:
     game_action = torch.from_numpy(beside.task.game_action(chosen[None]))
     prediction, *_ = beside.world.predict(before, game_action)
     assert beside.game.surprise == pytest.approx(float(mixture_nll(prediction, beside.game.state.latents).mean()))
-    assert any(word.startswith("surprise") for word in beside.hud()[1])
+    assert danger_texts(beside)[0] == surprise_words(beside.game.surprise, beside.game.typical_surprise)
+    assert beside.game.history[-1] == beside.game.surprise
 
 
 def test_only_the_games_end_ends_the_episode(beside: Player) -> None:
@@ -114,7 +119,7 @@ def test_only_the_games_end_ends_the_episode(beside: Player) -> None:
     assert beside.scores == [] and beside.game.state.ticks == 2 * beside.skip and beside.dream.state.ticks == 0
     beside.game.ending = "the game has ended"
     beside.tick()
-    assert beside.message()[0] == "the game has ended"
+    assert message(beside)[0] == "the game has ended"
     tick(beside, 3)
     assert not beside.dream.ending and torch.equal(beside.dream.state.latents, beside.dream.after)
 
@@ -124,7 +129,7 @@ def test_same_seed_gives_the_same_game_and_dream(tiny_world: Path) -> None:
     seen = []
     for seed in (3, 3, 4):
         env = gym.make("WMDream-v0", world=str(tiny_world), render_mode="rgb_array")
-        player = Player(env, "random", None, seed, view="both", open_game=lambda: GameView(str(tiny_world)))
+        player = Player(env, "random", None, seed, "both", lambda: GameView(str(tiny_world)))
         tick(player, 6 * player.skip)
         seen.append([view.state.latents.numpy().copy() for view in player.views])
         player.close()
@@ -147,7 +152,7 @@ def test_game_that_cannot_be_opened_shows_a_notice(window: Screen, tiny_world: P
 
     for player in (dreamer(tiny_world, open_game=missing), dreamer(tiny_world)):
         send(window, player, pygame.K_v)
-        assert player.view == "dream" and player.message()
+        assert player.view == "dream" and message(player)
         tick(player, 4)
         assert player.played == 4
 
@@ -168,29 +173,30 @@ def test_e_takes_one_step_and_pauses(window: Screen, tiny_world: Path) -> None:
 def test_slider_sets_the_temperature(window: Screen, tiny_world: Path) -> None:
     player = dreamer(tiny_world)
     window.draw(player, (640, 640))
-    for left, expected in ((window.slider.left, 0.05), (window.slider.left + window.slider.width // 2, 1.525)):
-        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(left, window.slider.centery), button=1)
+    slider = window.controls.slider
+    for left, expected in ((slider.left, 0.05), (slider.left + slider.width // 2, 1.525)):
+        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(left, slider.centery), button=1)
         window.handle(event, player)
         assert player.temperature == pytest.approx(expected, abs=0.01)
-    window.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=window.slider.midright, buttons=(0, 0, 0)), player)
+    window.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=slider.midright, buttons=(0, 0, 0)), player)
     assert player.temperature == pytest.approx(1.525, abs=0.01), "not dragged"
 
 
 def test_g_saves_the_last_seconds(window: Screen, tiny_world: Path, tmp_path: Path) -> None:
-    import play
-
     player, last = dreamer(tiny_world), LastSeconds(tmp_path / "moments", 35)
     send(window, player, pygame.K_g)
-    play.run(player, window, None, last, 5, window=True)
+    run(player, window, None, last, 5, window=True)
     send(window, player, pygame.K_g)
-    play.run(player, window, None, last, 40, window=True)
+    run(player, window, None, last, 40, window=True)
     paths = sorted((tmp_path / "moments").iterdir())
     assert [path.name for path in paths] == ["moment-1.gif", "moment-2.gif"]
     with Image.open(paths[1]) as moment:
         assert moment.format == "GIF" and moment.size == (320, 320)
     (tmp_path / "file").write_text("")
-    player.notice_ticks = 0
-    assert "not saved" in play._saved(LastSeconds(tmp_path / "file" / "below", 35))
+    blocked = LastSeconds(tmp_path / "file" / "below", 35)
+    assert save_moment(blocked) == "nothing to save yet"
+    blocked.add(window, player)
+    assert "not saved" in save_moment(blocked)
 
 
 # --- the editor ---------------------------------------------------------------------------------------
@@ -209,12 +215,11 @@ def test_editor_changes_latents_and_sets_them_in_the_dream(window: Screen, tiny_
     send(window, player, pygame.K_DOWN, pygame.K_RIGHT, pygame.K_RIGHT)
     chosen = editor.order[1]
     assert editor.value(1) == pytest.approx(float(state.latents[0, chosen]) + 0.5)
-    assert picture.get_size() == (800, 400) and len(window.sliders) == 4
-    window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=window.sliders[2].midright, button=1), player)
+    assert picture.get_size() == (800, 400) and len(window.controls.sliders) == 4
+    area = window.controls.sliders[2]
+    window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=area.midright, button=1), player)
     window.handle(
-        pygame.event.Event(
-            pygame.MOUSEBUTTONDOWN, pos=(window.sliders[2].right - 1, window.sliders[2].centery), button=1
-        ),
+        pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(area.right - 1, area.centery), button=1),
         player,
     )
     assert editor.at == 2 and editor.value(2) == pytest.approx(4.0, abs=0.1)
@@ -251,21 +256,21 @@ def test_gamepad_moves(window: Screen, tiny_world: Path) -> None:
         window.handle(pygame.event.Event(kind, **values), player)
 
     post(pygame.JOYAXISMOTION, axis=0, value=-0.9)
-    assert player.held == ["left"]
+    assert player.keys.held == ["left"]
     post(pygame.JOYAXISMOTION, axis=0, value=0.8)
-    assert player.held == ["right"]
+    assert player.keys.held == ["right"]
     post(pygame.JOYAXISMOTION, axis=0, value=0.1)
     post(pygame.JOYHATMOTION, value=(0, 1))
-    assert player.held == ["up"]
+    assert player.keys.held == ["up"]
     post(pygame.JOYHATMOTION, value=(0, 0))
     post(pygame.JOYBUTTONDOWN, button=1)
-    assert player.held == ["down"]
+    assert player.keys.held == ["down"]
     post(pygame.JOYBUTTONUP, button=1)
     post(pygame.JOYBUTTONDOWN, button=7)
-    assert player.held == [] and player.paused
+    assert player.keys.held == [] and player.paused
     post(pygame.JOYAXISMOTION, axis=4, value=1.0)
     post(pygame.JOYDEVICEADDED, device_index=99)  # an unplugged gamepad
-    assert player.held == [] and window.sticks == []
+    assert player.keys.held == [] and window.controls.sticks == []
 
 
 def test_headless_records_both_views(tiny_drive: Path, tmp_path: Path) -> None:
@@ -279,11 +284,9 @@ def test_headless_records_both_views(tiny_drive: Path, tmp_path: Path) -> None:
 
 
 def test_recording_keeps_its_size_when_the_view_changes(tiny_world: Path, tmp_path: Path) -> None:
-    import play
-
-    player, screen, recorder = dreamer(tiny_world), Screen(), play.Recorder(tmp_path, None)
+    player, screen, recorder = dreamer(tiny_world), Screen(), Recorder(tmp_path, None)
     recorder.add(screen, player)
-    player.press("editor")
+    press(player, "editor")
     recorder.seen = 0
     recorder.add(screen, player)
     with Image.open(recorder.save(35)) as recorded:

@@ -17,6 +17,8 @@ import pytest
 from conftest import ROOT
 from numpy.typing import NDArray
 
+from player.layout import COLUMN, default_side, window_size
+
 pytest.importorskip("pygame")
 pytest.importorskip("Box2D")
 ImageGrab = pytest.importorskip("PIL.ImageGrab")
@@ -26,7 +28,10 @@ pytestmark = [
     pytest.mark.skipif(not features.check("xcb"), reason="needs a Pillow that can see an X server"),
 ]
 
-SIZE = 1280, 640  # of the window: two views
+DISPLAY = 1400, 800
+SIDE = default_side(DISPLAY)
+SIZE = window_size(SIDE, 2, DISPLAY)  # of the window: two views, the panel below them
+TITLE = "CarRacing: dream"
 MARK = (255, 170, 60)  # of the slider
 PATIENCE = 60.0  # seconds
 
@@ -36,8 +41,13 @@ class Window:
 
     def __init__(self, display: str) -> None:
         self.display = display
-        self.id = wait_for(lambda: self.do("search", "--class", "play.py").split()[:1])[0]
+        self.id = wait_for(self.find)
         self.do("windowmove", self.id, "0", "0", "windowfocus", self.id)
+
+    def find(self) -> str | None:
+        """The window's id, once it has its title: SDL replaces the first window that it opens."""
+        found = self.do("search", "--class", "play.py").split()
+        return next((window for window in found if self.do("getwindowname", window).strip() == TITLE), None)
 
     def do(self, *words: str) -> str:
         """Run xdotool."""
@@ -50,9 +60,14 @@ class Window:
         """The screen, (H, W, 3) uint8."""
         return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB"))
 
+    def size(self) -> tuple[int, int]:
+        """Width and height of the window."""
+        found = dict(line.split("=") for line in self.do("getwindowgeometry", "--shell", self.id).split())
+        return int(found["WIDTH"]), int(found["HEIGHT"])
+
     def mark(self) -> list[int]:
-        """Columns of the temperature slider's mark."""
-        bottom = self.picture()[SIZE[1] - 60 : SIZE[1], : SIZE[0]]
+        """Columns of the temperature slider's mark, in the panel's first column."""
+        bottom = self.picture()[SIDE : SIZE[1], :COLUMN]
         return np.flatnonzero((np.abs(bottom.astype(int) - MARK).sum(-1) < 30).any(0)).tolist()
 
 
@@ -70,8 +85,8 @@ def display() -> Iterator[str]:
     """An X server's display."""
     reader, writer = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1400x800x24", "-nolisten", "tcp"], pass_fds=[writer],
-        stderr=subprocess.DEVNULL,
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "x".join(map(str, (*DISPLAY, 24))), "-nolisten", "tcp"],
+        pass_fds=[writer], stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(writer)
     with os.fdopen(reader) as pipe:
@@ -94,18 +109,17 @@ def test_play_in_a_real_window(display: str, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         window = Window(display)
-        assert window.do("getwindowname", window.id).strip() == "CarRacing: dream"
         wait_for(window.mark)
         first = window.picture()
-        for left in (0, 640):  # the game and its dream: a road, and the grass beside it
-            side = first[60:580, left : left + 640].reshape(-1, 3).astype(int)
+        for left in (0, SIDE):  # the game and its dream: a road, and the grass beside it
+            side = first[60 : SIDE - 60, left : left + SIDE].reshape(-1, 3).astype(int)
             assert (side[:, 1] > side[:, [0, 2]].max(1) + 40).mean() > 0.2, "no grass"
             assert len(np.unique(side, axis=0)) > 20
-        hud = first[:24, : SIZE[0]].astype(int).min(-1)
-        assert (hud > 240).sum() > 100, "no text in the upper line"
+        panel = first[SIDE : SIZE[1], : SIZE[0]].astype(int).min(-1)
+        assert (panel > 240).sum() > 100, "no text in the panel"
         wait_for(lambda: (window.picture() != first).mean() > 0.05)  # both views move
 
-        cool, step = window.mark()[0], 0.05 / 2.95 * (SIZE[0] - 8)
+        cool, step = window.mark()[0], 0.05 / 2.95 * (SIZE[0] // (SIZE[0] // COLUMN) - 28)
         window.do("key", "--delay", "60", *["bracketright"] * 6)
         wait_for(lambda: (mark := window.mark()) and abs(mark[0] - cool - 6 * step) <= 2)
 
@@ -114,10 +128,13 @@ def test_play_in_a_real_window(display: str, tmp_path: Path) -> None:
         resting = window.picture()
         window.do("key", "h")
         wait_for(lambda: (window.picture() != resting)[200:440].mean() > 0.02)  # the help covers the middle
-        window.do("key", "h", "key", "v")  # from both to the dream alone, in the middle of the window
-        wait_for(lambda: not window.picture()[100:500, :300].any())
-        window.do("key", "p", "windowsize", window.id, "500", "400")
-        wait_for(lambda: window.picture()[100:300, 60:440].any() and not window.picture()[450:, :].any())
+        window.do("key", "h", "key", "v")  # from both to the dream alone: the window becomes smaller
+        alone = window_size(SIDE, 1, DISPLAY)
+        wait_for(lambda: window.size() == alone and not window.picture()[:, alone[0] :].any())
+        window.do("key", "l")  # the latent editor: wider again
+        wait_for(lambda: window.size() == SIZE)
+        window.do("key", "l", "key", "p", "windowsize", window.id, "500", "400")
+        wait_for(lambda: window.picture()[100:200, 100:400].any() and not window.picture()[450:, :].any())
         window.do("key", "g")
         wait_for(lambda: list(tmp_path.glob("*.gif")))
         window.do("key", "q")

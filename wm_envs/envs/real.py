@@ -105,3 +105,11 @@ class RealEnv(LatentEnv):
             render_size, **settings,
         )  # fmt: skip
         super().__init__(vector, render_mode)
+
+    @property
+    def instruments(self) -> dict[str, float]:
+        """What the game shows beside its picture: CarRacing's `speed` in metres per second. {} for other games.
+
+        M and C do not see it.
+        """
+        return dict(getattr(self._vector._engine.games[0], "instruments", {}))

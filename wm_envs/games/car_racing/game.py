@@ -54,6 +54,12 @@ class CarRacingGame:
                 return Tick(None, total, True, played)
         return Tick(self._frame(observation), total, False, ticks)
 
+    @property
+    def instruments(self) -> dict[str, float]:
+        """`speed` in metres per second (Box2D's units); empty before the first reset."""
+        car = self._env.car
+        return {} if car is None else {"speed": float(car.hull.linearVelocity.length)}
+
     def close(self) -> None:
         """Close the game. May be called twice."""
         for body in list(self._env.world.bodies):  # Box2D leaks a world that still has bodies: 0.1 MiB a game

@@ -1,0 +1,91 @@
+"""What the player tells about each game: its goal, its keys, how an episode ended, and its instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wm_envs.games.base import Frame, Task
+
+LEFT_FIELD = -20.0  # a reward below it: the car left the field, which costs 100
+ROAD_SHARE = 0.004  # share of road pixels below which the car is lost
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A bar: `value` within `low` to `high`, drawn from `origin`, and `text` beside its name."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    origin: float
+    text: str
+
+
+Gauges = Callable[[NDArray[np.float32], Mapping[str, float]], list[Gauge]]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """The texts and instruments of one game."""
+
+    goal: str = "Play as long as you can."
+    keys: str = "arrows: move"
+    unit: str = "points"
+    ending: Callable[[float], str] = lambda reward: "The episode has ended."  # from the last step's reward
+    limit: str = "Time is up."
+    gauges: Gauges = lambda action, instruments: []  # from the agent's action (A,) and the game's instruments
+    lost: Callable[[Frame], bool] = lambda frame: False  # whether the frame shows no way back
+    lost_text: str = ""
+
+
+def _car_gauges(action: NDArray[np.float32], instruments: Mapping[str, float]) -> list[Gauge]:
+    """Steering and pedals are the action itself. The speed is known in the game; the dream does not say it."""
+    steer, gas, brake = (float(value) for value in np.clip(action, -1, 1))
+    side = "left" if steer < -0.05 else "right" if steer > 0.05 else "straight"
+    gas, brake = (gas + 1) / 2, max(brake, 0.0)
+    gauges = [
+        Gauge("steering", steer, -1, 1, 0, side),
+        Gauge("gas", gas, 0, 1, 0, f"{gas:.0%}"),
+        Gauge("brake", brake, 0, 1, 0, f"{brake:.0%}"),
+    ]
+    if "speed" in instruments:
+        speed = 3.6 * instruments["speed"]  # km/h
+        gauges.insert(0, Gauge("speed", speed, 0, 400, 0, f"{speed:.0f} km/h"))
+    return gauges
+
+
+def _no_road(frame: Frame) -> bool:
+    """Whether the frame shows hardly any road, which is grey: neither green as grass nor black as the outside."""
+    red, green, blue = (frame[..., i].astype(int) for i in range(3))
+    road = (abs(green - red) < 30) & (abs(blue - red) < 30) & (green > 50)
+    return bool(road.mean() < ROAD_SHARE)
+
+
+GUIDES = {
+    "takecover": Guide(
+        goal="Stay alive: dodge the fireballs. One hit ends the game.",
+        keys="left and right arrow: step aside",
+        unit="ticks",
+        ending=lambda reward: "A fireball hit you.",
+        limit="You survived to the limit.",
+    ),
+    "carracing": Guide(
+        goal="Drive around the whole track, fast, and stay on it.",
+        keys="left and right: steer   up: gas   down: brake",
+        ending=lambda reward: "The car left the field." if reward < LEFT_FIELD else "You finished the lap.",
+        limit="Time is up.",
+        gauges=_car_gauges,
+        lost=_no_road,
+        lost_text="The car is lost in the green. R: start again",
+    ),
+}
+
+
+def guide_of(task: Task) -> Guide:
+    """The guide of a game; a plain one for a game without its own."""
+    return GUIDES.get(task.name, Guide())
