@@ -176,7 +176,7 @@ class GameView(View):
             game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
             prediction, *_ = self.world.predict(before, game_action)
             nll = self.world.memory.nll(prediction, self.state.latents).sum()
-            self.surprise = float(nll / self.world.config.memory.latent)
+            self.surprise = float(nll / len(self.world.memory.modelled))
             self.history.append(self.surprise)
         return info
 
