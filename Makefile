@@ -27,9 +27,9 @@ TIMES ?= 100
 DAMAGES ?= 10000
 ENDS ?= 200
 MINUTES ?= 60
-STAGES := collect vision memory evolve ppo evaluate run
+STAGES := collect vision memory evolve ppo evaluate fidelity publish report run
 torture: $(VENV)/.installed-dev ## the long tests of docs/reliability.md: kills, full disks, damaged files, fuzzing, soak (hours)
-	@for stage in $(STAGES); do for harm in kill full; do $(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
+	@for stage in $(STAGES); do for harm in kill full interrupt; do $(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
 	@for stage in $(STAGES); do for harm in readonly vanish clock; do \
 		$(PY) tests/kills.py $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done
 	@$(PY) tests/flips.py $(DAMAGES)
