@@ -39,9 +39,9 @@ def dream(policy: OpenLoopPolicy, episodes: int, temperature: float, world: str)
 def main() -> None:
     """Print the score of every policy, and the two figures."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("episodes", nargs="?", type=int, default=128, help="dreams of each policy")
     parser.add_argument("--world", default="takecover")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--episodes", type=int, default=128)
     options = parser.parse_args()
     stored = StoredReturns(TASK, FRAME_SKIP, FIRST_SEED)
     found = compare(
@@ -50,7 +50,7 @@ def main() -> None:
         dream=lambda policy: dream(policy, options.episodes, options.temperature, options.world),
     )  # fmt: skip
     for row in found["policies"]:
-        print(f"{row['policy']:>20}  real {row['real']['mean']:5.0f}  dream {row['dream']['mean']:5.0f}")
+        print(f"{row['policy']:>20}  real {row['real']['mean']:5.0f} ticks, dream {row['dream']['mean']:5.0f}")
     for name, part in found["parts"].items():
         print(f"{name}: Spearman {part['spearman']:.3f}, log ratio {part['log_ratio']:.3f}")
 

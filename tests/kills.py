@@ -174,8 +174,11 @@ STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
 def make_small() -> None:
     """V with few channels, blocks of few frames, drives of few ticks, batteries of few scripts."""
     blocks = frame_batches.FrameBlocks
-    training.stages.vision.FrameBlocks = lambda parts, seed, chunks=4: blocks(parts, seed, min(chunks, 4))  # type: ignore
-    training.stages.vision.ConvVAEConfig = lambda latent: ConvVAEConfig(latent, TINY.vision.channels)  # type: ignore
+    training.stages.vision.FrameBlocks = (  # type: ignore
+        lambda parts, seed, chunks=4, objects=False: blocks(parts, seed, min(chunks, 4), objects=objects)
+    )
+    small = {"conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE)}
+    training.stages.vision.VISION_KINDS = small  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
     battery = training.stages.fidelity.open_loop_battery
     training.stages.fidelity.open_loop_battery = lambda task: battery(task)[::6]  # type: ignore
@@ -199,6 +202,7 @@ def in_child(work: Callable[[], Any], place: Path, harm_before: int = 0, harm: s
         terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs that ignore it
         try:
             count_writes(writer, place, harm_before, harm)
             work()

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-SHORT = {"sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5}
+SHORT = {"sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2}
 
 
 def test_all_examples_are_tested() -> None:
