@@ -29,7 +29,7 @@ def danger_word(probability: float) -> str:
 
 def surprise_words(surprise: float, typical: float) -> str:
     """Words for M's prediction error (nats per dimension), compared with its mean on held-out episodes."""
-    limits = ((0.25, "the dream expected this"), (0.75, "the dream half expected this"))
+    limits = ((0.25, "the dream expected this"), (0.75, "a small surprise"))
     return next((words for limit, words in limits if surprise < typical + limit), "the dream was surprised")
 
 

@@ -56,6 +56,12 @@ def window_size(side: int, panels: int, desktop: Size) -> Size:
     return _fit(side, panels, desktop) or (desktop[0], desktop[1] - DECORATION)
 
 
+def inside(position: tuple[int, int], size: Size, desktop: Size) -> tuple[int, int]:
+    """Where a window of this size stands entirely on the desktop, as near to `position` as possible."""
+    left, top = (max(0, min(at, whole - part)) for at, part, whole in zip(position, size, desktop, strict=True))
+    return left, top
+
+
 def _fit(side: int, panels: int, desktop: Size) -> Size | None:
     for width, height in ((side * panels + PANEL, side), (side * panels, side + LOW)):
         if width <= desktop[0] and height <= desktop[1] - DECORATION:

@@ -13,7 +13,7 @@ from player.controls import Controls
 from player.drawing import DIM, GROUND, LETTERS, MARK, WHITE, Canvas
 from player.hud import EDITOR_HELP, message, recording_lines
 from player.latent_editor import LIMIT, STRIP, Editor
-from player.layout import Layout, Size, arrange, default_side, window_size
+from player.layout import Layout, Size, arrange, default_side, inside, window_size
 from player.panel import Panel
 from player.player import Player
 
@@ -69,7 +69,9 @@ class Screen:
         if opened:  # set_mode would replace the window by a new one, elsewhere and without the keyboard's focus
             with contextlib.suppress(AttributeError, pygame.error), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
-                pygame.Window.from_display_module().size = size
+                window = pygame.Window.from_display_module()
+                window.size = size
+                window.position = inside(window.position, size, self.desktop)
                 return
         pygame.display.set_mode(size, pygame.RESIZABLE)
 

@@ -56,7 +56,7 @@ def tick(player: Player, ticks: int) -> None:
 def test_numbers_become_words() -> None:
     assert [danger_word(p) for p in (0.0, 0.05, 0.2, 0.9)] == ["low", "some", "high", "very high"]
     words = [surprise_words(1.1 + more, 1.1) for more in (0.0, 0.5, 1.0)]
-    assert words == ["the dream expected this", "the dream half expected this", "the dream was surprised"]
+    assert words == ["the dream expected this", "a small surprise", "the dream was surprised"]
 
 
 def test_cars_gauges_show_the_action_and_only_a_known_speed() -> None:

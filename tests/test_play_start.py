@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))  # the player belongs to the repository, not to th
 
 from player.choices import Choice  # noqa: E402
 from player.commands import press  # noqa: E402
+from player.layout import inside  # noqa: E402
 from player.scores import BestScores  # noqa: E402
 from player.screen import Screen  # noqa: E402
 from player.session import Session  # noqa: E402
@@ -90,3 +91,9 @@ def test_session_returns_to_the_start_screen(
     Session(window, True, None).play_from_start_screen(Choice(world))
     assert "not installed" in seen[1], "the game cannot be opened: another choice"
     assert seen[2] == ""
+
+
+def test_window_that_grows_stays_on_the_desktop() -> None:
+    assert inside((340, 120), (1640, 768), (1920, 1080)) == (280, 120)
+    assert inside((-5, 700), (800, 500), (1920, 1080)) == (0, 580)
+    assert inside((10, 10), (4000, 3000), (1920, 1080)) == (0, 0)
