@@ -213,8 +213,9 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     names = list(bundle["controllers"])
     if not names or (name and name not in names):
         raise UnknownName(
-            "controller", name or "none", f"one of {names} in {folder}", "give one of these, or train one with `python -m training ppo --name NAME`"
-        )
+            "controller", name or "none", f"one of {names} in {folder}",
+            "give one of these, or train one with `python -m training ppo --name NAME`",
+        )  # fmt: skip
     name = name or names[0]
     entry = bundle["controllers"][name]
     config = typed_config(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
