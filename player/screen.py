@@ -71,7 +71,8 @@ class Screen:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 window = pygame.Window.from_display_module()
                 window.size = size
-                window.position = inside(window.position, size, self.desktop)
+                if (position := inside(window.position, size, self.desktop)) != tuple(window.position):
+                    window.position = position
                 return
         pygame.display.set_mode(size, pygame.RESIZABLE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conftest import TINY_CONTROLLER
 
 from wm_envs.errors import FolderBusy
 from wm_envs.files import file_lock, sweep, temporary_name, write_text
+from wm_envs.games.take_cover import engine_cleanup
 from wm_envs.models import bundle as worlds
 from wm_envs.models.bundle import load_controller, read_config, save_controller
 
@@ -84,6 +86,20 @@ def test_sweep_removes_only_leftovers_of_ended_processes(tmp_path: Path) -> None
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in kept} | {"part-00002.zarr", "part-00003.zarr"}
     assert outside.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_process_that_nobody_waits_for_has_ended(tmp_path: Path) -> None:
+    """The orphans of a killed run stay zombies in a container whose first process does not wait for them."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        while (Path("/proc") / str(child.pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        (tmp_path / f".a.json.{child.pid}.tmp").write_text("half")
+        sweep(tmp_path)
+        assert not list(tmp_path.iterdir()) and engine_cleanup.start_time(child.pid) is None
+    finally:
+        child.wait()
 
 
 def test_writing_leaves_no_temporary_file(tmp_path: Path) -> None:

@@ -163,11 +163,10 @@ def child(ending: str) -> tuple[subprocess.Popen, list[list[Any]]]:
 
 
 def left_behind(engines: list[list[Any]]) -> list[str]:
-    """Which of these engines run, and their shared memory; zombies have ended."""
+    """Which of these engines run, and their shared memory."""
     found = []
     for pid, start, instance in engines:
-        stat = Path(f"/proc/{pid}/stat")
-        if engine_cleanup.start_time(pid) == start and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        if engine_cleanup.start_time(pid) == start:
             found.append(f"engine {pid}")
         found += [str(path) for path in Path("/dev/shm").glob(f"ViZDoom*{instance}")]
     return found

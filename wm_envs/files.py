@@ -76,6 +76,9 @@ def sweep(folder: Path) -> None:
 
 
 def _lives(process: int) -> bool:
+    with contextlib.suppress(OSError, IndexError):  # an orphan in a container without an init stays a zombie for ever
+        if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -17,12 +17,15 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def start_time(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot; `pid` and start time identify a process uniquely."""
+    """Start time of a process in clock ticks since boot; `pid` and start time identify a process uniquely.
+
+    None if it has ended, even if nobody has waited for it.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return int(stat.rpartition(")")[2].split()[19])
+    return None if fields[0] == "Z" else int(fields[19])
 
 
 def engines_of(parent: int) -> set[int]:
