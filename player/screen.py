@@ -71,6 +71,7 @@ class Screen:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 window = pygame.Window.from_display_module()
                 window.size = size
+                # SDL may not know where the window stands: even an unchanged position would move it
                 if (position := inside(window.position, size, self.desktop)) != tuple(window.position):
                     window.position = position
                 return

@@ -17,6 +17,7 @@ from wm_envs.files import file_lock, sweep, temporary_name, write_text
 from wm_envs.games.take_cover import engine_cleanup
 from wm_envs.models import bundle as worlds
 from wm_envs.models.bundle import load_controller, read_config, save_controller
+from wm_envs.processes import stat_fields
 
 
 def dead_process() -> int:
@@ -93,7 +94,7 @@ def test_a_process_that_nobody_waits_for_has_ended(tmp_path: Path) -> None:
     """The orphans of a killed run stay zombies in a container whose first process does not wait for them."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     try:
-        while (Path("/proc") / str(child.pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        while stat_fields(child.pid)[0] != "Z":
             time.sleep(0.01)
         (tmp_path / f".a.json.{child.pid}.tmp").write_text("half")
         sweep(tmp_path)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wm_envs.errors import FolderBusy, NoSpace
+from wm_envs.processes import stat_fields
 
 try:
     import fcntl
@@ -76,9 +77,8 @@ def sweep(folder: Path) -> None:
 
 
 def _lives(process: int) -> bool:
-    with contextlib.suppress(OSError, IndexError):  # an orphan in a container without an init stays a zombie for ever
-        if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return False
+    if stat_fields(process)[:1] == ["Z"]:  # in a container without an init an orphan stays so for ever
+        return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

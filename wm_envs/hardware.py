@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from wm_envs.processes import stat_fields
+
 _FORKED = 0x40  # Linux: PF_FORKNOEXEC in the flags of /proc/self/stat
 
 
@@ -17,11 +19,8 @@ def _one_thread() -> None:
 
 def _is_fork() -> bool:
     """Whether this process was forked and has not started another program since (Linux; elsewhere False)."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return bool(int(fields[6]) & _FORKED)
+    fields = stat_fields()
+    return bool(fields) and bool(int(fields[6]) & _FORKED)
 
 
 # A forked child does not have the threads of its parent's pool, but OpenMP waits for them: it would wait for ever.

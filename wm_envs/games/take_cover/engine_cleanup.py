@@ -10,6 +10,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+from wm_envs.processes import stat_fields
+
 SCRATCH_PREFIX = "wm-envs-doom-"
 _SCRATCH_NAME = re.compile(SCRATCH_PREFIX + r"(\d+)-(\d+)-\w+")  # process id and start time of the owner
 INSTANCE_FILE = "instance"  # this file holds the id in the names of the shared memory
@@ -21,11 +23,8 @@ def start_time(pid: int) -> int | None:
 
     None if it has ended, even if nobody has waited for it.
     """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+    fields = stat_fields(pid)
+    return None if fields[:1] in ([], ["Z"]) else int(fields[19])
 
 
 def engines_of(parent: int) -> set[int]:
