@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register, registry
 
@@ -29,18 +29,31 @@ def register_envs(task: Task) -> None:
 
     Ids that exist stay as they are.
     """
-    envs = dict(task.own_envs)
-    for name, env_id in (("dream:Dream", task.dream_id), ("real:Real", task.real_id)):
-        plain, _, version = env_id.rpartition("-v")
-        for variant, keywords in VARIANTS.items():
-            envs[f"{plain}{variant}-v{version}"] = {
-                "entry_point": f"wm_envs.envs.{name}Env",
-                "vector_entry_point": f"wm_envs.envs.{name}VectorEnv",
-                "kwargs": {"world": task.name, **keywords},
-            }
-    for env_id, spec in envs.items():
+    for env_id, spec in task.own_envs.items():
         if env_id not in registry:
             register(id=env_id, **spec)
+    register_variants(task.dream_id, "dream:Dream", {"world": task.name})
+    register_variants(task.real_id, "real:Real", {"world": task.name})
+
+
+def register_variants(env_id: str, name: str, kwargs: dict[str, str]) -> None:
+    """Register an id and its `VARIANTS`, for the classes that begin with `name` ("module:Class")."""
+    plain, _, version = env_id.rpartition("-v")
+    for variant, keywords in VARIANTS.items():
+        if (variant_id := f"{plain}{variant}-v{version}") not in registry:
+            register(
+                id=variant_id, entry_point=f"wm_envs.envs.{name}Env",
+                vector_entry_point=f"wm_envs.envs.{name}VectorEnv", kwargs={**kwargs, **keywords},
+            )  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`LatentFeatures`, which needs torch, is imported when it is first used."""
+    if name == "LatentFeatures":
+        from wm_envs.envs.latent_features import LatentFeatures
+
+        return LatentFeatures
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_controller(world: str | Path = "takecover", name: str = "") -> Controller:
@@ -52,3 +65,4 @@ def load_controller(world: str | Path = "takecover", name: str = "") -> Controll
 
 for _task in TASKS.values():
     register_envs(_task)
+register_variants("WMLatent-v0", "real:Real", {})

@@ -53,6 +53,10 @@ class InvalidAction(WorldModelError, ValueError):
     """An action of the wrong shape or type, not finite, or outside the action space."""
 
 
+class BrokenGame(WorldModelError, RuntimeError):
+    """A game that raises an error, or shows or pays what is not a picture or a finite number."""
+
+
 class ResetNeeded(WorldModelError, RuntimeError):
     """A step before the first reset, or after the end of an episode."""
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from wm_envs.errors import BrokenStore, InvalidOption, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
 from wm_envs.games.base import FRAME_SHAPE, Task
-from wm_envs.games.registry import TASKS
+from wm_envs.games.registry import TASKS, get_task, in_words
 
 if TYPE_CHECKING:
     import zarr
@@ -221,10 +221,9 @@ def read_part(path: Path, task: str | None = None) -> Part:
         _check_files(path)
         group = _zarr().open_group(path, mode="r")
         attributes = unseal(dict(group.attrs))
-        known = TASKS.get(str(attributes.get("task")))
-        if attributes.get("format") != FORMAT or attributes.get("version") != VERSION or known is None:
-            found = [attributes.get(name) for name in ("format", "version", "task")]
-            raise ValueError(f"format, version and task are {found}")
+        if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+            raise ValueError(f"format and version are {[attributes.get(name) for name in ('format', 'version')]}")
+        known = get_task(str(attributes.get("task")))
         names = ["frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"])]
         names += ["objects"] if "objects" in group else []
         arrays: dict[str, Any] = {name: group[name] for name in names}
@@ -235,8 +234,10 @@ def read_part(path: Path, task: str | None = None) -> Part:
     except Exception as error:  # zarr raises many classes for damaged files
         raise _broken(path, f"it cannot be read ({error})") from error
     if task is not None and attributes.get("task") != task:
-        found = attributes["task"]
-        raise InvalidOption("task", task, f"{found}, the game of {path}", f"give --task {found}, or another --run")
+        found = str(attributes["task"])
+        fix = f"give --task {found}" if found in TASKS else "give no --env, which then is that of the run"
+        expected = f"{in_words(found, task)}, the game of {path}"
+        raise InvalidOption("task", in_words(task, found), expected, f"{fix}, or another --run")
     lengths = small["lengths"]
     if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
         raise _broken(path, "the episode lengths do not add up to the number of frames")

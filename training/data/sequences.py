@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.episode_store import Part
+from wm_envs.games.base import Task
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,22 @@ def join(
         noise=noise,
         rewards=rewards,
     )
+
+
+def reward_unit(task: Task, parts: list[Part], frame_skip: int) -> float:
+    """The unit of M's rewards: `Task.reward_scale`, or, if that is 0, the root mean square of the sums over
+    `frame_skip` ticks that are not 0."""
+    if task.survival or task.reward_scale:
+        return task.reward_scale
+    sums = []
+    for part in parts:
+        assert part.rewards is not None
+        stops = np.repeat(np.cumsum(part.lengths), part.lengths)
+        tick = np.arange(part.size)
+        sums.append(_sums(part.rewards[:, None], tick, np.minimum(tick + frame_skip, stops))[:, 0])
+    paid = np.concatenate(sums)
+    paid = paid[np.abs(paid) > 1e-9]
+    return float(np.sqrt(np.square(paid).mean())) if len(paid) else 1.0
 
 
 def _sums(values: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float64]:

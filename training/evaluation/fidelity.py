@@ -24,6 +24,7 @@ from training.evaluation.scoring import distance, spearman, summary
 from training.infra.options import read_record
 from wm_envs.files import write_json
 from wm_envs.games.base import Task
+from wm_envs.games.registry import TASKS
 
 Returns = NDArray[np.float64]  # (N,) of N episodes
 PARTS = ("all", "chosen by", "held out")
@@ -90,7 +91,8 @@ class StoredReturns:
     def __init__(self, task: Task, frame_skip: int, first_seed: int, cache: Path | None = None) -> None:
         self._cache, self._key = cache, f"{frame_skip}/{first_seed}"
         self._own = {} if cache is None else _read(cache)
-        self._known = _read(stored_file(task)) | self._own
+        stored = _read(stored_file(task)) if task.name in TASKS else {}
+        self._known = stored | self._own
 
     def get(self, policy: Policy, episodes: int) -> Returns | None:
         """The first `episodes` returns; None if there are fewer."""

@@ -134,15 +134,43 @@ def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: i
     return torch.cat(logits), torch.cat(real)
 
 
+EVENT = 0.5  # a reward that differs from the usual one by more than this is an event; in M's unit
+USUAL_SHARE = 0.1  # of steps with an event, from which rewards have the weight 1
+MAX_REWARD_WEIGHT = 30.0
+
+
+def is_event(rewards: Tensor, usual: Tensor) -> Tensor:
+    """Whether each reward is an event: it differs from the `usual` one, the median, by more than `EVENT`."""
+    return (rewards - usual).abs() > EVENT
+
+
+def reward_weight(rewards: np.ndarray[Any, Any] | None) -> float:
+    """The loss weight of rewards (N,), in M's unit: more than 1 where events are rare, or M would forget them."""
+    if rewards is None:
+        return 1.0
+    values = torch.from_numpy(rewards)
+    share = float(is_event(values, values.median()).float().mean())
+    return 1.0 if share == 0 else min(MAX_REWARD_WEIGHT, max(1.0, USUAL_SHARE / share))
+
+
 def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """`r2`, the share of the variance of rewards that M predicts, and `reward_ratio`, predicted over real sum."""
+    """What M knows of rewards: `r2`, the share of their variance (absent where they do not vary); `reward_ratio`,
+    predicted over real sum (absent where the sum is 0); and for rare rewards the precision and recall of events."""
     if not rewards:
         return {}
     predicted, real = (torch.cat(side) for side in zip(*rewards, strict=True))
-    return {
-        "r2": 1 - float((predicted - real).square().mean() / real.var()),
-        "reward_ratio": float(predicted.sum() / real.sum()),
-    }
+    found = {}
+    if float(real.var()) > 1e-6:
+        found["r2"] = 1 - float((predicted - real).square().mean() / real.var())
+    if abs(float(real.sum())) > 1e-6:
+        found["reward_ratio"] = float(predicted.sum() / real.sum())
+    usual = real.median()
+    events, foretold = is_event(real, usual), is_event(predicted, usual)
+    if 0 < float(events.float().mean()) < USUAL_SHARE:
+        hits = float((events & foretold).sum())
+        found["reward_precision"] = hits / max(1.0, float(foretold.sum()))
+        found["reward_recall"] = hits / max(1.0, float(events.sum()))
+    return found
 
 
 def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:

@@ -13,11 +13,20 @@ from wm_envs.files import write_bytes
 
 def save_pairs(path: Path, real: NDArray[np.uint8], made: NDArray[np.float32], columns: int = 8) -> None:
     """Write a PNG of real frames (N, 64, 64, 3) uint8, each above V's version (float in [0, 1]), at twice the size."""
-    from PIL import Image  # of the extra 'train', which --help does not need
-
     pairs = np.concatenate([real, np.round(made * 255).astype(np.uint8)], axis=1)  # (N, 128, 64, 3)
     rows = [np.concatenate(list(pairs[at : at + columns]), axis=1) for at in range(0, len(pairs), columns)]
-    image = Image.fromarray(np.concatenate([row for row in rows if row.shape == rows[0].shape]))
+    _save(path, np.concatenate([row for row in rows if row.shape == rows[0].shape]))
+
+
+def save_strip(path: Path, frames: NDArray[np.uint8]) -> None:
+    """Write a PNG of frames (N, 64, 64, 3) side by side, at twice the size."""
+    _save(path, np.concatenate(list(frames), axis=1))
+
+
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    from PIL import Image  # of the extra 'train', which --help does not need
+
+    image = Image.fromarray(pixels)
     buffer = io.BytesIO()
     image.resize((image.width * 2, image.height * 2), Image.Resampling.NEAREST).save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from training.infra.options import StageOptions, flag, stage_option
-from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
-from wm_envs.games.registry import TASKS
+from training.infra.options import StageOptions, flag, read_record, stage_option
+from training.infra.run_folder import RunFolder
+from wm_envs.errors import InvalidOption
+from wm_envs.games.registry import TASKS, get_task
 
 RUNS, DEFAULT_TASK = Path("runs"), "takecover"
 
@@ -23,10 +26,9 @@ def plain_name(name: str, value: str) -> str:
 
 
 def known_task(name: str, value: str) -> None:
-    """Raises `UnknownName` unless `value` is a game, or nothing."""
-    if value and value not in TASKS:
-        fix = f"give one of these names{did_you_mean(value, TASKS)}"
-        raise UnknownName(name, value, f"one of {sorted(TASKS)}", fix)
+    """Raises `UnknownName` or `InvalidOption` unless `value` is a game, or nothing."""
+    if value:
+        get_task(value)
 
 
 def game_settings(pairs: tuple[str, ...]) -> dict[str, float]:
@@ -63,7 +65,8 @@ class RunOption(RunTaskOption):
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """The run folder of the game."""
-        return super().defaults(given) | {"run": RUNS / (given.get("task") or DEFAULT_TASK)}
+        env = re.sub(r"\W+", "-", given.get("env") or "").strip("-").lower()
+        return super().defaults(given) | {"run": RUNS / (env or given.get("task") or DEFAULT_TASK)}
 
     def check(self) -> None:
         """Raises `InvalidOption` for a run folder that is a file, or lies in one."""
@@ -92,6 +95,55 @@ class TaskOption(StageOptions):
     """The game."""
 
     task: str = stage_option(DEFAULT_TASK, f"the game: {' or '.join(TASKS)}", check=known_task)
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The game that the run folder says it is of, if it is that of an environment."""
+        found = super().defaults(given)
+        game = RunFolder(given.get("run") or found.get("run", RUNS / DEFAULT_TASK)).game
+        asked = given.get("task") or given.get("env")
+        return found if asked or not game.exists() else found | {"task": str(read_record(game)["task"])}
+
+
+@dataclass(kw_only=True)
+class EnvOptions(TaskOption):
+    """Any Gymnasium environment that can be drawn, as the game."""
+
+    env: str = stage_option("", "any Gymnasium environment as the game: its id, or module:id")
+    env_kwargs: str = stage_option("{}", "its keywords, as JSON")
+    crop: tuple[int, ...] = stage_option((), "pixels to cut off its picture: top, bottom, left, right", minimum=0)
+    tick_limit: int = stage_option(0, "its steps in an episode (0: what it says itself, else 1000)", minimum=0)
+    life_loss_ends: bool = stage_option(False, "end an episode when a life is lost")
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for keywords that are no JSON object, and for values without --env."""
+        super().check()
+        try:
+            valid = isinstance(json.loads(self.env_kwargs), dict)
+        except ValueError:
+            valid = False
+        if not valid:
+            fix = """give --env-kwargs '{"frameskip": 4}', for example"""
+            raise InvalidOption("env_kwargs", self.env_kwargs, "a JSON object", fix)
+        if len(self.crop) not in (0, 4):
+            raise InvalidOption("crop", self.crop, "four numbers", "give --crop 0 0 0 0, for example")
+        given = [name for name in ENV_FIELDS[1:] if getattr(self, name) != getattr(EnvOptions, name)]
+        if given and not self.env:
+            raise InvalidOption(given[0], getattr(self, given[0]), "nothing without --env", "give --env ID")
+
+    def described(self) -> Self:
+        """These options with the environment as their task; raises the errors of `describe`."""
+        if not self.env:
+            return self
+        from wm_envs.games.gym_env.describe import describe
+
+        found = describe(
+            self.env, json.loads(self.env_kwargs), self.crop or (0, 0, 0, 0), self.tick_limit, self.life_loss_ends
+        )
+        return dataclasses.replace(self, task=found.name)
+
+
+ENV_FIELDS = ("env", "env_kwargs", "crop", "tick_limit", "life_loss_ends")
 
 
 @dataclass(kw_only=True)

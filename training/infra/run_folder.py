@@ -4,6 +4,7 @@ RUN/
     rollouts/  latents/               the store and its latent cache, of all rounds
     round-0/  round-1/  ...           the models of each round, see `RoundFolder`
     best/                             the best world of all rounds, with its best controller first
+    game.json  preview.png            the environment that is the game, and what V will see of it
     run.json  results.json  scores.json  report.html  fidelity_cache.json
     set-aside/                        broken files that `check --repair` moved away
 
@@ -202,6 +203,16 @@ class RunFolder:
     def rollouts(self) -> Path:
         """The store of episodes of all rounds."""
         return self.path / "rollouts"
+
+    @property
+    def game(self) -> Path:
+        """The game of the run, when it is that of an environment."""
+        return self.path / "game.json"
+
+    @property
+    def preview(self) -> Path:
+        """What V will see."""
+        return self.path / "preview.png"
 
     @property
     def collect_lock(self) -> Path:

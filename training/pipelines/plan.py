@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from training.infra.option_groups import (
-    DEFAULT_TASK,
+    ENV_FIELDS,
     DreamOptions,
+    EnvOptions,
     RunOption,
     SeedOption,
-    TaskOption,
     WorkerOptions,
     check_setting,
     game_settings,
 )
 from training.infra.options import StageKind, as_json, check_options, passed_options, stage_option
 from training.infra.run_folder import RoundFolder, RunFolder
-from training.pipelines.recipes import RECIPES
+from training.pipelines.recipes import BUDGET, recipe_of
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import InvalidOption
@@ -28,7 +28,7 @@ from wm_envs.games.registry import get_task
 SHARED = frozenset({"run", "round", "task", "seed", "workers", "ray"})  # options that the run sets for every stage
 LEARNER = SHARED | {"temperature", "temperature_high", "name", "env", "start"}
 STAGES = {
-    "collect": StageKind(collect.CollectOptions, SHARED | {"controllers", "world"}),
+    "collect": StageKind(collect.CollectOptions, SHARED | {"controllers", "world", *ENV_FIELDS}),
     "vision": StageKind(vision.VisionOptions, SHARED | {"rounds", "start"}, {"batches": 6_000}),
     "memory": StageKind(
         memory.MemoryOptions, SHARED | {"rounds", "start"}, {"steps": 20_000_000, "latent_dropout": 0.5}
@@ -42,7 +42,7 @@ IN_EVERY_GAME = ("hidden_sizes", "observation", "actions", "validate_episodes") 
 
 
 @dataclass
-class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption):
+class RunOptions(EnvOptions, DreamOptions, WorkerOptions, SeedOption, RunOption):
     """The defaults are those of the game: `--task carracing --help` shows those of CarRacing.
 
     --STAGE.OPTION VALUE gives an option to a stage: --vision.batches 6000 --ppo.total-timesteps 4e6, for example.
@@ -69,18 +69,22 @@ class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption)
     real_settings: tuple[str, ...] = stage_option(
         (), "settings of the game during these steps, NAME=NUMBER", identity=True, check=check_setting
     )
+    minutes: int = stage_option(
+        0, f"minutes on two cores that the recipe of --env is made for (0: {BUDGET})", identity=True, minimum=0
+    )
     stages: dict[str, dict[str, Any]] = passed_options("options of the stages", STAGES)
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """The recipe of the game."""
-        recipe = RECIPES.get(given.get("task", DEFAULT_TASK), {})
-        return super().defaults(given) | {name: value for name, value in recipe.items() if name != "stages"}
+        found = super().defaults(given)
+        recipe = recipe_of({**found, **given})
+        return found | {name: value for name, value in recipe.items() if name != "stages"}
 
     @classmethod
     def from_given(cls, given: Mapping[str, Any]) -> Self:
         """The options of a command line; those for stages are added to those of the recipe."""
-        recipe = RECIPES.get(given.get("task", DEFAULT_TASK), {}).get("stages", {})
+        recipe = recipe_of({**super().defaults(given), **given}).get("stages", {})
         stages = {name: recipe.get(name, {}) | given.get("stages", {}).get(name, {}) for name in STAGES}
         return super().from_given({**given, "stages": stages})
 
@@ -101,7 +105,8 @@ class RunOptions(TaskOption, DreamOptions, WorkerOptions, SeedOption, RunOption)
         """Options of a stage: the pipeline's defaults, then what the user gave, then what the run sets."""
         kind = STAGES[name]
         fields = {field.name for field in dataclasses.fields(kind.options)}
-        shared = {field: getattr(self, field) for field in fields if hasattr(self, field) and field in kind.hidden}
+        hidden = kind.hidden - set(ENV_FIELDS)  # `env` of a learner is something else
+        shared = {field: getattr(self, field) for field in fields if hasattr(self, field) and field in hidden}
         return kind.options(**{**kind.defaults, **shared, **self.stages.get(name, {}), **set_here})
 
 

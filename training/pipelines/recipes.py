@@ -1,11 +1,17 @@
 """The recipe of a game: options of `run` that were measured to work, and that are its defaults there.
 
-A game without a recipe has the defaults of `RunOptions`, which are those of Take Cover.
+A game without a recipe has the defaults of `RunOptions`, which are those of Take Cover. The recipe of an environment
+that is given by --env follows from the minutes that it may take.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from wm_envs.games.gym_env.description import PREFIX
+
+BUDGET = 90  # minutes of a run with --env, unless --minutes says otherwise
 
 RECIPES: dict[str, dict[str, Any]] = {
     "carracing": {  # docs/training.md: 879 +- 52 in about three hours
@@ -20,3 +26,28 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
+
+
+def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of the game that options of `run` name."""
+    task = str(options.get("task", ""))
+    if options.get("env") or task.startswith(PREFIX):
+        return budget_recipe(options.get("minutes") or BUDGET)
+    return RECIPES.get(task or "takecover", {})
+
+
+def budget_recipe(minutes: int) -> dict[str, Any]:
+    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them."""
+    share = minutes / BUDGET
+    return {
+        "own_frames": int(100_000 * share),
+        "temperature": 0.8,
+        "temperature_high": 1.2,
+        "stages": {
+            "collect": {"frames": int(200_000 * share), "part_frames": 8_192},
+            "vision": {"batches": int(4_000 * share)},
+            "memory": {"steps": int(10_000_000 * share), "latent_dropout": 0.25},
+            "ppo": {"total_timesteps": int(2_000_000 * share), "gamma": 0.99, "validate_episodes": 24},
+            "fidelity": {"episodes": 24, "dreams": 128},
+        },
+    }

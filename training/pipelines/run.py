@@ -30,6 +30,7 @@ __all__ = ["RunOptions", "describe", "main"]
 
 def main(options: RunOptions) -> dict[str, Any]:
     """Do what is not done yet; returns the metrics of every stage."""
+    options = options.described()
     plan, run = make_plan(options), RunFolder(options.run)
     check_game(get_task(options.task))
     record = RunRecord(**vars(options), plan=plan.as_json())

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
+from training.evaluation.pictures import save_strip
 from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
-from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption, WorkerOptions, plain_name
+from training.infra.option_groups import EnvOptions, ModelRoundOptions, SeedOption, WorkerOptions, plain_name
 from training.infra.options import check_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers, run_jobs
@@ -27,9 +28,9 @@ from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock
+from wm_envs.files import file_lock, write_json
 from wm_envs.games.base import Array, Frame, Game, Task, Tick
-from wm_envs.games.registry import get_task
+from wm_envs.games.registry import TASKS, get_task, in_words
 from wm_envs.models.bundle import load_controller, load_world
 from wm_envs.models.controller import ControllerConfig, act
 
@@ -40,7 +41,7 @@ STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game 
 
 
 @dataclass
-class CollectOptions(TaskOption, SeedOption, WorkerOptions, ModelRoundOptions):
+class CollectOptions(EnvOptions, SeedOption, WorkerOptions, ModelRoundOptions):
     """Record episodes in the store of the run: random play, or the play of --controllers."""
 
     frames: int = stage_option(2_000_000, "frames to record in this round", identity=True, minimum=1)
@@ -184,6 +185,7 @@ def record_part(job: PartJob) -> int:
 def main(options: CollectOptions) -> dict[str, Any]:
     """Record the missing parts of this round."""
     check_options(options)
+    options = options.described()
     run = RunFolder(options.run)
     check_game(get_task(options.task))
     for part in sorted(run.rollouts.glob("part-*.zarr"))[:1]:
@@ -197,11 +199,32 @@ def main(options: CollectOptions) -> dict[str, Any]:
         load_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
-            raise InvalidOption("controllers", entry, f"controllers for {options.task}", f"give --task {plays}")
+            expected, fix = f"controllers for {in_words(options.task)}", f"give the game {in_words(plays)}"
+            raise InvalidOption("controllers", entry, expected, fix)
     if options.objects and not get_task(options.task).objects:
-        raise InvalidOption("objects", True, f"a game that knows its objects, which {options.task} does not", "omit it")
+        expected = f"a game that knows its objects, which {in_words(options.task)} does not"
+        raise InvalidOption("objects", True, expected, "omit it")
     with file_lock(run.collect_lock):
+        if options.task not in TASKS and not run.game.exists():
+            preview(get_task(options.task), run.preview)
+            write_json(run.game, {"task": options.task})
         return _record(run, tuple(players), options)
+
+
+def preview(task: Task, path: Path, count: int = 8) -> None:
+    """Write what V will see: frames of a random episode, side by side, before anything is recorded."""
+    game, act = task.open(), HeldActions(task, np.random.default_rng(0))
+    try:
+        frames = [game.reset(0)]
+        for _ in range(task.tick_limit):
+            tick = game.advance(task.game_action(act()), 1)
+            if tick.frame is None:
+                break
+            frames.append(tick.frame)
+    finally:
+        game.close()
+    chosen = np.linspace(0, len(frames) - 1, count).astype(int)
+    save_strip(path, np.stack(frames)[chosen])
 
 
 def _count_parts(options: CollectOptions) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from training.data.episode_store import RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
-from training.data.sequences import Latents, SequenceBatch, Streams, join
-from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict
+from training.data.sequences import Latents, SequenceBatch, Streams, join, reward_unit
+from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
 from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
@@ -41,7 +41,9 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     the round."""
 
     rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
-    frame_skip: int = stage_option(4, "ticks in a step of M (the paper: 1)", identity=True, minimum=1)
+    frame_skip: int = stage_option(
+        0, "ticks in a step of M (the paper: 1; 0: 4, or what the game says)", identity=True, minimum=0
+    )
     posterior_noise: float = stage_option(
         1.0, "share of V's posterior noise in the latents (the paper: 1)", identity=True, exclusive_minimum=0
     )
@@ -88,7 +90,9 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     check_options(options)
     RunFolder(options.run).check_round(options.round)
     run, task = RunFolder(options.run), get_task(options.task)
-    options = dataclasses.replace(options, hidden=options.hidden or task.hidden)
+    options = dataclasses.replace(
+        options, hidden=options.hidden or task.hidden, frame_skip=options.frame_skip or task.frame_skip
+    )
     store = RolloutStore(run.rollouts, options.task, options.rounds)
     folder, weights = run.round(options.round), run.vision_round(options.round).vision
     vision = load_vision(weights)
@@ -112,13 +116,14 @@ def _make(
     options: MemoryOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, calibrate, write the bundle."""
+    reward_scale = reward_unit(task, store.split()[0], options.frame_skip)
     training, held_out = (
         join(
             parts,
             [encoded[part.index] for part in parts],
             options.frame_skip,
             options.posterior_noise,
-            None if task.survival else task.reward_scale,
+            None if task.survival else reward_scale,
         )
         for parts in store.split()
     )
@@ -135,6 +140,7 @@ def _make(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
             posterior_noise=options.posterior_noise, burn_in=burn_in, observed=options.observed,
+            reward_scale=0.0 if task.survival else reward_scale,
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip
@@ -148,6 +154,7 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     shared: dict[str, Any] = {
         "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
         "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
+        "reward_weight": reward_weight(latents.rewards),
     }  # fmt: skip
     if options.kind == "autoregressive":
         return AutoregressiveConfig(**shared, active=active_dimensions(latents), units=options.units)

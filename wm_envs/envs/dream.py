@@ -39,7 +39,7 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
-        temperature: float | None = None, observation: str = "zh", actions: str = "continuous",
+        temperature: float | None = None, observation: str = "zh", actions: str | None = None,
         termination: str | None = None, device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, render_size: int | None = None,
     ) -> None:  # fmt: skip
@@ -90,9 +90,10 @@ class DreamEnv(LatentEnv):
 
     ## Action Space
 
-    `actions="continuous"` (default): `Box(-1, 1, (A,))`, as in the paper; for Take Cover below -1/3 moves left and
-    above 1/3 right, for CarRacing it is steer, gas and brake. `actions="discrete"`: one of a few fixed actions
-    (Take Cover: stay, right, left). CarRacing also has `actions="fine"`.
+    `actions="continuous"` (the default of the shipped games): `Box(-1, 1, (A,))`, as in the paper; for Take Cover
+    below -1/3 moves left and above 1/3 right, for CarRacing it is steer, gas and brake. `actions="discrete"`: one of a
+    few fixed actions (Take Cover: stay, right, left). CarRacing also has `actions="fine"`. A world of any other
+    environment has `actions="own"` as its default, the action space of that environment.
 
     ## Observation Space
 
@@ -141,7 +142,7 @@ class DreamEnv(LatentEnv):
 
     def __init__(
         self, world: str = "takecover", temperature: float | None = None, observation: str = "zh",
-        actions: str = "continuous", termination: str | None = None, device: str = "cpu",
+        actions: str | None = None, termination: str | None = None, device: str = "cpu",
         render_mode: str | None = None, render_size: int | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)

@@ -27,7 +27,7 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
 
     def __init__(
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
-        observation: str = "zh", actions: str = "continuous", device: str = "cpu", render_mode: str | None = None,
+        observation: str = "zh", actions: str | None = None, device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, renderer: str | None = None,
         on_tick: OnTick | None = None, render_size: int | None = None, **settings: float,
     ) -> None:  # fmt: skip
@@ -95,7 +95,7 @@ class RealEnv(LatentEnv):
     _vector: RealVectorEnv
 
     def __init__(
-        self, world: str = "takecover", observation: str = "zh", actions: str = "continuous", device: str = "cpu",
+        self, world: str = "takecover", observation: str = "zh", actions: str | None = None, device: str = "cpu",
         render_mode: str | None = None, renderer: str | None = None, on_tick: OnTick | None = None,
         render_size: int | None = None, **settings: float,
     ) -> None:  # fmt: skip

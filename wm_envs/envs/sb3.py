@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from wm_envs.envs.spaces import ACTIONS, one_of
+from wm_envs.envs.spaces import action_kind
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
+from wm_envs.games.base import OwnActions
 from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller_module, read_config, resolve
 from wm_envs.models.controller import Controller
@@ -47,8 +48,10 @@ def make_vec_env(
 class Policy:
     """A controller of a world with the `predict` of a Stable-Baselines3 model; see `load_policy`."""
 
-    def __init__(self, controller: Controller, choices: NDArray[np.float32] | None) -> None:
-        self.controller, self._choices = controller, choices
+    def __init__(
+        self, controller: Controller, choices: NDArray[np.float32] | None = None, own: OwnActions | None = None
+    ) -> None:
+        self.controller, self._choices, self._own = controller, choices, own
 
     def predict(
         self, observation: NDArray[Any], state: tuple[NDArray[Any], ...] | None = None,
@@ -60,22 +63,26 @@ class Policy:
         """
         with torch.no_grad():
             actions = self.controller(torch.as_tensor(observation, dtype=torch.float32)).numpy()
+        if self._own is not None:
+            return self._own.decode(actions), state
         if self._choices is None:
             return actions, state
         return np.abs(actions[..., None, :] - self._choices).sum(axis=-1).argmin(axis=-1), state
 
 
-def load_policy(world: str | Path = "takecover", name: str = "", actions: str = "continuous") -> Policy:
+def load_policy(world: str | Path = "takecover", name: str = "", actions: str | None = None) -> Policy:
     """A controller of a world, its first one by default, as a policy with `predict`.
 
-    `actions` is that of the environment it acts in: "continuous", or "discrete" or "fine" if it is one of the
-    controllers that choose from these. Raises `UnknownName`, `BrokenWorld` or `InvalidOption`.
+    `actions` is that of the environment it acts in (default: the game's): "continuous", "own", or "discrete" or "fine"
+    if it is one of the controllers that choose from these. Raises `UnknownName`, `BrokenWorld` or `InvalidOption`.
     """
     controller = load_controller_module(world, name)
-    if actions == "continuous":
-        return Policy(controller, None)
     task = get_task(read_config(resolve(world))["world"]["task"])
-    one_of("actions", actions, ACTIONS if task.fine_actions else ACTIONS[:2])
+    actions = action_kind(task, actions)
+    if actions == "continuous":
+        return Policy(controller)
+    if actions == "own":
+        return Policy(controller, own=task.own_actions)
     config, choices = controller.config, np.array(task.choices(actions), np.float32)
     known = np.array(config.choices, np.float32).reshape(-1, config.action)
     if not len(known) or not all((choices == choice).all(axis=1).any() for choice in known):

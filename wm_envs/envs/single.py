@@ -78,12 +78,17 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
 
         `play` takes the action of no key as its argument `noop`.
         """
-        task, discrete = self.world.task, self._vector._actions != "continuous"
-        choices = np.array(task.choices(self._vector._actions), np.float32)
+        task, kind = self.world.task, self._vector._actions
+        choices = np.array(task.choices(kind), np.float32)
         found: dict[tuple[str | int, ...], Any] = {}
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
             action = np.array(task.keyboard_action(right, up), np.float32)
-            chosen = int(np.abs(choices - action).sum(axis=1).argmin()) if discrete else action
+            if kind == "own":
+                assert task.own_actions is not None
+                chosen: Any = task.own_actions.decode(action)
+                chosen = chosen.item() if chosen.ndim == 0 else chosen
+            else:
+                chosen = action if kind == "continuous" else int(np.abs(choices - action).sum(axis=1).argmin())
             pressed = [KEYS[0 if right > 0 else 1]] * (right != 0) + [KEYS[2 if up > 0 else 3]] * (up != 0)
             found |= {keys: chosen for keys in zip(*pressed, strict=True)}
         return found

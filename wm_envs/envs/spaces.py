@@ -17,7 +17,6 @@ from wm_envs.models.mdn_rnn import LATENT_LIMIT
 from wm_envs.models.world_model import WorldModel
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
-ACTIONS = ("continuous", "discrete", "fine")
 RENDER_MODES = (None, "rgb_array", "human")
 ROUNDING = 1e-6  # an action that exceeds its limits by less than this is clipped
 MAX_RENDER_SIZE = 4096  # pixels
@@ -93,9 +92,16 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
     return spaces.Box(-high, high, dtype=np.float32)
 
 
+def action_kind(task: Task, actions: object) -> str:
+    """The keyword `actions`, or the default of the game for None; raises `InvalidOption`."""
+    return str(task.action_kinds[0] if actions is None else one_of("actions", actions, task.action_kinds))
+
+
 def action_space(task: Task, actions: str) -> spaces.Space[Any]:
-    """The space of one environment: a Box as in the paper, or Discrete for DQN-like agents."""
-    one_of("actions", actions, ACTIONS if task.fine_actions else ACTIONS[:2])
+    """The space of one environment: a Box as in the paper, Discrete for DQN-like agents, or the game's own."""
+    if actions == "own":
+        assert task.own_actions is not None
+        return task.own_actions.space
     if actions != "continuous":
         return spaces.Discrete(len(task.choices(actions)))
     return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
@@ -106,6 +112,8 @@ def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDA
 
     A continuous action that exceeds its limits by a rounding error is clipped. Raises `InvalidAction`.
     """
+    if actions == "own":
+        return _own_actions(task, given, batch)
     choices = () if actions == "continuous" else task.choices(actions)
     shape = (() if batch is None else (batch,)) + (() if choices else (task.action_size,))
     try:
@@ -122,6 +130,23 @@ def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDA
     if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
         raise _refused_action(task, choices, given, shape)
     return task.game_action(values.clip(low, high).astype(np.float32))
+
+
+def _own_actions(task: Task, given: Any, batch: int | None) -> NDArray[np.float32]:
+    """`game_actions` for actions of the game's own space."""
+    own = task.own_actions
+    assert own is not None
+    shape = (() if batch is None else (batch,)) + own.shape
+    low, high = own.limits
+    try:
+        values = np.asarray(given)
+    except ValueError:
+        values = np.array(None)
+    fits = values.dtype.kind in ("iuf" if low.dtype.kind == "f" else "iu") and values.shape == shape
+    if not fits or not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():
+        expected = f"an action of {own.space}" if batch is None else f"{batch} actions of {own.space}"
+        raise InvalidAction("action", given, expected, "take one from env.action_space.sample()")
+    return own.encode(values.clip(low, high))
 
 
 def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tuple[int, ...]) -> InvalidAction:

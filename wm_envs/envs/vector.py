@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wm_envs.envs.construction import Constructed
 from wm_envs.envs.engine import Engine, Mask
 from wm_envs.envs.spaces import (
+    action_kind,
     action_space,
     checked_render_size,
     game_actions,
@@ -41,17 +42,17 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
     _engine: Engine
 
     def __init__(
-        self, world: WorldModel, num_envs: int, max_episode_steps: int | None, observation: str, actions: str,
+        self, world: WorldModel, num_envs: int, max_episode_steps: int | None, observation: str, actions: str | None,
         render_mode: str | None, autoreset_mode: AutoresetMode | str, render_size: int | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, (None, "rgb_array"))
         self._render_size = checked_render_size(render_size)
         self.num_envs = check_count("num_envs", num_envs)
         self.autoreset_mode = check_autoreset(autoreset_mode)
-        self._world, self._observation, self._actions = world, observation, actions
+        self._world, self._observation, self._actions = world, observation, action_kind(world.task, actions)
         self.render_mode = render_mode
         self.single_observation_space = observation_space(world, observation)
-        self.single_action_space = action_space(world.task, actions)
+        self.single_action_space = action_space(world.task, self._actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         fps = frames_per_second(world)

@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from wm_envs.errors import MissingPackage
@@ -62,6 +64,33 @@ class GameWithObjects(Game, Protocol):
         ...
 
 
+class OwnActions(Protocol):
+    """The action space of a game as it comes, and the vectors (A,) that M sees of its actions."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one action."""
+        ...
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """The action space."""
+        ...
+
+    @property
+    def limits(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Lowest and highest action, each of the shape of one action."""
+        ...
+
+    def encode(self, actions: NDArray[Any]) -> Array:
+        """Vectors (..., A) of actions (..., *shape)."""
+        ...
+
+    def decode(self, vectors: Array) -> NDArray[Any]:
+        """Actions (..., *shape) of vectors (..., A)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One real game as data."""
@@ -70,6 +99,7 @@ class Task:
     name: str  # as in `--task`; also the name of the shipped world
     title: str
     game: str  # "module:Class" of the `Game`, imported when it is first opened
+    game_kwargs: Mapping[str, Any] = field(default_factory=dict)  # keywords that the class always gets
     dream_id: str  # id of its dream in Gymnasium's registry
     real_id: str  # id of the real game as latent features
     own_envs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # further ids -> keywords of `gym.register`
@@ -89,6 +119,8 @@ class Task:
     action_high: tuple[float, ...]  # (A,)
     discrete_actions: tuple[tuple[float, ...], ...]  # the choices of actions="discrete"
     fine_actions: tuple[tuple[float, ...], ...] = ()  # the choices of actions="fine", if the task has it
+    env_frame: Callable[[gym.Env[Any, Any], Any], Frame] | None = None  # Gymnasium's env of it, observation -> frame
+    own_actions: OwnActions | None = None  # the game's own action space, actions="own", if the task has it
     game_action: Callable[[Array], Array]  # (..., A) the agent's action -> (..., A) the game's, which M sees
     hold_scales: tuple[tuple[int, int], ...]  # random play holds an action for low..high ticks
     idle_actions: tuple[int, ...]  # indices in `discrete_actions` that half of random play avoids
@@ -96,9 +128,10 @@ class Task:
 
     # --- rewards and limits ---
     survival: bool  # True: the reward is 1 a tick survived, and M predicts no reward
-    reward_scale: float = 1.0  # otherwise: M predicts rewards divided by this
+    reward_scale: float = 1.0  # otherwise: M predicts rewards divided by this (0: by a unit measured from the store)
     tick_limit: int  # an episode is truncated after this many ticks
     ticks_per_second: int
+    frame_skip: int = 4  # ticks in a step of M, unless it is trained with another number
     burn_in: int = 0  # ticks skipped at the start of an episode, while its frames cannot be predicted
 
     # --- further open-loop policies that judge its dreams, in ticks (see training/evaluation/fidelity.py) ---
@@ -115,6 +148,12 @@ class Task:
         """A."""
         return len(self.action_low)
 
+    @property
+    def action_kinds(self) -> tuple[str, ...]:
+        """The values of the keyword `actions`, the default first."""
+        own = ("own",) if self.own_actions else ()
+        return (*own, "continuous", "discrete", *(("fine",) if self.fine_actions else ()))
+
     def choices(self, actions: str) -> tuple[tuple[float, ...], ...]:
         """The choices of actions="discrete" or "fine"."""
         return self.fine_actions if actions == "fine" else self.discrete_actions
@@ -126,7 +165,7 @@ class Task:
         """
         module, _, name = self.game.partition(":")
         try:
-            game: Game = getattr(importlib.import_module(module), name)(**kwargs)
+            game: Game = getattr(importlib.import_module(module), name)(**self.game_kwargs, **kwargs)
         except MissingPackage:
             raise
         except ImportError as error:

@@ -1,17 +1,43 @@
-"""All games. A new game is a folder beside this file and one line in it."""
+"""All games. A new game is a folder beside this file and one line in it. Any environment of Gymnasium is one, too."""
 
 from __future__ import annotations
 
-from wm_envs.errors import UnknownName
+from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
 from wm_envs.games.base import Task
 from wm_envs.games.car_racing.task import CAR_RACING
+from wm_envs.games.gym_env.description import PREFIX, parse
+from wm_envs.games.gym_env.task import gym_task
 from wm_envs.games.take_cover.task import TAKE_COVER
 
 TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`; raises `UnknownName` with the list of names."""
+    """The task called `name`, or that of the environment that `name` describes (see games/gym_env/description.py).
+
+    Raises `UnknownName` with the list of names, or `InvalidOption` for a damaged description.
+    """
+    if name.startswith(PREFIX):
+        return gym_task(name)
     if name not in TASKS:
-        raise UnknownName("task", name, f"one of {sorted(TASKS)}", "give one of these names")
+        fix = f"give one of these names{did_you_mean(name, TASKS)}"
+        raise UnknownName("task", name, f"one of {sorted(TASKS)}", fix)
     return TASKS[name]
+
+
+def is_task(name: object) -> bool:
+    """Whether `get_task` knows the name."""
+    try:
+        return isinstance(name, str) and bool(get_task(name))
+    except (UnknownName, InvalidOption):
+        return False
+
+
+def in_words(name: str, other: str = "") -> str:
+    """A task's name for people; for two descriptions of environments, where they differ from each other."""
+    if not name.startswith(PREFIX):
+        return name
+    found = parse(name)
+    if other.startswith(PREFIX) and (differs := found.differs(parse(other))):
+        return f"{found.title} ({differs})"
+    return found.title

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wm_envs.errors import BrokenWorld
-from wm_envs.games.registry import TASKS
+from wm_envs.games.registry import get_task, is_task
 from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.column_vae import COLUMNS, ColumnVAE, ColumnVAEConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
@@ -83,9 +83,9 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
     """Raise `BrokenWorld` if a setting is out of range or two of them contradict each other."""
     memory, active = config.memory, getattr(config.memory, "active", ())
     valid = (
-        config.task in TASKS
+        is_task(config.task)
         and config.vision.latent == memory.latent
-        and memory.action == TASKS[config.task].action_size
+        and memory.action == get_task(config.task).action_size
         and check_vision_config(config.vision)
         and 0 < memory.hidden <= 4096
         and 0 < memory.mixtures <= 100
@@ -94,10 +94,12 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and len(set(active)) == len(active)
         and all(0 <= dimension < memory.latent for dimension in active)
         and 0 < config.frame_skip <= 1000
-        and 0 <= config.burn_in < TASKS[config.task].tick_limit
+        and 0 <= config.burn_in < get_task(config.task).tick_limit
         and config.termination in ("sampled", "threshold")
         and config.observed in ("all", "modelled")
         and config.temperature > 0
+        and config.reward_scale >= 0
+        and memory.reward_weight > 0
         and config.posterior_noise >= 0
     )
     if not valid:

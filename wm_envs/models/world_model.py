@@ -34,6 +34,7 @@ class WorldConfig:
     temperature: float = 1.0  # default of gym.make
     observed: str = "all"  # latents in observations: "all", or "modelled", only those that M sees and predicts
     burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
+    reward_scale: float = 0.0  # M predicts rewards divided by this; 0: by Task.reward_scale
 
 
 class WorldModel:
@@ -50,6 +51,7 @@ class WorldModel:
         self.config = config
         self._shares: WorldModel | None = None  # keeps the world that this one shares its weights with
         self.task: Task = get_task(config.task)
+        self.reward_scale = config.reward_scale or self.task.reward_scale
         self.vision = vision.eval().requires_grad_(False)
         self.memory = memory.eval().requires_grad_(False)
         self.device = memory.device
@@ -129,7 +131,7 @@ class WorldModel:
         # The reward is 1 per tick survived. On average, a termination happens in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward.float() * self.task.reward_scale
+            reward = prediction.reward.float() * self.reward_scale
         return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:

@@ -1,0 +1,1 @@
+"""Any Gymnasium environment that can be drawn, as a game."""

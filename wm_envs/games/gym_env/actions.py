@@ -1,0 +1,145 @@
+"""The action spaces of any environment as vectors in [-1, 1], which M sees, and back.
+
+Discrete: one-hot. MultiDiscrete and MultiBinary: a one-hot for each of their numbers, one after the other. Box: each
+number scaled from its limits to [-1, 1].
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from wm_envs.errors import InvalidOption
+from wm_envs.games.base import Array
+
+KINDS = ("discrete", "multi-discrete", "multi-binary", "box")
+MAX_SIZE = 256  # numbers in a vector
+MAX_CHOICES = 128  # actions that a controller chooses from
+
+
+@dataclass(frozen=True)
+class ActionCodec:
+    """An action space as plain values, with its encoding."""
+
+    kind: str  # one of KINDS
+    shape: tuple[int, ...] = ()  # of one action
+    sizes: tuple[int, ...] = ()  # number of values of each number of an action; () for a Box
+    starts: tuple[int, ...] = ()  # the smallest of these values
+    low: tuple[float, ...] = ()  # limits of a Box
+    high: tuple[float, ...] = ()
+    dtype: str = "int64"
+    choices: tuple[tuple[float, ...], ...] = field(init=False, compare=False)  # what controllers choose from, (A,) each
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self._choices()))
+
+    @classmethod
+    def of(cls, space: spaces.Space[Any]) -> ActionCodec:
+        """The codec of an action space; raises `InvalidOption` for one that M cannot be told."""
+        dtype = str(space.dtype)
+        if isinstance(space, spaces.Discrete):
+            return cls("discrete", (), (int(space.n),), (int(space.start),), dtype=dtype)
+        if isinstance(space, spaces.MultiDiscrete):
+            sizes, starts = (tuple(int(n) for n in np.ravel(each)) for each in (space.nvec, space.start))
+            return cls("multi-discrete", space.shape, sizes, starts, dtype=dtype)
+        if isinstance(space, spaces.MultiBinary):
+            count = int(np.prod(space.shape))
+            return cls("multi-binary", space.shape, (2,) * count, (0,) * count, dtype=dtype)
+        if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+            _check_bounded(space)
+            low, high = (tuple(float(x) for x in np.ravel(each)) for each in (space.low, space.high))
+            return cls("box", space.shape, low=low, high=high, dtype=dtype)
+        expected = "Discrete, MultiDiscrete, MultiBinary, or a Box of floating-point numbers"
+        raise InvalidOption("env", f"the action space {space}", expected, "wrap the environment with one of these")
+
+    @cached_property
+    def size(self) -> int:
+        """A, the numbers in a vector."""
+        return sum(self.sizes) if self.sizes else len(self.low)
+
+    @cached_property
+    def space(self) -> spaces.Space[Any]:
+        """The action space itself."""
+        dtype: Any = np.dtype(self.dtype)
+        if self.kind == "discrete":
+            return spaces.Discrete(self.sizes[0], start=self.starts[0], dtype=dtype)
+        if self.kind == "multi-discrete":
+            sizes, starts = (np.reshape(each, self.shape) for each in (self.sizes, self.starts))
+            return spaces.MultiDiscrete(sizes, dtype=dtype, start=starts)
+        if self.kind == "multi-binary":
+            return spaces.MultiBinary(self.shape)
+        low, high = (np.array(each, dtype).reshape(self.shape) for each in (self.low, self.high))
+        return spaces.Box(low, high, dtype=dtype)
+
+    @property
+    def limits(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Lowest and highest action, each of the shape of one action."""
+        if self.kind == "box":
+            return np.reshape(self.low, self.shape), np.reshape(self.high, self.shape)
+        low = np.array(self.starts)
+        return low.reshape(self.shape), (low + self.sizes - 1).reshape(self.shape)
+
+    def encode(self, actions: NDArray[Any]) -> Array:
+        """Vectors (..., A) of actions (..., *shape) of the space."""
+        flat = actions.reshape((*actions.shape[: actions.ndim - len(self.shape)], -1))
+        if self.kind == "box":
+            low, high = np.array(self.low), np.array(self.high)
+            return (2 * (flat - low) / (high - low) - 1).clip(-1, 1).astype(np.float32)
+        hot = [np.eye(size, dtype=np.float32)[flat[..., i] - self.starts[i]] for i, size in enumerate(self.sizes)]
+        return np.concatenate(hot, axis=-1)
+
+    def decode(self, vectors: Array) -> NDArray[Any]:
+        """The actions (..., *shape) of vectors (..., A): of each one-hot its largest number."""
+        lead = vectors.shape[:-1]
+        if self.kind == "box":
+            low, high = np.array(self.low), np.array(self.high)
+            values = low + (np.asarray(vectors, np.float64).clip(-1, 1) + 1) / 2 * (high - low)
+        else:
+            parts = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=-1)
+            values = np.stack([part.argmax(-1) + start for part, start in zip(parts, self.starts, strict=True)], -1)
+        return values.astype(self.dtype).reshape((*lead, *self.shape))
+
+    def normal(self, vectors: Array) -> Array:
+        """The vector (..., A) of the action that a vector (..., A), as a controller gives it, stands for."""
+        return vectors.clip(-1, 1).astype(np.float32) if self.kind == "box" else self.encode(self.decode(vectors))
+
+    def _choices(self) -> list[tuple[float, ...]]:
+        """All actions; of a Box, and of more than `MAX_CHOICES`, a grid of a few."""
+        if self.kind == "box":
+            nothing = self.encode(np.clip(np.zeros(self.shape), *self.limits)).tolist()
+            values = [tuple(dict.fromkeys((zero, 1.0, -1.0))) for zero in nothing]
+            if 3 ** len(values) <= MAX_CHOICES:
+                return [*itertools.product(*values)]
+            return [tuple(nothing), *_one_at_a_time(nothing, values)]
+        if np.prod(self.sizes) <= MAX_CHOICES:
+            combinations = [*itertools.product(*(range(size) for size in self.sizes))]
+        else:  # one number moves, the others stay at their first value
+            nothing = [0] * len(self.sizes)
+            combinations = [tuple(nothing), *_one_at_a_time(nothing, [range(size) for size in self.sizes])]
+        offsets = np.array(self.starts)
+        return [tuple(self.encode((np.array(c) + offsets).reshape(self.shape)).tolist()) for c in combinations]
+
+
+def _one_at_a_time(nothing: Sequence[Any], values: Sequence[Iterable[Any]]) -> list[tuple[Any, ...]]:
+    """`nothing` with one of its numbers replaced by each of its other `values`."""
+    return [
+        (*nothing[:i], value, *nothing[i + 1 :])
+        for i, of_number in enumerate(values)
+        for value in of_number
+        if value != nothing[i]
+    ]
+
+
+def _check_bounded(space: spaces.Box) -> None:
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
+        raise InvalidOption(
+            "env", f"the action space {space}", "finite limits, the low ones below the high ones",
+            "wrap the environment with gymnasium.wrappers.RescaleAction or another one that limits its actions",
+        )  # fmt: skip

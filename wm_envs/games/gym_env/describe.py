@@ -1,0 +1,178 @@
+"""Look at an environment once and describe it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from wm_envs.errors import InvalidOption, MissingPackage
+from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
+from wm_envs.games.gym_env.description import MAX_TICKS, EnvDescription
+from wm_envs.games.gym_env.frames import is_picture
+from wm_envs.games.gym_env.game import MODULES, GymGame, find_spec, make_env
+
+TICK_LIMIT = 1000  # of an environment whose spec has no limit of steps
+TRIED = 30  # steps
+MOVES = {  # names of actions -> the player's keys right and up
+    "RIGHT": (1, 0), "LEFT": (-1, 0), "UP": (0, 1), "FORWARD": (0, 1), "DOWN": (0, -1), "TOGGLE": (0, -1),
+}  # fmt: skip
+KEYS = {  # letters and pygame's codes of the arrows, as `get_keys_to_action` names them
+    "d": (1, 0), "a": (-1, 0), "w": (0, 1), "s": (0, -1),
+    1073741903: (1, 0), 1073741904: (-1, 0), 1073741906: (0, 1), 1073741905: (0, -1),
+}  # fmt: skip
+
+
+def describe(
+    env: str, kwargs: Mapping[str, Any] | None = None, crop: tuple[int, ...] = (0, 0, 0, 0), tick_limit: int = 0,
+    life_loss_ends: bool = False,
+) -> EnvDescription:  # fmt: skip
+    """The description of an environment by its id, or `module:id` as `gym.make` takes it.
+
+    `crop`: pixels cut off at top, bottom, left and right of its picture. `tick_limit`: steps of an episode (0: those of
+    its spec, else 1,000). The environment is opened, reset twice and played for 30 steps. An environment that ignores
+    its seed is warned about. Raises `UnknownName`, `MissingPackage`, `InvalidOption` or `BrokenGame`.
+    """
+    module, _, env_id = env.rpartition(":")
+    if module:
+        import_module(module)
+    kwargs = _plain(kwargs or {})
+    spec = find_spec(env_id)
+    picture = _picture(env_id, kwargs)
+    opened = make_env(env_id, kwargs, picture)
+    try:
+        actions = ActionCodec.of(opened.action_space)
+        if actions.size > MAX_SIZE:
+            expected = f"at most {MAX_SIZE} numbers"
+            raise InvalidOption("env", f"an action of {actions.size} numbers", expected, "wrap it with fewer actions")
+        own = getattr(opened.unwrapped, "max_steps", None)  # MiniGrid's name for it
+        limit = tick_limit or spec.max_episode_steps or (own if isinstance(own, int) and own > 0 else TICK_LIMIT)
+        found = EnvDescription(
+            env_id, actions, kwargs, picture, tuple(crop), min(limit, MAX_TICKS), _speed(opened), _idle(opened),
+            _keys(opened, actions), life_loss_ends, _versions(spec),
+        )  # fmt: skip
+    finally:
+        opened.close()
+    _try(found)
+    return found
+
+
+def import_module(module: str) -> None:
+    """Import a module that the user named, here and in all worker processes to come."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        fix = f"install it, or run where Python finds {module}"
+        raise MissingPackage("env", f"{module}, which cannot be imported ({error})", "a module", fix) from error
+    known = [each for each in os.environ.get(MODULES, "").split(",") if each]
+    os.environ[MODULES] = ",".join(dict.fromkeys([*known, module]))
+
+
+def _plain(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords as JSON has them; raises `InvalidOption`."""
+    try:
+        found = json.loads(json.dumps(dict(kwargs)))
+    except (TypeError, ValueError) as error:
+        raise InvalidOption("env_kwargs", kwargs, "JSON values", "give numbers, words, lists and dicts") from error
+    for name in ("render_mode", "max_episode_steps"):
+        if name in found:
+            raise InvalidOption("env_kwargs", {name: found[name]}, "keywords of the game", f"omit {name}")
+    return dict(found)
+
+
+def _picture(env_id: str, kwargs: dict[str, Any]) -> str:
+    """Whether V sees the observation or what the environment draws; raises `InvalidOption` if neither is a picture."""
+    plain = make_env(env_id, kwargs, "observation")
+    try:
+        if is_picture(plain.observation_space):
+            return "observation"
+        if "rgb_array" in plain.metadata.get("render_modes", []):
+            return "render"
+        given = f"{env_id}, with the observation {plain.observation_space} and no render mode rgb_array"
+    finally:
+        plain.close()
+    raise InvalidOption("env", given, "pictures", "give the environment a render mode rgb_array, or wrap it")
+
+
+def _speed(env: gym.Env[Any, Any]) -> int:
+    """Steps per second, for the player."""
+    fps = env.metadata.get("render_fps") or 30
+    return int(min(max(round(float(fps)), 1), 240))
+
+
+def _meanings(env: gym.Env[Any, Any]) -> list[str]:
+    """Names of the discrete actions, as Atari's and MiniGrid's environments have them."""
+    named = getattr(env.unwrapped, "get_action_meanings", None)
+    members = getattr(getattr(env.unwrapped, "actions", None), "__members__", ())
+    return [str(name).upper() for name in (named() if named else members)]
+
+
+def _idle(env: gym.Env[Any, Any]) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(_meanings(env)) if name == "NOOP") or ((0,) if _is_box(env) else ())
+
+
+def _is_box(env: gym.Env[Any, Any]) -> bool:
+    return isinstance(env.action_space, gym.spaces.Box)
+
+
+def _keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, ...], ...]:
+    """(right, up, choice) for the keys of the player: the environment's own, else the names of its actions, else in
+    order right, left, up, down."""
+    if own := _own_keys(env, actions):
+        return own
+    meanings = _meanings(env)
+    named = {MOVES[name]: i for i, name in enumerate(meanings) if name in MOVES}
+    if "FIRE" in meanings:  # without it, many games do not begin
+        named.setdefault((0, 1), meanings.index("FIRE"))
+    if named:
+        return tuple((*keys, choice) for keys, choice in named.items())
+    count, first = len(actions.choices), 1 if len(actions.choices) > 2 else 0
+    order = ((1, 0), (-1, 0), (0, 1), (0, -1)) if first else ((-1, 0), (1, 0))
+    return tuple((*keys, first + i) for i, keys in enumerate(order) if first + i < count)
+
+
+def _own_keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, ...], ...]:
+    named = getattr(env.unwrapped, "get_keys_to_action", None)
+    if named is None or actions.kind != "discrete":
+        return ()
+    found = {}
+    for keys, action in named().items():
+        pressed = [KEYS.get(key, KEYS.get(str(key))) for key in (keys if isinstance(keys, tuple) else (keys,))]
+        if pressed and all(pressed):
+            right, up = (int(np.sign(sum(side))) for side in zip(*pressed, strict=True))
+            found[right, up] = int(action) - actions.starts[0]
+    return tuple((*keys, choice) for keys, choice in sorted(found.items()) if 0 <= choice < actions.sizes[0])
+
+
+def _versions(spec: Any) -> dict[str, str]:
+    """Versions of Gymnasium and of the package that the environment's code comes from."""
+    module = spec.entry_point.split(":")[0] if isinstance(spec.entry_point, str) else spec.entry_point.__module__
+    packages = importlib.metadata.packages_distributions().get(module.split(".")[0], [])
+    return {name: importlib.metadata.version(name) for name in sorted({"gymnasium", *packages})}
+
+
+def _try(found: EnvDescription) -> None:
+    """Play a few steps, twice from the same seed; warns if the seed changes nothing."""
+    game = GymGame(found.name)
+    codec, rng = found.actions, np.random.default_rng(0)
+    try:
+        first = game.reset(0)
+        for _ in range(TRIED):
+            action = codec.choices[rng.integers(len(codec.choices))]
+            if game.advance(np.array(action, np.float32), 1).terminated:
+                break
+        if not np.array_equal(first, game.reset(0)):
+            warnings.warn(
+                f"{found.id} ignores its seed: the first pictures of two resets with the same seed differ. "
+                "Its episodes cannot be repeated, so a resumed run has other ones.",
+                stacklevel=3,
+            )
+    finally:
+        game.close()
