@@ -26,13 +26,15 @@ def active_dimensions(latents: Latents) -> tuple[int, ...]:
     return tuple(dimension for dimension in order if kl[dimension] > ACTIVE) or tuple(order)
 
 
-def losses(memory: MDNRNN, prediction: Any, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
+def losses(
+    memory: MDNRNN, prediction: Any, batch: SequenceBatch, reward_weight: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """`memory_loss` of a prediction for a window."""
     device = prediction.termination.device
     rewards = None if batch.rewards is None else batch.rewards.to(device)
     return memory_loss(
         memory, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
-        (batch.has_next + batch.terminated).to(device), rewards,
+        (batch.has_next + batch.terminated).to(device), rewards, reward_weight,
     )  # fmt: skip
 
 

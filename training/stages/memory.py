@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.data.episode_store import RolloutStore
+from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join, reward_unit
 from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
@@ -116,7 +116,8 @@ def _make(
     options: MemoryOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, calibrate, write the bundle."""
-    reward_scale = reward_unit(task, store.split()[0], options.frame_skip)
+    first = [part for part in store.parts if part.index < PARTS_A_ROUND]  # so that M keeps its unit in later rounds
+    reward_scale = reward_unit(task, first or store.parts, options.frame_skip)
     training, held_out = (
         join(
             parts,
@@ -154,7 +155,6 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     shared: dict[str, Any] = {
         "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
         "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
-        "reward_weight": reward_weight(latents.rewards),
     }  # fmt: skip
     if options.kind == "autoregressive":
         return AutoregressiveConfig(**shared, active=active_dimensions(latents), units=options.units)
@@ -183,7 +183,7 @@ def train(
     optimizer = torch.optim.Adam(memory.parameters(), options.learning_rate, fused=True)
     streams = Streams(training, options.batch_size, options.sequence_length, options.seed)
     batches = max(1, options.steps // (options.batch_size * options.sequence_length))
-    state, step = memory.initial_state(options.batch_size), 0
+    state, step, weight = memory.initial_state(options.batch_size), 0, reward_weight(training.rewards)
     if path.exists():
         step, extra_state = load_checkpoint(path, memory, optimizer)
         shapes = {name: (options.batch_size, *shape) for name, shape in memory.recurrent_shapes.items()}
@@ -198,7 +198,7 @@ def train(
                 group["lr"] = one_cycle(step / batches, options.learning_rate, warm=0.03, last=0.03)
             draw = generator(options.seed, step)
             batch = drop_latents(streams.batch(step, draw), options.latent_dropout, draw)
-            state = train_batch(memory, optimizer, batch, state)
+            state = train_batch(memory, optimizer, batch, state, weight)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == batches:
@@ -220,10 +220,12 @@ def drop_latents(batch: SequenceBatch, share: float, draw: torch.Generator) -> S
     return dataclasses.replace(batch, latents=batch.latents * seen[..., None])
 
 
-def train_batch(memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: Recurrent) -> Recurrent:
+def train_batch(
+    memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: Recurrent, reward_weight: float = 1.0
+) -> Recurrent:
     """One step of back-propagation through a window; returns the carried state."""
     prediction, state = predict(memory, batch, state)
-    _, _, loss = losses(memory, prediction, batch)
+    _, _, loss = losses(memory, prediction, batch, reward_weight)
     total_loss(loss)
     optimizer.zero_grad()
     loss.backward()

@@ -14,7 +14,7 @@ from torch import Tensor
 from wm_envs.envs.spaces import observation_space
 from wm_envs.envs.vector import open_world
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.games.base import Array, Task
+from wm_envs.games.base import Array, Frame, Task, load
 from wm_envs.models.state import State
 
 
@@ -41,9 +41,10 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
         self._observation = observation
         self.observation_space = observation_space(self.world, observation)
         check_env_of(self.world.task, env)
+        self._see = load(self.world.task.env_frame)
         self._generator = torch.Generator()
         self._state: State | None = None
-        self._frame: NDArray[np.uint8] | None = None
+        self._frame: Frame | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; the latents are drawn with `seed`, too."""
@@ -70,9 +71,7 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
         return self._observe(), total, bool(terminated), bool(truncated), info
 
     def _encode(self, observation: Any) -> Tensor:
-        see = self.world.task.env_frame
-        assert see is not None
-        self._frame = see(self.env, observation)
+        self._frame = self._see(self.world.task, self.env, observation)
         mean, logvar = self.world.encode(torch.from_numpy(self._frame[None]))
         return self.world.draw_latents(mean, logvar, torch.randn(mean.shape, generator=self._generator))
 
@@ -85,7 +84,7 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
 
 def check_env_of(task: Task, env: gym.Env[Any, Any]) -> None:
     """Raise `InvalidOption` unless `env` can be a copy of the game of `task`."""
-    if task.env_frame is None:
+    if not task.env_frame:
         fix = f"use gym.make({task.real_id!r})"
         raise InvalidOption("world", task.title, "a world of an environment with pictures as observations", fix)
     own = task.own_actions.space if task.own_actions else None

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -119,7 +118,7 @@ class Task:
     action_high: tuple[float, ...]  # (A,)
     discrete_actions: tuple[tuple[float, ...], ...]  # the choices of actions="discrete"
     fine_actions: tuple[tuple[float, ...], ...] = ()  # the choices of actions="fine", if the task has it
-    env_frame: Callable[[gym.Env[Any, Any], Any], Frame] | None = None  # Gymnasium's env of it, observation -> frame
+    env_frame: str = ""  # "module:function" for `LatentFeatures`: task, Gymnasium's env, its observation -> frame
     own_actions: OwnActions | None = None  # the game's own action space, actions="own", if the task has it
     game_action: Callable[[Array], Array]  # (..., A) the agent's action -> (..., A) the game's, which M sees
     hold_scales: tuple[tuple[int, int], ...]  # random play holds an action for low..high ticks
@@ -163,9 +162,8 @@ class Task:
 
         Without keywords it is the game as random play records it. Raises `MissingPackage` if it is not installed.
         """
-        module, _, name = self.game.partition(":")
         try:
-            game: Game = getattr(importlib.import_module(module), name)(**self.game_kwargs, **kwargs)
+            game: Game = load(self.game)(**self.game_kwargs, **kwargs)
         except MissingPackage:
             raise
         except ImportError as error:
@@ -174,6 +172,12 @@ class Task:
                 raise
             raise missing_package(self.title, missing, self.extra) from error
         return game
+
+
+def load(entry_point: str) -> Any:
+    """What a field "module:name" of a task names."""
+    module, _, name = entry_point.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def missing_package(title: str, module: str, extra: str) -> MissingPackage:

@@ -99,7 +99,6 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and config.observed in ("all", "modelled")
         and config.temperature > 0
         and config.reward_scale >= 0
-        and memory.reward_weight > 0
         and config.posterior_noise >= 0
     )
     if not valid:

@@ -33,7 +33,6 @@ class MDNRNNConfig:
     restart: bool = True  # True: a further input is 1 on the first step of an episode, else 0
     clock: int = 0  # ticks; > 0: a further input is sqrt(ticks since the start / clock), at most 1
     reward: bool = False  # True: a further head predicts the reward
-    reward_weight: float = 1.0  # loss weight of rewards, more where they are rare
     termination_weight: float = 10.0  # loss weight of terminations; raises their logit by log(weight)
     kind: str = "mdn-rnn"
 
@@ -286,13 +285,13 @@ def mixture_nll(prediction: Prediction, latents: Tensor) -> Tensor:
 
 def memory_loss(
     memory: MDNRNN, prediction: Any, latents: Tensor, terminated: Tensor, has_next: Tensor,
-    valid: Tensor, rewards: Tensor | None = None,
+    valid: Tensor, rewards: Tensor | None = None, reward_weight: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """(NLL, BCE, loss), all scalars, from next latents (T, B, Z) and masks and rewards (T, B).
 
     NLL is the mean per latent dimension over the steps that have a next latent (`has_next`), in nats. BCE is the
     weighted binary cross-entropy of the termination over the steps that belong to an episode (`valid`). The loss is
-    their sum, plus the mean squared error of the reward, times its weight, if M predicts it.
+    their sum, plus the mean squared error of the reward, times `reward_weight`, if M predicts it.
     """
     nll = memory.nll(prediction, latents).sum(-1) / len(memory.modelled)  # (T, B)
     nll = (nll * has_next).sum() / has_next.sum().clamp_min(1)
@@ -302,7 +301,7 @@ def memory_loss(
     loss = nll + bce
     if rewards is not None and prediction.reward is not None:
         squared = ((prediction.reward - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
-        loss = loss + memory.config.reward_weight * squared
+        loss = loss + reward_weight * squared
     return nll, bce, loss
 
 

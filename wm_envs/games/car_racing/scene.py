@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from wm_envs.games.base import FRAME_SHAPE, Frame
+from wm_envs.games.base import FRAME_SHAPE, Frame, Task
 from wm_envs.games.car_racing.dependencies import CarRacing, car_racing, cv2
 
 Points = NDArray[np.complex128]
@@ -31,6 +31,11 @@ VIEW_HALF = (VIEW[0] / 2, VIEW[1] / 2)
 def crop(observation: NDArray[np.uint8]) -> Frame:
     """The frame of V, (64, 64, 3), from an observation, (96, 96, 3) (World Models, appendix A.1)."""
     return np.asarray(cv2.resize(observation[:VIEW_ROWS], FRAME_SHAPE[:2], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def env_frame(task: Task, env: Any, observation: NDArray[np.uint8]) -> Frame:
+    """The frame of an observation of CarRacing-v3; see `Task.env_frame`."""
+    return crop(observation)
 
 
 def zoom_at(seconds: float) -> float:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import gymnasium as gym
 import numpy as np
 
-from wm_envs.games.base import Array, Frame, Task
+from wm_envs.games.base import Array, Task
 
 FAST_RENDERERS = ("exact", "fast")  # those of `FastCarRacing`
 RENDERERS = ("exact", "stock", "fast")  # "stock" is Gymnasium's own; "exact" draws the same bytes
@@ -22,13 +19,6 @@ def game_action(action: Array) -> Array:
 def keyboard_action(right: int, up: int) -> tuple[float, ...]:
     """Steer with right and left, full gas with up, brake with down."""
     return float(right), 1.0 if up > 0 else -1.0, 0.8 if up < 0 else 0.0
-
-
-def env_frame(env: gym.Env[Any, Any], observation: Any) -> Frame:
-    """V's frame of an observation of CarRacing-v3."""
-    from wm_envs.games.car_racing.scene import crop  # of the extra 'carracing'
-
-    return crop(observation)
 
 
 CAR_RACING = Task(
@@ -47,7 +37,7 @@ CAR_RACING = Task(
     },
     extra="carracing",
     requires=("Box2D", "cv2", "pygame"),
-    env_frame=env_frame,
+    env_frame="wm_envs.games.car_racing.scene:env_frame",
     renderers=RENDERERS,
     settings={"lap_complete_percent": (0.0, 1.0), "off_road_cost": (0.0, 100.0)},
     penalties=("off_road_cost",),

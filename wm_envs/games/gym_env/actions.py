@@ -38,7 +38,7 @@ class ActionCodec:
     choices: tuple[tuple[float, ...], ...] = field(init=False, compare=False)  # what controllers choose from, (A,) each
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", tuple(self._choices()))
+        object.__setattr__(self, "choices", tuple(self._choices()) if 0 < self.size <= MAX_SIZE else ())
 
     @classmethod
     def of(cls, space: spaces.Space[Any]) -> ActionCodec:
@@ -74,7 +74,7 @@ class ActionCodec:
             sizes, starts = (np.reshape(each, self.shape) for each in (self.sizes, self.starts))
             return spaces.MultiDiscrete(sizes, dtype=dtype, start=starts)
         if self.kind == "multi-binary":
-            return spaces.MultiBinary(self.shape)
+            return spaces.MultiBinary(self.shape[0] if len(self.shape) == 1 else self.shape)
         low, high = (np.array(each, dtype).reshape(self.shape) for each in (self.low, self.high))
         return spaces.Box(low, high, dtype=dtype)
 

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from wm_envs.errors import BrokenGame, MissingPackage
-from wm_envs.games.base import FRAME_SHAPE, Frame
+from wm_envs.games.base import FRAME_SHAPE, Frame, Task
+from wm_envs.games.gym_env.description import parse
 
 MIN_SIDE = 16  # pixels; a smaller observation is no picture (MiniGrid's has 7 x 7 cells)
 
@@ -57,3 +58,9 @@ def small(picture: Any, crop: tuple[int, ...] = (0, 0, 0, 0)) -> Frame:
     shrinks = image.shape[0] >= FRAME_SHAPE[0] and image.shape[1] >= FRAME_SHAPE[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), FRAME_SHAPE[1::-1], interpolation=method), np.uint8)
+
+
+def env_frame(task: Task, env: Any, observation: Any) -> Frame:
+    """The frame of an environment's observation, or of what it draws; see `Task.env_frame`."""
+    found = parse(task.name)
+    return small(env.render() if found.picture == "render" else observation, found.crop)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from wm_envs.games.base import Frame, Task
+from wm_envs.games.base import Task
 from wm_envs.games.gym_env.description import EnvDescription, parse
 
 
@@ -21,11 +19,6 @@ def gym_task(name: str) -> Task:
     def keyboard_action(right: int, up: int) -> tuple[float, ...]:
         return codec.choices[_choice(found, right, up)]
 
-    def env_frame(env: gym.Env[Any, Any], observation: Any) -> Frame:
-        from wm_envs.games.gym_env.frames import small
-
-        return small(env.render() if found.picture == "render" else observation, found.crop)
-
     return Task(
         name=name,
         title=found.title,
@@ -35,7 +28,7 @@ def gym_task(name: str) -> Task:
         real_id="WMLatent-v0",
         extra="env",
         requires=("cv2",),
-        env_frame=env_frame,
+        env_frame="wm_envs.games.gym_env.frames:env_frame",
         own_actions=codec,
         action_low=(-1.0,) * codec.size,
         action_high=(1.0,) * codec.size,
