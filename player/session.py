@@ -66,7 +66,9 @@ def bests_of(world: str, kept: bool) -> BestScores:
 def open_player(choice: Choice, seed: int | None, window: bool, smooth: bool = False) -> Player:
     """The player of a choice. Raises the errors of `check_choice`, and those of a game that does not open."""
     controllers = check_choice(choice)
-    env = gym.make("WMDream-v0", world=choice.world, temperature=choice.temperature, render_mode="rgb_array")
+    env = gym.make(
+        "WMDream-v0", world=choice.world, temperature=choice.temperature, actions="continuous", render_mode="rgb_array"
+    )
     try:
         world = env.get_wrapper_attr("world")
         ticks = world.task.ticks_per_second

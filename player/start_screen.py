@@ -40,7 +40,7 @@ class Card:
 def card_of(world: str) -> Card:
     """The card of a world, with a picture of its dream. Raises `BrokenWorld` or `UnknownName`."""
     controllers = load_controllers(world)
-    env = gym.make("WMDream-v0", world=world, render_mode="rgb_array")
+    env = gym.make("WMDream-v0", world=world, actions="continuous", render_mode="rgb_array")
     model, inner = env.get_wrapper_attr("world"), env.unwrapped
     env.reset(seed=0)
     frame = np.asarray(env.render())

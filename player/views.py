@@ -150,7 +150,8 @@ class GameView(View):
     def __init__(self, world: str) -> None:
         self.frames: list[NDArray[np.uint8]] = []
         fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).renderers), None)
-        super().__init__(RealEnv(world, render_mode="rgb_array", renderer=fastest, on_tick=self._on_tick))
+        shown = {"render_mode": "rgb_array", "renderer": fastest, "on_tick": self._on_tick}
+        super().__init__(RealEnv(world, actions="continuous", **shown))  # type: ignore[arg-type]
         self.typical_surprise = _held_out_nll(world)
 
     def _on_tick(self, env: int, action: Array, tick: Tick) -> None:

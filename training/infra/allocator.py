@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, for its next tensors. Only glibc is changed (Linux).
 
     By default glibc returns every large tensor to the system and asks for a new one, page by page. On virtual machines
-    that takes more time than the arithmetic of training (`benchmarks/training.py`).
+    that takes more time than the arithmetic of training (`benchmarks/training_speed.py`).
     """
     if not sys.platform.startswith("linux"):
         return

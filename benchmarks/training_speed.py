@@ -1,6 +1,6 @@
 """Speed of M's training with and without the memory that the allocator keeps, in turn; see training/infra/allocator.py.
 
-python benchmarks/training.py
+python benchmarks/training_speed.py
 """
 
 from __future__ import annotations
