@@ -20,12 +20,14 @@ class Paddle(gym.Env[Any, Any]):
         self.action_space = spaces.Discrete(3)  # stay, right, left
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Serve a ball."""
         super().reset(seed=seed)
         self.paddle = SIZE / 2
         self._serve()
         return self.render(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Move the paddle and the ball."""
         self.paddle = np.clip(self.paddle + (0, 3, -3)[int(action)], PADDLE, SIZE - PADDLE)
         self.ball += self.speed
         if not 2 <= self.ball[0] <= SIZE - 2:
@@ -41,6 +43,7 @@ class Paddle(gym.Env[Any, Any]):
         self.speed = np.array([self.np_random.uniform(-2, 2), 2.0])
 
     def render(self) -> Any:
+        """The picture, (64, 64, 3)."""
         picture = np.full((SIZE, SIZE, 3), 30, np.uint8)
         x, y = np.clip(self.ball, 2, SIZE - 3).astype(int)
         picture[y - 2 : y + 3, x - 2 : x + 3] = (250, 220, 80)

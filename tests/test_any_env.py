@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import toy_env  # noqa: F401 (registers the environments)
-from conftest import TINY, fresh_process, tiny_model
+from conftest import ROOT, TINY, fresh_process, tiny_model
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
@@ -254,6 +254,7 @@ def test_a_bundle_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
 # --- its runs -----------------------------------------------------------------------------------------------------
 
 SMALL = [
+    "--rounds", "0",
     "--own-frames", "200", "--collect.frames", "400", "--collect.part-frames", "100", "--vision.batches", "2",
     "--vision.batch-size", "8", "--memory.steps", "400", "--memory.batch-size", "4", "--memory.sequence-length", "10",
     "--memory.hidden", "16", "--ppo.total-timesteps", "64", "--ppo.num-envs", "4", "--ppo.n-steps", "8",
@@ -262,15 +263,15 @@ SMALL = [
 ]  # fmt: skip
 
 
-def test_a_run_from_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+def test_the_tutorial_at_a_small_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     run = tmp_path / "run"
-    assert main(["run", "--env", "toy_env:ToyLight-v0", "--run", str(run), *SMALL]) == 0
+    assert main(["run", "--env", "examples.paddle:Paddle-v0", "--run", str(run), *SMALL]) == 0
     folder = RunFolder(run)
     assert folder.preview.exists() and folder.report.exists()
     world = load_world(folder.best)
-    assert world.task.title == "ToyLight-v0" and world.config.frame_skip == 1
-    assert 0.3 < world.reward_scale < 0.7  # the root mean square of places around the middle
+    assert world.task.title == "Paddle-v0" and world.config.frame_skip == 1
+    assert world.reward_scale == 1  # of each catch
     env = gym.make("WMLatent-v0", world=str(folder.best))
     action, _ = load_policy(folder.best).predict(env.reset(seed=0)[0])
     assert env.action_space.contains(action)
