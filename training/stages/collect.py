@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
-from training.data.npz_episodes import npz_files, read_npz
+from training.data.recorded import EPISODES_A_PART, MINARI, NPZ, Recording
 from training.evaluation.pictures import save_strip
 from training.evaluation.policies import Act, HeldActions
 from training.evaluation.rollout import max_steps, rollout
@@ -38,7 +38,6 @@ from wm_envs.models.controller import ControllerConfig, act
 SEEDS_FROM = 1_000_000  # of training episodes; validation seeds start at 100,000, test seeds at 200,000
 SEEDS_A_PART = 1_000
 TILE = 8  # games with controllers that share a batch of V
-FILES_A_PART = 16  # .npz files
 STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game starts to hold a random action
 
 
@@ -53,8 +52,9 @@ class CollectOptions(EnvOptions, SeedOption, WorkerOptions, ModelRoundOptions):
         False, "also record where the game's objects are, for `vision --objects`", identity=True
     )
     from_npz: str = stage_option(
-        "", "take the episodes of this folder of .npz files, as other repositories record them", identity=True
+        "", "take the episodes of a folder of .npz files, as others record them", identity=True
     )
+    from_minari: str = stage_option("", "take those of a Minari dataset: its id or folder", identity=True)
     part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
 
 
@@ -70,7 +70,7 @@ class PartJob:
     round: int
     players: tuple[tuple[str, str], ...] = ()  # (world, controller), who play in turns; none means random play
     objects: bool = False
-    files: tuple[Path, ...] = ()  # episodes that somebody else recorded, instead of play
+    recording: Recording | None = None  # what somebody else recorded, instead of play
 
 
 def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, objects: bool = False) -> Episode:
@@ -166,8 +166,8 @@ def record_part(job: PartJob) -> int:
         return sum(len(episode.actions) for episode in episodes)
 
     first = SEEDS_FROM + job.index * SEEDS_A_PART
-    if job.files:
-        episodes = [read_npz(path, task) for path in job.files]
+    if job.recording:
+        episodes = job.recording.read(job.index % PARTS_A_ROUND, task)
     elif job.players:
         tile = 0
         while recorded() < job.frames:
@@ -184,7 +184,7 @@ def record_part(job: PartJob) -> int:
                 episodes.append(random_episode(game, task, seed, np.random.default_rng((job.seed, seed)), job.objects))
         finally:
             game.close()
-    behaviour = ",".join(name for _, name in job.players) or ("npz" if job.files else "random")
+    behaviour = ",".join(name for _, name in job.players) or (job.recording.kind if job.recording else "random")
     attributes = {"task": job.task, "seed": job.seed, "round": job.round, "behaviour": behaviour}
     write_part(job.folder, job.index, episodes, attributes)
     return recorded()
@@ -235,10 +235,16 @@ def preview(task: Task, path: Path, count: int = 8) -> None:
     save_strip(path, np.stack(frames)[chosen])
 
 
-def _count_parts(options: CollectOptions) -> int:
+def _recording(options: CollectOptions) -> Recording | None:
+    """The recording that the options name."""
     if options.from_npz:
-        return -(-len(npz_files(Path(options.from_npz))) // FILES_A_PART)
-    return -(-options.frames // options.part_frames)
+        return Recording(NPZ, options.from_npz)
+    return Recording(MINARI, options.from_minari) if options.from_minari else None
+
+
+def _count_parts(options: CollectOptions) -> int:
+    recording = _recording(options)
+    return -(-recording.count() // EPISODES_A_PART) if recording else -(-options.frames // options.part_frames)
 
 
 def missing_parts(options: CollectOptions) -> list[int]:
@@ -247,20 +253,12 @@ def missing_parts(options: CollectOptions) -> list[int]:
     return [at for at in range(first, first + _count_parts(options)) if not part_path(folder, at).exists()]
 
 
-def _files(options: CollectOptions, part: int) -> tuple[Path, ...]:
-    """The .npz files of a part."""
-    if not options.from_npz:
-        return ()
-    at = part % PARTS_A_ROUND * FILES_A_PART
-    return tuple(npz_files(Path(options.from_npz))[at : at + FILES_A_PART])
-
-
 def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
     parts, size = _count_parts(options), min(options.frames, options.part_frames)
     jobs = [
         PartJob(
             run.rollouts, options.task, index, size, options.seed, options.round, players, options.objects,
-            _files(options, index),
+            _recording(options),
         )
         for index in missing_parts(options)
     ]  # fmt: skip

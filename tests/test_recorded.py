@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from training.data.episode_store import RolloutStore
-from training.data.npz_episodes import read_npz
+from training.data.recorded import read_npz
 from training.stages import collect
 from wm_envs.errors import BrokenStore
 from wm_envs.games.registry import get_task
@@ -73,5 +74,37 @@ def test_they_fill_a_store(tmp_path: Path) -> None:
     store = RolloutStore(tmp_path / "run" / "rollouts", "carracing")
     assert [len(part.lengths) for part in store.parts] == [16, 2] and store.size == 108
     assert collect.main(options)["recorded"] == 0
-    with pytest.raises(BrokenStore, match=r"without a \.npz file"):
+    with pytest.raises(BrokenStore, match="without an episode"):
         collect.main(collect.CollectOptions(tmp_path / "other", task="carracing", from_npz=str(tmp_path / "none")))
+
+
+def test_a_minari_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    minari = pytest.importorskip("minari")
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    frames = [frame for frame in np.concatenate([FRAMES, FRAMES[:1]])]
+    rewards = REWARDS.tolist()
+    ends = [False] * 5 + [True]
+    buffers = [
+        EpisodeBuffer(
+            id=number, observations=frames, actions=list(ACTIONS), rewards=rewards, terminations=ends,
+            truncations=[False] * 6,
+        )
+        for number in range(17)
+    ]  # fmt: skip
+    spaces = {
+        "observation_space": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8),
+        "action_space": gym.spaces.Box(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)),
+    }
+    minari.create_dataset_from_buffers("toys/car-v0", buffers, jpeg_encoding=False, **spaces)
+    options = {"task": "carracing", "workers": 1}
+    for name, place in (("id", "toys/car-v0"), ("folder", str(tmp_path / "minari" / "toys" / "car-v0"))):
+        found = collect.main(collect.CollectOptions(tmp_path / name, from_minari=place, **options))
+        assert found["recorded"] == 17 * 6
+        first = RolloutStore(tmp_path / name / "rollouts", "carracing").parts[0]
+        np.testing.assert_array_equal(first.read(0, 6), FRAMES)
+        np.testing.assert_array_equal(first.actions[:6], ACTIONS)
+        assert first.rewards is not None and first.rewards[:6].tolist() == rewards and bool(first.terminated.all())
+    with pytest.raises(BrokenStore, match="minari download toys/bus-v0"):
+        collect.main(collect.CollectOptions(tmp_path / "other", from_minari="toys/bus-v0", **options))
