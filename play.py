@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--smooth", action="store_true", help="scale the picture smoothly")
     add("--headless", action="store_true", help="record without a window")
     add("--record", metavar="DIR", help="write DIR/dream.gif or DIR/dream.mp4 (headless: recordings)")
+    add("--save", metavar="RUN", help="add your real episodes to the store of a run, as a round of its own")
     add("--format", default="gif", metavar="{" + ",".join(FORMATS) + "}", help="of recordings (gif)")
     add("--steps", type=int, help="stop after this many ticks of the game (headless: 600)")
     add("--json", action="store_true", help="print the result as a last line of JSON")
@@ -80,6 +81,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     check_name("view", options.view or VIEWS[0], VIEWS)
     check_name("driver", options.driver or DRIVERS[0], DRIVERS)
     check_name("format", options.format, FORMATS)
+    if options.save and options.view in (None, "dream"):
+        raise InvalidOption("save", options.save, "a view with the real game", "give --view game, or --view both")
     if options.headless and options.driver == "you":
         raise InvalidOption("driver", "you", "controller or random with --headless", "omit --driver or --headless")
     if options.controller and options.driver not in (None, "controller"):
@@ -112,7 +115,7 @@ def play(options: argparse.Namespace) -> dict[str, Any]:
             print("No display found: recording instead, as `python play.py --headless --record recordings` does.")
         steps = options.steps if window else options.steps or 600
         folder = options.record if window else options.record or "recordings"
-        session = Session(screen, window, folder, options.format, steps, options.seed, options.smooth)
+        session = Session(screen, window, folder, options.format, steps, options.seed, options.smooth, options.save)
         try:
             if window and options.world is None and steps is None:
                 session.play_from_start_screen(choice_of(options, window))

@@ -269,5 +269,5 @@ class Player:
     def close(self) -> None:
         """Close the game, if there is one, and the dream."""
         if self.game is not None:
-            self.game.env.close()
+            self.game.close()
         self.dream.env.close()

@@ -63,7 +63,9 @@ def bests_of(world: str, kept: bool) -> BestScores:
     return BestScores(data_folder() / "scores.json" if kept else None, name)
 
 
-def open_player(choice: Choice, seed: int | None, window: bool, smooth: bool = False) -> Player:
+def open_player(
+    choice: Choice, seed: int | None, window: bool, smooth: bool = False, save: str | None = None
+) -> Player:
     """The player of a choice. Raises the errors of `check_choice`, and those of a game that does not open."""
     controllers = check_choice(choice)
     env = gym.make(
@@ -77,7 +79,7 @@ def open_player(choice: Choice, seed: int | None, window: bool, smooth: bool = F
             pace = Pace(round(COUNTDOWN * ticks), round(END * ticks), round(REPLAY * ticks), wait=True)
         rising = RisingTemperature(world.config.temperature) if window and choice.temperature is None else None
         player = Player(
-            env, choice.driver, controllers, seed, choice.view, lambda: GameView(choice.world), pace, rising,
+            env, choice.driver, controllers, seed, choice.view, lambda: GameView(choice.world, save), pace, rising,
             bests_of(choice.world, kept=window), choice.controller, known_names(read_config(resolve(choice.world))),
         )  # fmt: skip
     except BaseException:
@@ -90,21 +92,23 @@ def open_player(choice: Choice, seed: int | None, window: bool, smooth: bool = F
 class Session:
     """Plays choices one after the other; all of them go into one recording.
 
-    `folder` is where recordings go. `kind` is their format. `steps` limits the ticks of the whole session.
+    `folder` is where recordings go. `kind` is their format. `steps` limits the ticks of the whole session. `save` is a
+    run folder that keeps the episodes of the real game.
     """
 
     def __init__(
         self, screen: Screen, window: bool, folder: str | None, kind: str = "gif", steps: int | None = None,
-        seed: int | None = None, smooth: bool = False,
+        seed: int | None = None, smooth: bool = False, save: str | None = None,
     ) -> None:  # fmt: skip
         self.screen, self.window, self.steps, self.seed, self.smooth = screen, window, steps, seed, smooth
+        self.save = save
         self.recorder = Recorder(Path(folder), steps, kind) if folder is not None else None
         self.moments, self.kind = Path(folder or "recordings"), kind
         self.played, self.scores, self.rate = 0, [0.0][:0], 0
 
     def play(self, choice: Choice) -> bool:
         """Play one choice; returns whether the player wants back to the start screen."""
-        player = open_player(choice, self.seed, self.window, self.smooth)
+        player = open_player(choice, self.seed, self.window, self.smooth, self.save)
         self.rate = self.rate or player.task.ticks_per_second
         if self.window:
             pygame.display.set_caption(f"{player.task.title}: dream")

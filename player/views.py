@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from player.guides import guide_of
+from player.saver import EpisodeSaver
 from wm_envs.envs.real import RealEnv
 from wm_envs.games.base import Array, Tick
 from wm_envs.games.registry import get_task
@@ -143,18 +144,26 @@ def _held_out_nll(world: str) -> float:
 
 
 class GameView(View):
-    """The real game, with the frame of every tick, and M's prediction error (`surprise`)."""
+    """The real game, with the frame of every tick, and M's prediction error (`surprise`).
+
+    With `save`, a run folder, its episodes are saved there.
+    """
 
     name = "game"
 
-    def __init__(self, world: str) -> None:
+    def __init__(self, world: str, save: str | None = None) -> None:
         self.frames: list[NDArray[np.uint8]] = []
+        self.saver: EpisodeSaver | None = None
         fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).renderers), None)
         shown = {"render_mode": "rgb_array", "renderer": fastest, "on_tick": self._on_tick}
         super().__init__(RealEnv(world, actions="continuous", **shown))  # type: ignore[arg-type]
         self.typical_surprise = _held_out_nll(world)
+        if save is not None:
+            self.saver = EpisodeSaver(save, self.world.task)
 
     def _on_tick(self, env: int, action: Array, tick: Tick) -> None:
+        if self.saver:
+            self.saver.add(action, tick)
         if tick.frame is not None:
             self.frames.append(tick.frame.copy())
 
@@ -162,7 +171,15 @@ class GameView(View):
         """Start an episode; `options` are ignored."""
         super().reset(seed)
         self.frames = [np.asarray(self.env.render())]
+        if self.saver:
+            self.saver.begin(self.frames[0])
         self.surprise = 0.0  # -log p of the last step's latents, in nats per dimension
+
+    def close(self) -> None:
+        """Save the episode that is under way, if episodes are saved, and close the game."""
+        if self.saver:
+            self.saver.finish()
+        self.env.close()
 
     @property
     def instruments(self) -> dict[str, float]:

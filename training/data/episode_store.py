@@ -129,6 +129,12 @@ def _index(path: Path) -> int:
     return int(number)
 
 
+def next_round(folder: Path) -> int:
+    """The index of the first part of a round that the store does not have yet."""
+    rounds = [_index(path) // PARTS_A_ROUND for path in folder.glob("part-*.zarr")]
+    return (max(rounds, default=-1) + 1) * PARTS_A_ROUND
+
+
 def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
     """Write one part from its episodes, completely or not at all; returns its path. Raises `NoSpace`."""
     final = part_path(folder, index)
