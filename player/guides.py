@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from player.drivers import DIRECTIONS
 from wm_envs.games.base import Frame, Task
 
 LEFT_FIELD = -20.0  # a reward below it: the car left the field, which costs 100
@@ -87,5 +88,11 @@ GUIDES = {
 
 
 def guide_of(task: Task) -> Guide:
-    """The guide of a game; a plain one for a game without its own."""
-    return GUIDES.get(task.name, Guide())
+    """The guide of a game; a plain one, which names the arrows that do something, for a game without its own."""
+    return GUIDES.get(task.name) or Guide(keys=f"arrows: {', '.join(_arrows(task)) or 'none does anything'}")
+
+
+def _arrows(task: Task) -> list[str]:
+    """The arrow keys whose action differs from that of no key."""
+    nothing = task.keyboard_action(0, 0)
+    return [name for name, keys in DIRECTIONS.items() if task.keyboard_action(*keys) != nothing]

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 import wm_envs
+from player.guides import guide_of
 from training.__main__ import main
 from training.data.episode_store import RolloutStore
 from training.infra.run_folder import RunFolder
@@ -172,6 +173,16 @@ def test_a_lost_life_can_end_an_episode() -> None:
         game.reset(0)
         still = np.array([0, 1, 0], np.float32)
         assert game.advance(still, 10).ticks == (4 if ends else 10)
+
+
+def test_the_player_has_keys_for_it() -> None:
+    task = get_task(
+        describe("ToyLight-v0").name
+    )  # its first action moves left, as Gymnasium's games with three actions do
+    assert [task.keyboard_action(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert guide_of(task).keys == "arrows: left, right"
+    box = get_task(describe("ToyLight-v0", {"space": "box"}).name)
+    assert box.keyboard_action(0, 0) == box.discrete_actions[0]
 
 
 # --- its worlds ---------------------------------------------------------------------------------------------------
