@@ -26,6 +26,7 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "evolve": "train C with CMA-ES, in the dream or in the real game",
     "fidelity": "compare the dream with the real game, policy by policy",
     "evaluate": "play a controller in the real game, on test seeds",
+    "plan": "play the real game by searching in the dream",
     "transfer": "the paper's table: a controller for each temperature of the dream",
     "ablate": "what C needs of the world: z, h, a trained M",
     "compare": "PPO and CMA-ES with the same steps of the same dreams",
