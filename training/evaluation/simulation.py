@@ -12,7 +12,7 @@ from torch import Tensor
 from training.evaluation.policies import ControllerPolicy
 from wm_envs.envs.dreams import Dreams
 from wm_envs.models.controller import act
-from wm_envs.models.state import State
+from wm_envs.models.state import Outcome, State
 from wm_envs.models.world_model import WorldModel
 
 METHODS = ("flat", "shooting", "cem", "tree")
@@ -74,18 +74,15 @@ class Simulator:
         first, survived, after = returns, weight, state
         for step in range(plans.shape[1]):
             result = dreams.step(self._actions(dreams, plans[:, step]))
-            end = torch.from_numpy(result.infos["termination_probability"])
+            reward, ended, end = map(
+                torch.from_numpy, (result.rewards, result.terminated, result.infos["termination_probability"])
+            )
             counts = 1.0 if limits is None else (limits > step).float()
-            returns = returns + counts * weight * self._reward(torch.from_numpy(result.rewards), end)
+            returns = returns + counts * weight * self.world.expected_reward(Outcome(reward, ended, end))
             weight = weight * (1 - end) * self.search.discount
             if step + 1 == self.search.hold:
                 first, survived, after = returns, weight, dreams.state
         return Simulated(returns, first, survived, after)
-
-    def _reward(self, reward: Tensor, end: Tensor) -> Tensor:
-        """Expected reward (B,) of one step that ends the game with probability `end` (B,)."""
-        skip = self.world.config.frame_skip
-        return skip - end * (skip - 1) / 2 if self.world.task.survival else reward  # see `WorldModel.step`
 
     def _actions(self, dreams: Dreams, plan: Tensor) -> np.ndarray:
         """The game's actions (B, A) for one column of the plans, (B,)."""

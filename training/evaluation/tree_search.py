@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.evaluation.simulation import Simulator
-from wm_envs.models.state import State
+from wm_envs.models.state import State, joined
 
 EXPLORATION = 1.25  # weight of the prior against the values
 PROPOSAL = 0.5  # prior of the controller's action; the rest is shared equally by all actions
@@ -109,9 +109,7 @@ def _expand(simulator: Simulator, paths: list[Path], games: int, generator: torc
 
 def _states(paths: list[Path]) -> State:
     """The states at the ends of the paths, one after the other."""
-    rows = [path[-1][0].state.select(torch.tensor([path[-1][0].row])).tensors() for path in paths]
-    latents, *recurrent, ticks = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return State(latents, tuple(recurrent), ticks)
+    return joined([node.state.select(torch.tensor([node.row])) for node, _ in (path[-1] for path in paths)])
 
 
 def _priors(simulator: Simulator, state: State) -> list[list[float]]:
