@@ -81,11 +81,11 @@ def check_components(components: object, mixtures: int) -> list[int] | None:
     """The components of M's `mixtures` that a dream draws from; None means all. Raises `InvalidOption`."""
     if components is None:
         return None
-    whole = isinstance(components, list | tuple) and all(type(each) is int for each in components)
-    if not whole or not components or not set(components) <= set(range(mixtures)):  # type: ignore[arg-type]
+    given = list(components) if isinstance(components, list | tuple) else []
+    if not given or not all(type(each) is int and 0 <= each < mixtures for each in given):
         expected = f"None or a list of whole numbers from 0 to {mixtures - 1}, at least one"
         raise InvalidOption("components", components, expected, "pass components=[0], or omit it")
-    return sorted(set(components))  # type: ignore[call-overload]
+    return sorted(set(given))
 
 
 def observation_space(world: WorldModel, observation: str) -> spaces.Box:
