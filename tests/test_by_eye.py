@@ -21,10 +21,10 @@ def episode(ticks: int = 90, actions: int = 1) -> Episode:
 
 
 def test_an_episode_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = synthetic_episodes([13, 50, 37])
+    written = synthetic_episodes([13, 50, 37], terminated=[True, False, True])
     write_part(tmp_path, 0, written, {"task": "takecover"})
     part = RolloutStore(tmp_path).parts[0]
-    assert longest_episode(part) == 1
+    assert longest_episode(part) == 1 and longest_episode(part, ended=True) == 2
     for number, expected in enumerate(written):
         found = read_episode(part, number)
         assert np.array_equal(found.frames, expected.frames) and np.array_equal(found.actions, expected.actions)

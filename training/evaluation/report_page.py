@@ -155,9 +155,9 @@ def _expected(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
     for folder in _worlds(rounds)[-1:] if run.rollouts.is_dir() else ():
         world = load_world(folder)
         part = RolloutStore(run.rollouts).split()[1][-1]  # held out from training
-        seen = watch(world, read_episode(part, longest_episode(part)))
+        seen = watch(world, read_episode(part, longest_episode(part, ended=True)))
         film = by_eye.film(world, seen, world.config.temperature)
-        yield f"<p>The longest held-out episode, {len(seen.frames)} steps; dreams at temperature "
+        yield f"<p>The longest held-out episode that the game ended, {len(seen.frames)} steps; dreams at temperature "
         yield f"{world.config.temperature:g} take the recorded actions. From the top:</p>"
         yield f"<ul>{''.join(f'<li>{html.escape(row)}</li>' for row in film.rows)}</ul>"
         yield _wide(f"<img alt='an episode and what M expected of it' src='{figures.png(film.picture)}'>")

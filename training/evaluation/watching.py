@@ -33,9 +33,10 @@ class Watched(NamedTuple):
     reward: NDArray[np.float32]  # (T,) predicted reward
 
 
-def longest_episode(part: Part) -> int:
-    """The number of the longest episode of a part."""
-    return int(part.lengths.argmax())
+def longest_episode(part: Part, ended: bool = False) -> int:
+    """The number of the longest episode of a part; with `ended`, of those that the game ended, if there is one."""
+    counts = part.terminated if ended and part.terminated.any() else np.ones_like(part.terminated)
+    return int((part.lengths * counts).argmax())
 
 
 def ticks_of(part: Part, number: int) -> tuple[int, int]:

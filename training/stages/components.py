@@ -86,7 +86,7 @@ def _watch(world: WorldModel, store: RolloutStore, episodes: int) -> tuple[Watch
 
     held = store.split()[1]
     chosen = [(part, number) for part in held[::-1] for number in range(len(part.lengths))][:episodes]
-    longest = watch(world, read_episode(held[-1], longest_episode(held[-1])))
+    longest = watch(world, read_episode(held[-1], longest_episode(held[-1], ended=True)))
     weights, happened = [], []
     for part, number in chosen:
         episode = read_episode(part, number)
