@@ -45,7 +45,7 @@ def tiny_model(end_bias: float = 0.0, config: WorldConfig = TINY) -> WorldModel:
     vision, memory = ConvVAE(config.vision), MDNRNN(config.memory)
     with torch.no_grad():
         memory.head.weight.mul_(4)  # so that actions and latents make a difference
-        memory.head.bias[3 * config.memory.mixtures * config.memory.latent] = end_bias
+        memory.head.bias[memory.termination_output] = end_bias
     latent = config.memory.latent
     return WorldModel(config, vision, memory, torch.randn(20, latent), torch.randn(20, latent) - 3)
 

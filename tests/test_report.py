@@ -52,7 +52,7 @@ def test_report_shows_existing_results(run: Path) -> None:
     assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
     assert f"evaluate --world {run}/round-0/world" in page.partition("<h2>Commands")[2]
     assert "hold &lt;1&gt;" in page and "here &amp; there" in page and "300 +- 100" in page
-    assert page.count("<svg") == 6 and page.count("data:image/png") == 3
+    assert page.count("<svg") == 7 and page.count("data:image/png") == 4
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page), "the page loads nothing"
     assert {path for path in run.rglob("*") if path.is_file()} - before == {run / "report.html"}
 
@@ -64,7 +64,7 @@ def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> Non
     page = (tmp_path / "other.html").read_text()
     assert page.count("Unreadable") == 2 and "The population" in found["missing"]
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 11
+    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 12
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportOptions(tmp_path / "nowhere"))
 

@@ -26,6 +26,8 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "evolve": "train C with CMA-ES, in the dream or in the real game",
     "fidelity": "compare the dream with the real game, policy by policy",
     "evaluate": "play a controller in the real game, on test seeds",
+    "components": "which component of M's mixtures speaks when",
+    "plan": "play the real game by searching in the dream",
     "transfer": "the paper's table: a controller for each temperature of the dream",
     "ablate": "what C needs of the world: z, h, a trained M",
     "compare": "PPO and CMA-ES with the same steps of the same dreams",
@@ -78,7 +80,7 @@ def _main(words: list[str]) -> int:
     program = "wm-train" if Path(sys.argv[0]).stem == "wm-train" else "python -m training"
     name, rest = (words[0], words[1:]) if words else ("", [])
     if name in ("", "-h", "--help"):
-        listed = "\n".join(f"  {stage:10}{what}" for stage, what in STAGES.items())
+        listed = "\n".join(f"  {stage:12}{what}" for stage, what in STAGES.items())
         print(USAGE.format(program=program, stages=listed), file=sys.stdout if name else sys.stderr)
         return 0 if name else 2
     if name not in STAGES:

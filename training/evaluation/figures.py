@@ -19,6 +19,7 @@ from PIL import Image
 from training.data.episode_store import RolloutStore
 from training.evaluation.policies import actor
 from training.evaluation.rollout import rollout
+from training.evaluation.watching import longest_episode, ticks_of
 from wm_envs.envs.dreams import Dreams
 from wm_envs.models.world_model import WorldModel
 
@@ -30,7 +31,8 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return buffer.getvalue().partition("?>")[2].partition("<svg")[2].join(["<svg role='img'", ""])
@@ -47,7 +49,7 @@ def curves(points: dict[str, NDArray[np.float64]]) -> str:
             axes.set_title(name.replace("_", " "), loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        return _svg(figure)
+        return svg(figure)
 
 
 def fidelity(rows: list[dict[str, Any]], trained: set[str]) -> str:
@@ -77,7 +79,7 @@ def fidelity(rows: list[dict[str, Any]], trained: set[str]) -> str:
         if trained & {row["policy"] for row in rows}:
             points.set_title("orange: controllers of this world", loc="left")
         _interval_lines(lines, rows[::-1])
-        return _svg(figure)
+        return svg(figure)
 
 
 def intervals(rows: list[dict[str, Any]]) -> str:
@@ -85,7 +87,7 @@ def intervals(rows: list[dict[str, Any]]) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 0.8 + 0.35 * len(rows)), layout="constrained")
         _interval_lines(figure.add_subplot(), rows)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _interval_lines(axes: Axes, rows: list[dict[str, Any]]) -> None:
@@ -112,7 +114,7 @@ def learning(rows: list[dict[str, Any]]) -> str:
         axes.set(xlabel="steps in dreams", ylabel="mean score in the game")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(loc="outside lower left")
-        return _svg(figure)
+        return svg(figure)
 
 
 def population(scores: list[list[float]]) -> str:
@@ -124,7 +126,7 @@ def population(scores: list[list[float]]) -> str:
             axes.plot([generation] * len(found), found, ".", ms=2, color=GREY, alpha=0.5)
         axes.plot([float(np.mean(found)) for found in scores], color=BLUE)
         axes.set(xlabel="generation", ylabel="score in the dream")
-        return _svg(figure)
+        return svg(figure)
 
 
 # --- pictures -------------------------------------------------------------------------------------------
@@ -175,8 +177,6 @@ def dream_strip(
 def real_strip(store: RolloutStore, frames: int = 12) -> NDArray[np.uint8]:
     """Evenly spaced frames of the longest episode in the last part of the store."""
     part = store.parts[-1]
-    ends = np.cumsum(part.lengths)
-    longest = int(part.lengths.argmax())
-    start = int(ends[longest] - part.lengths[longest])
-    at = np.linspace(start, ends[longest] - 1, frames).astype(int)
+    start, stop = ticks_of(part, longest_episode(part))
+    at = np.linspace(start, stop - 1, frames).astype(int)
     return strip(np.concatenate([part.read(int(i), int(i) + 1) for i in at]))

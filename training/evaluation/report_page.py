@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from training.data.episode_store import RolloutStore
-from training.evaluation import figures
+from training.evaluation import by_eye, figures
 from training.evaluation.policies import load_policy
 from training.evaluation.summary import commands, in_words
+from training.evaluation.watching import longest_episode, read_episode, watch
 from training.infra.options import read_record
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
 from wm_envs.games.registry import TASKS
@@ -75,6 +76,7 @@ def _sections(run: RunFolder, rounds: list[RoundFolder]) -> list[Section]:
         ("Fidelity", lambda: _fidelity(run, rounds)),
         ("V: frames and their reconstructions", lambda: _pairs(rounds)),
         ("V: latent traversals", lambda: _traversals(rounds)),
+        ("M: what it expected", lambda: _expected(run, rounds)),
         ("Filmstrips", lambda: _films(run, rounds)),
         ("Curves", lambda: _curves(rounds)),
         ("The population", lambda: _populations(rounds)),
@@ -147,6 +149,19 @@ def _films(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
             data = figures.png(figures.dream_strip(world, load_policy(folder, name), world.config.temperature))
             title = f"A dream of {name}, temperature {world.config.temperature:g}"
             yield f"<h3>{html.escape(title)}</h3><div class='wide'><img alt='frames of a dream' src='{data}'></div>"
+
+
+def _expected(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
+    for folder in _worlds(rounds)[-1:] if run.rollouts.is_dir() else ():
+        world = load_world(folder)
+        part = RolloutStore(run.rollouts).split()[1][-1]  # held out from training
+        seen = watch(world, read_episode(part, longest_episode(part, ended=True)))
+        film = by_eye.film(world, seen, world.config.temperature)
+        yield f"<p>The longest held-out episode that the game ended, {len(seen.frames)} steps; dreams at temperature "
+        yield f"{world.config.temperature:g} take the recorded actions. From the top:</p>"
+        yield f"<ul>{''.join(f'<li>{html.escape(row)}</li>' for row in film.rows)}</ul>"
+        yield _wide(f"<img alt='an episode and what M expected of it' src='{figures.png(film.picture)}'>")
+        yield _wide(by_eye.lines(world, seen, world.config.temperature))
 
 
 def _curves(rounds: list[RoundFolder]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.evaluation.planning import search_actor
 from training.evaluation.policies import Act, OpenLoopPolicy, Policy, actor
+from training.evaluation.simulation import SearchPolicy
 from training.infra.pool import Workers, run_jobs
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine, Mask, StepResult
@@ -122,7 +124,7 @@ class RealJob:
     """One tile of real episodes; the result depends on nothing else."""
 
     world: str
-    policy: Policy
+    policy: Policy | SearchPolicy
     seeds: tuple[int, ...]
     game_kwargs: tuple[tuple[str, Any], ...] = ()  # keywords of `Task.open`
 
@@ -147,7 +149,10 @@ def play_real(job: RealJob) -> list[Played]:
     games = LatentGames(world, len(job.seeds), **dict(job.game_kwargs))
     try:
         games.reset(np.ones(len(job.seeds), bool), job.seeds)
-        act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
+        if isinstance(job.policy, SearchPolicy):
+            act, observation = search_actor(job.policy, games)
+        else:
+            act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
         played = rollout(games, act, observation, max_steps(world))
         finished = [game.finished for game in games.games]
     finally:
@@ -180,6 +185,19 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
     return np.minimum(totals, task.tick_limit) if task.survival else totals
 
 
+def real_jobs(
+    world: str | Path,
+    policies: Sequence[Policy | SearchPolicy],
+    seeds: list[int],
+    game_kwargs: dict[str, Any] | None = None,
+) -> list[RealJob]:
+    """The jobs of every policy on every seed."""
+    tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
+    return [
+        RealJob(str(world), policy, tile, tuple((game_kwargs or {}).items())) for policy in policies for tile in tiles
+    ]
+
+
 def real_episodes(
     world: str | Path,
     policies: list[Policy],
@@ -188,12 +206,8 @@ def real_episodes(
     game_kwargs: dict[str, Any] | None = None,
 ) -> dict[str, list[Played]]:
     """Play every policy on every seed in the real game. The results are by policy name, in the order of `seeds`."""
-    tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
-    jobs = [
-        RealJob(str(world), policy, tile, tuple((game_kwargs or {}).items())) for policy in policies for tile in tiles
-    ]
     found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
-    for job, played in run_jobs(play_real, jobs, workers):
+    for job, played in run_jobs(play_real, real_jobs(world, policies, seeds, game_kwargs), workers):
         found[job.policy.name].update(zip(job.seeds, played, strict=True))
     return {name: [episodes[seed] for seed in seeds] for name, episodes in found.items()}
 

@@ -1,7 +1,8 @@
 """The results of a run as one HTML file that needs no network.
 
-It shows curves of every stage, reconstructions and latent traversals of V, filmstrips of game and dream, fidelity,
-tables, the population, the options, and the command that repeats the run. A section without data says so.
+It shows curves of every stage, reconstructions and latent traversals of V, a recorded episode beside what M expected of
+it, filmstrips of game and dream, fidelity, tables, the population, the options, and the command that repeats the run. A
+section without data says so.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Mask
 from wm_envs.envs.single import LatentEnv
-from wm_envs.envs.spaces import RENDER_MODES, check_temperature, one_of
+from wm_envs.envs.spaces import RENDER_MODES, check_components, check_temperature, one_of
 from wm_envs.envs.vector import LatentVectorEnv, open_world
 from wm_envs.errors import InvalidOption
 from wm_envs.models.state import State
@@ -42,8 +43,11 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
         temperature: float | None = None, observation: str = "zh", actions: str | None = None,
         termination: str | None = None, device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, render_size: int | None = None,
+        components: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         model = open_world(world, device, termination)
+        drawn = check_components(components, model.config.memory.mixtures)
+        model = model if drawn is None else model.with_components(drawn)
         super().__init__(
             model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
         )
@@ -124,6 +128,8 @@ class DreamEnv(LatentEnv):
     - `device`: where V and M run, "cpu" or "cuda".
     - `render_mode`: "rgb_array" or "human".
     - `render_size`: pixels of a side of the rendered picture; by default 64, and 512 in a window.
+    - `components`: the components of M's mixtures that the dream draws from, such as [0, 2]; by default all. Their
+      weights keep their ratios.
 
     Options of `reset`: "temperature", and "state", a State to go on from (see `state`). The info of a reset and
     of a step holds "termination_probability" (0 after a reset) and "ticks".
@@ -143,12 +149,12 @@ class DreamEnv(LatentEnv):
     def __init__(
         self, world: str = "takecover", temperature: float | None = None, observation: str = "zh",
         actions: str | None = None, termination: str | None = None, device: str = "cpu",
-        render_mode: str | None = None, render_size: int | None = None,
+        render_mode: str | None = None, render_size: int | None = None, components: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = DreamVectorEnv(
             1, None, world, temperature, observation, actions, termination, device, "rgb_array", AutoresetMode.DISABLED,
-            render_size,
+            render_size, components,
         )  # fmt: skip
         super().__init__(vector, render_mode)
 

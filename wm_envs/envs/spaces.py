@@ -76,6 +76,17 @@ def check_temperature(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_components(components: object, mixtures: int) -> list[int] | None:
+    """The components of M's `mixtures` that a dream draws from; None means all. Raises `InvalidOption`."""
+    if components is None:
+        return None
+    given = list(components) if isinstance(components, list | tuple) else []
+    if not given or not all(type(each) is int and 0 <= each < mixtures for each in given):
+        expected = f"None or a list of whole numbers from 0 to {mixtures - 1}, at least one"
+        raise InvalidOption("components", components, expected, "pass components=[0], or omit it")
+    return sorted(set(given))
+
+
 def observation_space(world: WorldModel, observation: str) -> spaces.Box:
     """The space of one environment."""
     one_of("observation", observation, OBSERVATIONS)

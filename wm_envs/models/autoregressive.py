@@ -92,14 +92,21 @@ class AutoregressiveMDNRNN(MDNRNN):
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of each modelled dimension of next latents (..., Z), given those before it: (..., N)."""
+        return mixture_nll(self._mixtures(prediction, latents), self._seen(latents))
+
+    def weights(self, prediction: Any, latents: Tensor) -> Tensor:
+        """Mixture weights (..., K, N) of each modelled dimension, given the next latents (..., Z) before it."""
+        return super().weights(self._mixtures(prediction, latents), latents)
+
+    def _mixtures(self, prediction: Any, latents: Tensor) -> Prediction:
+        """The mixture of each modelled dimension of next latents (..., Z), given those before it."""
         seen = self._seen(latents)  # (..., N)
         mask = torch.ones(len(self.modelled), len(self.modelled), device=seen.device).tril(-1)  # i sees those before it
         earlier = F.linear(seen, (self.earlier * mask[:, None]).flatten(0, 1))  # (..., N * U)
         units = torch.relu(prediction.context + earlier).unflatten(-1, (len(self.modelled), -1))  # (..., N, U)
         outputs = torch.einsum("...nu,nuw->...nw", units, self.mixture) + self.mixture_bias  # (..., N, 3K)
         logits, means, log_stds = outputs.unflatten(-1, (3, -1)).float().transpose(-3, -1).unbind(-2)  # (..., K, N)
-        none = prediction.termination
-        return mixture_nll(Prediction(logits, means, log_stds, none, None), seen)
+        return Prediction(logits, means, log_stds, prediction.termination, None)
 
     @torch.no_grad()
     def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
@@ -118,7 +125,7 @@ class AutoregressiveMDNRNN(MDNRNN):
             units = torch.addmm(context[:, i], drawn[:, :i], self.earlier[i, :, :i].t()).relu_()  # (B, U)
             outputs = torch.addmm(self.mixture_bias[i], units, self.mixture[i])  # (B, 3K)
             logits, means, log_stds = outputs[..., None].chunk(3, dim=1)  # (B, K, 1)
-            mixture = Prediction(logits, means, log_stds, prediction.termination, None)
+            mixture = Prediction(self._heard(logits), means, log_stds, prediction.termination, None)
             uniform, normal = noise.uniform[:, dimension, None], noise.normal[:, dimension, None]  # (B, 1)
             drawn[:, i : i + 1] = sample_latents(mixture, temperature, uniform, normal)
         latents[:, self._index(latents.device)] = drawn
@@ -138,6 +145,7 @@ class AutoregressiveMDNRNN(MDNRNN):
             units = np.maximum(context[i] + earlier[i, :, :i] @ drawn[:i], 0)  # (U,)
             outputs = units @ mixture[i] + bias[i]  # (3K,)
             logits = outputs[:k]
+            logits[self.silent] = -math.inf
             cumulative = np.exp((logits - logits.max()) / tau).cumsum()
             chosen = int((cumulative[:-1] <= uniform[i] * cumulative[-1]).sum())
             mean, log_std = float(outputs[k + chosen]), float(outputs[2 * k + chosen])

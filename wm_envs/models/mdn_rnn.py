@@ -62,6 +62,7 @@ class MDNRNN(nn.Module):
         self.lstm = nn.LSTM(self.inputs, config.hidden)
         self.termination_output = self._latent_outputs()  # index of the termination logit
         self.head = nn.Linear(config.hidden, self.termination_output + 1 + int(config.reward))
+        self.silent: list[int] = []  # components of the mixtures that `sample` does not draw
         self._step = _PackedStep()
 
     def _latent_outputs(self) -> int:
@@ -143,6 +144,14 @@ class MDNRNN(nn.Module):
         """-log p in nats of the modelled dimensions of next latents (..., Z); see `mixture_nll`."""
         return mixture_nll(prediction, latents)
 
+    def weights(self, prediction: Any, latents: Tensor) -> Tensor:
+        """Mixture weights (..., K, N) of each modelled dimension, or (..., K, 1) when joint, in [0, 1].
+
+        `latents` (..., Z) are the next ones; only a kind of M that draws one after the other needs them.
+        """
+        found: Tensor = prediction.logits.float().softmax(dim=-2)
+        return found
+
     # --- one step, for dreams -----------------------------------------------------------------------
 
     def step(self, latents: Tensor, action: Tensor, ticks: Tensor, recurrent: Recurrent) -> tuple[Any, Recurrent]:
@@ -155,7 +164,14 @@ class MDNRNN(nn.Module):
 
     def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
         """Draw next latents (B, Z) at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
-        return sample_latents(prediction, temperature, noise.uniform, noise.normal)
+        heard = prediction._replace(logits=self._heard(prediction.logits))
+        return sample_latents(heard, temperature, noise.uniform, noise.normal)
+
+    def _heard(self, logits: Tensor) -> Tensor:
+        """Logits (B, K, ...) without the silent components."""
+        if not self.silent:
+            return logits
+        return logits.index_fill(1, torch.tensor(self.silent, device=logits.device), -math.inf)
 
     def termination_probability(self, logit: Tensor) -> Tensor:
         """Calibrated probability of termination, from its logit; this undoes the `termination_weight` of the loss."""

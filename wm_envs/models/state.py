@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 Recurrent = tuple[Tensor, ...]  # M's recurrent state, each part (B, ...); opaque to all code but M's
@@ -38,6 +40,12 @@ class State(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors of the state: latents, the recurrent parts, ticks."""
         return self.latents, *self.recurrent, self.ticks
+
+
+def joined(states: Sequence[State]) -> State:
+    """The states of several batches as one batch, in order."""
+    latents, *recurrent, ticks = (torch.cat(parts) for parts in zip(*(s.tensors() for s in states), strict=True))
+    return State(latents, tuple(recurrent), ticks)
 
 
 class Noise(NamedTuple):

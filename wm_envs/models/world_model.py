@@ -6,6 +6,7 @@ it, single or batched, in play and in training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,12 @@ class WorldModel:
         other._shares = self
         return other
 
+    def with_components(self, components: Sequence[int]) -> WorldModel:
+        """This world, sharing its weights, with a dream that draws only from these components of M's mixtures."""
+        other = self.share()
+        other.memory.silent = [k for k in range(self.config.memory.mixtures) if k not in components]
+        return other
+
     # --- states ------------------------------------------------------------------------------------
 
     def initial_state(self, batch: int, generator: torch.Generator) -> State:
@@ -133,6 +140,11 @@ class WorldModel:
         if prediction.reward is not None:
             reward = prediction.reward.float() * self.reward_scale
         return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
+
+    def expected_reward(self, outcome: Outcome) -> Tensor:
+        """The mean reward (B,) of a step over whether it ends the game; M's prediction where M predicts rewards."""
+        skip, end = self.config.frame_skip, outcome.termination_probability
+        return skip - end * (skip - 1) / 2 if not self.config.memory.reward else outcome.reward
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
