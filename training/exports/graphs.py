@@ -111,7 +111,7 @@ class Step(Part):
     def forward(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[Tensor, ...]:
         """See `WorldModel.step`; the action is the agent's."""
         # The exporter translates NumPy, too; but comparisons of float32 with Python's numbers only as float64.
-        wanted = torch.from_numpy(self.world.task.game_action(action.double().numpy()))  # type: ignore[arg-type]
+        wanted = torch.from_numpy(self.world.task.game_action(action.double().numpy()))
         following, outcome = self.world.step(state, wanted.float(), noise, temperature)
         return *following.tensors(), *outcome
 
