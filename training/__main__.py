@@ -35,10 +35,11 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "doctor": "check the installation and the worlds",
     "check": "check the files of a run",
     "publish": "make a bundle to ship",
+    "export": "write a world as ONNX models",
 }
 
 
-WITHOUT_EXTRA = ("fidelity", "evaluate", "doctor", "publish")  # stages that do not need the extra `train`
+WITHOUT_EXTRA = ("fidelity", "evaluate", "doctor", "publish", "export")  # stages that do not need the extra `train`
 USAGE = """Train a world model of a game, and controllers in its dream.
 
 usage: {program} STAGE [--options]

@@ -73,6 +73,10 @@ class OptionsDiffer(WorldModelError, ValueError):
     """A run folder that was made with options other than the current ones."""
 
 
+class HubError(WorldModelError, OSError):
+    """The hub could not be reached, or refused; the world is not in its cache either."""
+
+
 class FolderBusy(WorldModelError, RuntimeError):
     """Another process uses the same folder. Nothing was changed."""
 

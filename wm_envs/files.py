@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,8 @@ def sweep(folder: Path) -> None:
 
 
 def _lives(process: int) -> bool:
+    if sys.platform == "win32":  # os.kill would send it Ctrl-C: what killed processes left stays there
+        return True
     if stat_fields(process)[:1] == ["Z"]:  # in a container without an init an orphan stays so for ever
         return False
     try:

@@ -1,13 +1,13 @@
-"""The packages that stages need: the extra `train`, and the extra of a game."""
+"""The packages that stages need: the extras `train` and `onnx`, and the extra of a game."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
 
-from wm_envs.errors import MissingPackage
 from wm_envs.games.base import Task, missing_package
 
+ONNX = ("onnx", "onnxscript", "onnxruntime")  # modules of the extra `onnx`
 TRAIN = ("zarr", "cma", "stable_baselines3", "matplotlib", "tqdm", "PIL")  # modules of the extra `train`
 
 
@@ -19,7 +19,13 @@ def missing(modules: Iterable[str]) -> str:
 def check_train() -> None:
     """Raises `MissingPackage` without the extra `train`."""
     if name := missing(TRAIN):
-        raise MissingPackage("training", f"no package {name!r}", "the extra 'train'", "pip install 'wm-envs[train]'")
+        raise missing_package("training", name, "train")
+
+
+def check_onnx() -> None:
+    """Raises `MissingPackage` without the extra `onnx`."""
+    if name := missing(ONNX):
+        raise missing_package("ONNX", name, "onnx")
 
 
 def check_game(task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from training.infra.options import StageOptions, check_options, stage_option
 from training.infra.worlds import check_controller, find_folder
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
+from wm_envs.games.registry import get_task
+from wm_envs.models import hub
 from wm_envs.models.bundle import (
     CONTROLLERS,
     load_controller,
@@ -27,7 +30,9 @@ class PublishOptions(StageOptions):
     """Copy a world into a new bundle, with some controllers and the results of its evaluation."""
 
     world: str = stage_option("", "folder of the world")
-    to: str = stage_option("wm_envs/pretrained/takecover", "folder of the bundle to make")
+    to: str = stage_option(
+        "wm_envs/pretrained/takecover", "folder of the bundle to make, or hf://USER/NAME: on the hub"
+    )
     controllers: str = stage_option(
         "controller", "controllers to include, the default one first, comma separated; A=B renames A to B"
     )
@@ -38,9 +43,9 @@ class PublishOptions(StageOptions):
 
 
 def main(options: PublishOptions) -> dict[str, Any]:
-    """Write config.json, the weights, the controllers and README.md."""
+    """Write config.json, the weights, the controllers and README.md; on the hub the result names the commit."""
     check_options(options)
-    source, target = find_folder(options.world), Path(options.to)
+    source = find_folder(options.world)
     names = {old: new or old for old, _, new in (pair.partition("=") for pair in options.controllers.split(","))}
     for name in names:
         check_controller(source, name, "controllers")
@@ -50,10 +55,25 @@ def main(options: PublishOptions) -> dict[str, Any]:
         card["evaluate"] = {k: v for k, v in _read(options.scores).items() if k not in ("scores", "world")}
     if options.fidelity:
         card["fidelity"] = _read(options.fidelity)
+    if not hub.is_on_hub(options.to):
+        return _make(Path(options.to), options, source, names, card)
+    hub.check_upload(options.to)
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "bundle"
+        result = _make(made, options, source, names, card)
+        write_text(made / "README.md", hub_card(made, options.to))
+        return result | {"bundle": hub.upload(made, options.to)}
+
+
+def _make(
+    target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: dict[str, Any]
+) -> dict[str, Any]:
+    """Make the bundle in the folder `target`."""
+    controllers = read_config(source)["controllers"]
     with new_folder(target) as made:
         save_world(made, load_world(source, overrides={"temperature": options.temperature}), card)
         for name, renamed in names.items():
-            save_controller(made, renamed, *load_controller(source, name), bundle["controllers"][name].get("card"))
+            save_controller(made, renamed, *load_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made))
     size = sum(path.stat().st_size for path in target.iterdir())
     return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
@@ -102,6 +122,19 @@ def model_card(folder: Path) -> str:
             cells = (f"{row[side]['mean']:.0f} +- {row[side]['interval']:.0f}" for side in ("real", "dream"))
             lines.append(f"| {row['policy']} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def hub_card(folder: Path, world: str) -> str:
+    """The model card of a bundle as the hub wants it: with metadata, and how to open it as `world`."""
+    task = get_task(read_config(folder)["world"]["task"])
+    tags = ("world-model", "gymnasium", "reinforcement-learning", task.name)
+    head = ["---", "license: mit", "library_name: wm-envs", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
+    use = [
+        "## Use", "", "`pip install 'wm-envs[hub]'`", "", "```python",
+        "import gymnasium as gym", "import wm_envs", "",
+        f'env = gym.make("{task.dream_id}", world="{world}")', "```", "",
+    ]  # fmt: skip
+    return "\n".join([*head, model_card(folder), *use])
 
 
 def _figures(values: object) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName
 from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
+from wm_envs.models import hub
 from wm_envs.models.bundle_config import (
     FORMAT,
     MEMORY_KINDS,
@@ -48,9 +49,14 @@ def shipped_worlds() -> list[str]:
 
 
 def resolve(world: str | Path) -> Path:
-    """The folder of a world, given as a shipped name or as a folder. Raises `UnknownName` or `BrokenWorld`."""
+    """The folder of a world, given as a shipped name, a folder, or hf://USER/NAME@REVISION (see `hub.fetch`).
+
+    Raises `UnknownName` or `BrokenWorld`, and for the hub the errors of `hub.fetch`.
+    """
     if isinstance(world, str) and world in shipped_worlds():
         return PRETRAINED / world
+    if isinstance(world, str) and hub.is_on_hub(world):
+        return hub.fetch(world, read_config, (WEIGHTS, CONTROLLERS))
     if _is_folder(world):
         if (Path(world) / "config.json").is_file():
             return Path(world)
@@ -59,7 +65,7 @@ def resolve(world: str | Path) -> Path:
             "world", f"the folder {world}", expected, "pass the folder of a world, such as RUN/round-0/world"
         )
     raise UnknownName(
-        "world", world, f"one of {shipped_worlds()} or the folder of a world",
+        "world", world, f"one of {shipped_worlds()}, the folder of a world, or hf://USER/NAME@REVISION",
         "pass one of these names, or train a world with `python -m training run`",
     )  # fmt: skip
 
@@ -153,7 +159,7 @@ _loaded: weakref.WeakValueDictionary[tuple[str, WorldConfig, torch.device], Worl
 def load_world(
     world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None, share: bool = False
 ) -> WorldModel:
-    """Load a `WorldModel` from a shipped name or a folder.
+    """Load a `WorldModel` from a shipped name, a folder, or the hub.
 
     With `share`, as the environments ask for it, the weights are those of every other world of this process that was
     loaded with it from the same files to the same device: they must not be changed. The files are checked all the same.

@@ -88,9 +88,12 @@ class WorldModel:
         """Initial State of `batch` dreams: a random recorded state each, with z ~ N(mean, std) from V's posterior."""
         which = torch.randint(len(self.initial_means), (batch,), generator=generator, device=generator.device)
         normal = torch.randn(batch, self.config.memory.latent, generator=generator, device=generator.device)
-        which = which.to(self.device)
+        return self.recorded_state(which.to(self.device), normal)
+
+    def recorded_state(self, which: Tensor, normal: Tensor) -> State:
+        """Recorded States `which` (B,), of 0..N-1, with z drawn from V's posterior by `normal` (B, Z)."""
         latents = self.draw_latents(self.initial_means[which], self.initial_logvars[which], normal)
-        ticks = torch.full((batch,), self.config.burn_in, dtype=torch.int64, device=self.device)
+        ticks = torch.full((len(which),), self.config.burn_in, dtype=torch.int64, device=self.device)
         return State(latents, tuple(part[which] for part in self.initial_recurrent), ticks)
 
     def state_from_latents(self, latents: Tensor) -> State:

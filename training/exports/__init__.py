@@ -1,0 +1,1 @@
+"""Worlds for other programs: ONNX models."""
