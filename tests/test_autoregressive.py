@@ -15,13 +15,16 @@ from conftest import TINY, tiny_model
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 import wm_envs  # noqa: F401 (registers the ids)
+from training.data.sequences import Latents
+from training.infra.checkpoint import save_checkpoint, start_from
+from training.stages.memory import MemoryOptions, memory_config
 from wm_envs.errors import BrokenWorld
+from wm_envs.games.registry import get_task
 from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.bundle import load_world, save_world
 from wm_envs.models.bundle_config import MEMORY_KINDS
 from wm_envs.models.mdn_rnn import MDNRNNConfig, memory_loss
 from wm_envs.models.state import Noise
-from wm_envs.models.vae import ConvVAE
 from wm_envs.models.world_model import WorldModel
 
 CONFIG = AutoregressiveConfig(latent=4, action=1, hidden=8, mixtures=3, units=6, active=(2, 0, 3))
@@ -132,13 +135,16 @@ def test_it_learns_what_depends_on_an_earlier_dimension() -> None:
     assert joint - 0.05 < float(nll.detach()) < joint + 0.25
 
 
-def test_a_world_of_this_kind_is_saved_loaded_and_dreamt(tmp_path: Path) -> None:
-    config = dataclasses.replace(TINY, memory=CONFIG)
+def world_of(m: AutoregressiveMDNRNN) -> WorldModel:
     first = tiny_model()
-    world = WorldModel(config, ConvVAE(config.vision), memory(), first.initial_means, first.initial_logvars)
-    save_world(tmp_path / "world", world)
+    config = dataclasses.replace(TINY, memory=m.config)
+    return WorldModel(config, first.vision, m, first.initial_means, first.initial_logvars)
+
+
+def test_a_world_of_this_kind_is_saved_loaded_and_dreamt(tmp_path: Path) -> None:
+    save_world(tmp_path / "world", world_of(memory()))
     found = load_world(tmp_path / "world")
-    assert found.config == config and isinstance(found.memory, AutoregressiveMDNRNN)
+    assert found.config == dataclasses.replace(TINY, memory=CONFIG) and isinstance(found.memory, AutoregressiveMDNRNN)
     env = gym.make("WMDream-v0", world=str(tmp_path / "world"))
     observation, _ = env.reset(seed=0)
     again, _ = env.reset(seed=0)
@@ -152,10 +158,8 @@ def test_a_world_of_this_kind_is_saved_loaded_and_dreamt(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("active", [(4,), (-1,), (1, 1)])
 def test_impossible_dimensions_are_refused(tmp_path: Path, active: tuple[int, ...]) -> None:
-    first = tiny_model()
-    good = dataclasses.replace(TINY, memory=CONFIG)
-    world = WorldModel(good, ConvVAE(good.vision), memory(), first.initial_means, first.initial_logvars)
-    world.config = dataclasses.replace(good, memory=dataclasses.replace(CONFIG, active=active))
+    world = world_of(memory())
+    world.config = dataclasses.replace(world.config, memory=dataclasses.replace(CONFIG, active=active))
     save_world(tmp_path / "world", world)
     with pytest.raises(BrokenWorld, match="out of range"):
         load_world(tmp_path / "world")
@@ -188,3 +192,25 @@ def test_an_m_with_a_clock_sees_the_time(kind: type[MDNRNNConfig]) -> None:
     assert not torch.allclose(hidden[0], hidden[1])
     whole, _ = m(m.assemble(latents, actions, ticks)[None], recurrent)
     torch.testing.assert_close(m.split(whole[0]).termination, m.step(latents, actions, ticks, recurrent)[0].termination)
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "world"])
+def test_training_that_goes_on_keeps_the_order_of_the_dimensions(tmp_path: Path, source: str) -> None:
+    m = memory()
+    if source == "checkpoint":
+        start = tmp_path / "memory.safetensors"
+        save_checkpoint(start, m, torch.optim.Adam(m.parameters(), fused=True), 0, {})
+    else:
+        start = tmp_path / "world"
+        save_world(start, world_of(m))
+    options = MemoryOptions(kind="autoregressive", hidden=8, mixtures=3, units=6, start=str(start))
+    ticks = np.arange(10)
+    latents = Latents(  # the last dimension has the least noise, so it would be the first
+        torch.zeros(10, 4), torch.tensor([0.0, -1.0, -2.0, -3.0]).repeat(10, 1), torch.zeros(10, 1), ticks < 9,
+        ticks > 8, ticks[:1], ticks[-1:] + 1, 4,
+    )  # fmt: skip
+    task = get_task("takecover")
+    config = memory_config(task, latents, options)
+    assert config.active == CONFIG.active
+    assert memory_config(task, latents, dataclasses.replace(options, start="")).active == (3, 2, 1)
+    start_from(str(start), AutoregressiveMDNRNN(config))

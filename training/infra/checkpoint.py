@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
 from wm_envs.models.bundle import load_world
-from wm_envs.models.bundle_config import VISION_KINDS, check_vision_config, typed_config
-from wm_envs.models.mdn_rnn import MDNRNN
+from wm_envs.models.bundle_config import MEMORY_KINDS, VISION_KINDS, check_vision_config, typed_config
+from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vae import ConvVAE
 
 Config = TypeVar("Config")
@@ -98,10 +98,7 @@ def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[st
 def read_vision(path: Path) -> ConvVAE:
     """V from its checkpoint, with the config that the checkpoint holds; raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    try:
-        kind, network = VISION_KINDS[json.loads(header["config"])["kind"]]
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise _broken(path, f"no kind of V in its header: {error!r}") from error
+    kind, network = _kind(path, header, VISION_KINDS)
     config = _read_config(path, header, kind)
     if not check_vision_config(config):
         raise _broken(path, f"sizes that make no model: {config}")
@@ -112,6 +109,22 @@ def read_vision(path: Path) -> ConvVAE:
     except (RuntimeError, ValueError) as error:
         raise _broken(path, error) from error
     return vision
+
+
+def read_memory_config(source: str) -> MDNRNNConfig:
+    """The config of the M in a checkpoint, or in a world's name or folder; raises `BrokenStore` or `BrokenWorld`."""
+    if not source.endswith(".safetensors"):
+        return load_world(source).config.memory
+    _, header = read_tensors(Path(source))
+    return _read_config(Path(source), header, _kind(Path(source), header, MEMORY_KINDS)[0])
+
+
+def _kind(path: Path, header: dict[str, str], kinds: dict[str, tuple[type[Config], Any]]) -> tuple[type[Config], Any]:
+    """Config and network of the kind that a header names; raises `BrokenStore`."""
+    try:
+        return kinds[json.loads(header["config"])["kind"]]
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise _broken(path, f"none of the kinds {sorted(kinds)} in its header: {error!r}") from error
 
 
 def _read_config(path: Path, header: dict[str, str], kind: type[Config]) -> Config:

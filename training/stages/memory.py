@@ -15,7 +15,13 @@ from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join, reward_unit
 from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
-from training.infra.checkpoint import load_checkpoint, read_extra_state, save_checkpoint, start_from
+from training.infra.checkpoint import (
+    load_checkpoint,
+    read_extra_state,
+    read_memory_config,
+    save_checkpoint,
+    start_from,
+)
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
 from training.infra.options import check_options, check_run_options, stage_option
@@ -157,7 +163,10 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
         "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
     }  # fmt: skip
     if options.kind == "autoregressive":
-        return AutoregressiveConfig(**shared, active=active_dimensions(latents), units=options.units)
+        start = read_memory_config(options.start) if options.start else None
+        # Weights go with the order of the dimensions, which other play would change.
+        active = start.active if isinstance(start, AutoregressiveConfig) else active_dimensions(latents)
+        return AutoregressiveConfig(**shared, active=active, units=options.units)
     return MDNRNNConfig(**shared, joint=options.joint)
 
 
