@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.scoring import TEST_SEEDS
 from training.infra.folders import new_folder
 from training.infra.options import StageOptions, check_options, stage_option
 from training.infra.worlds import check_controller, find_folder
@@ -52,7 +53,9 @@ def main(options: PublishOptions) -> dict[str, Any]:
     bundle = read_config(source)
     card = bundle["card"] | {"made": options.made}
     if options.scores:
-        card["evaluate"] = {k: v for k, v in _read(options.scores).items() if k not in ("scores", "world")}
+        result = _read(options.scores)
+        card["evaluate"] = {k: v for k, v in result.items() if k not in ("scores", "world")}
+        card["evaluate"]["first_seed"] = min(map(int, result.get("scores", {})), default=TEST_SEEDS)
     if options.fidelity:
         card["fidelity"] = _read(options.fidelity)
     if not hub.is_on_hub(options.to):
@@ -108,7 +111,8 @@ def model_card(folder: Path) -> str:
         f"- Controllers: {', '.join(bundle['controllers'])} (`{CONTROLLERS}`)",
     ]
     if "evaluate" in card:
-        lines.append(f"- Real game, test seeds: {_figures(card['evaluate'])}")
+        kind = "test" if card["evaluate"].get("first_seed", TEST_SEEDS) == TEST_SEEDS else "other"
+        lines.append(f"- Real game, {kind} seeds: {_figures(card['evaluate'])}")
     if "fidelity" in card:
         found = card["fidelity"]
         lines += [
