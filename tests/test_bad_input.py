@@ -45,7 +45,7 @@ shown = lambda value: repr(value)[:20]  # noqa: E731
 MAKING = [
     *[("temperature", value) for value in NOT_TEMPERATURES if value is not None],  # None: the world's own
     *[("observation", value) for value in ("hz", "", None, 3, "ZH")],
-    *[("actions", value) for value in ("box", "fine", None, 1)],
+    *[("actions", value) for value in ("box", "fine", "own", 1)],
     *[("render_mode", value) for value in ("ansi", "")],
     *[("device", value) for value in ("tpu9", "cuda:99", 1.5, "", None, [])],
     *[("termination", value) for value in ("never", 1, True)],
@@ -259,8 +259,8 @@ STAGES = [
     *[(vision, name, value) for name in ("batches", "batch_size", "checkpoint_every") for value in NOT_COUNTS],
     *[(vision, "learning_rate", value) for value in NOT_POSITIVE],
     *[(vision, "motion", value) for value in (-1.0, math.nan, math.inf)],
-    *[(memory, "hidden", value) for value in NOT_COUNTS if value != 0],
-    *[(memory, name, value) for name in ("frame_skip", "mixtures", "steps") for value in NOT_COUNTS],
+    *[(memory, name, value) for name in ("hidden", "frame_skip") for value in NOT_COUNTS if value != 0],
+    *[(memory, name, value) for name in ("mixtures", "steps") for value in NOT_COUNTS],
     *[(memory, name, value) for name in ("batch_size", "sequence_length", "checkpoint_every") for value in NOT_COUNTS],
     *[(memory, "learning_rate", value) for value in NOT_POSITIVE],
     *[(evolve, name, value) for name in ("generations", "population", "rollouts") for value in NOT_COUNTS],

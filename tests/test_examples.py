@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-ELSEWHERE = {"onnx_dream"}  # in test_export.py, which exports a world for it
+ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
 SHORT = {"sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2}
 
 

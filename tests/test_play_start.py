@@ -81,7 +81,7 @@ def test_session_returns_to_the_start_screen(
         start.started, start.quitting = len(seen) < 3, len(seen) >= 3
         start.at["view"] = 1 if len(seen) == 1 else 0
 
-    def missing(world: str) -> None:
+    def missing(world: str, save: str | None) -> None:
         raise MissingPackage("x", "no package", "the extra", "pip")
 
     monkeypatch.setattr("player.session.shipped_worlds", lambda: [world])

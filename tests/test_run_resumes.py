@@ -20,7 +20,8 @@ from training.infra.worlds import find_folder, keep_best
 from training.pipelines import run as pipeline
 from training.pipelines.estimate import Estimate, in_words
 from training.pipelines.journal import comparable
-from training.pipelines.plan import RECIPES, RunOptions, make_plan
+from training.pipelines.plan import RunOptions, make_plan
+from training.pipelines.recipes import RECIPES
 from wm_envs.errors import BrokenWorld, NoSpace
 from wm_envs.models.bundle import load_controller, read_config, save_controller, save_world
 
