@@ -39,11 +39,13 @@ def fetch_runtime() -> dict[str, bytes]:
     if npm is None:
         raise MissingPackage("web", "no npm", f"npm, which brings {PACKAGE}", "install Node.js, or use --onnx")
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", PACKAGE, "--pack-destination", folder, "--ignore-scripts"]
+        options = ["--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]
+        command = [npm, "pack", PACKAGE, "--pack-destination", folder, *options]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         packed = next(Path(folder).glob("*.tgz"), None)
         if done.returncode or packed is None:
-            raise _refused(f"`npm pack` failed ({(done.stderr.strip() or 'no file').splitlines()[-1]})")
+            errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            raise _refused(f"`npm pack` failed ({(errors or ['no file'])[0]})")  # the later lines name npm's log
         with tarfile.open(packed) as archive:
             return {name: _member(archive, *known) for name, known in RUNTIME.items()}
 
