@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens from the disk, has PyTorch's numbers, and a key changes the dream."""
+"""The page in a real browser: it opens from the disk, plays, has PyTorch's numbers, and a key changes the dream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ pytest.importorskip("onnxscript")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe")  # fmt: skip
-STEPS, PATIENCE = 200, 300  # seconds
+STEPS, CLOSE = 40, 1e-3
+PATIENCE = 300  # seconds
 
 
 class Browser:
@@ -47,7 +48,8 @@ class Browser:
             [BROWSER or "", *FLAGS, f"--user-data-dir={profile}"], close_fds=False, preexec_fn=connect,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        os.close(theirs_in), os.close(theirs_out)
+        os.close(theirs_in)
+        os.close(theirs_out)
         self.asked, self.rest, self.session = 0, b"", ""
         target = self.ask("Target.createTarget", url=page.as_uri())["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -78,17 +80,33 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def wait(self, condition: str) -> None:
+        """Until a condition holds; the page's own error fails the test."""
+        until = time.monotonic() + PATIENCE
+        while not self.run(f"return typeof dream === 'object' && Boolean({condition})"):
+            error = self.run("return typeof dream === 'object' && dream.error")
+            assert not error and time.monotonic() < until, error or condition
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop the dream between two ticks."""
+        self.run("dream.stopped = true")
+        self.wait("dream.idle")
+
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(30)
-        os.close(self.read), os.close(self.write)
+        os.close(self.read)
+        os.close(self.write)
 
 
 @pytest.fixture(scope="module")
-def page(immortal_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if BROWSER is None:
+        pytest.skip("no Chromium")
     folder = tmp_path_factory.mktemp("web") / "page"
     try:
-        found = main(ExportOptions(world=str(immortal_world), web=str(folder)))
+        found = main(ExportOptions(world="takecover", web=str(folder)))
     except MissingPackage as error:
         pytest.skip(str(error))
     assert found["web"]["megabytes"] < 25
@@ -97,68 +115,88 @@ def page(immortal_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def browser(page: Path, tmp_path: Path) -> Iterator[Browser]:
-    if BROWSER is None:
-        pytest.skip("no Chromium")
-    found = Browser(page / "index.html", tmp_path / "profile")
-    with contextlib.closing(found):
-        until = time.monotonic() + PATIENCE
-        while not found.run("return Boolean(globalThis.dream?.ready)"):
-            assert time.monotonic() < until and not found.run("return globalThis.dream?.error"), found.run(
-                "return dream.error"
-            )
-            time.sleep(0.5)
+    with contextlib.closing(Browser(page / "index.html", tmp_path / "profile")) as found:
+        found.wait("dream.ready")
         yield found
 
 
 @pytest.mark.slow
-def test_the_page_has_the_numbers_of_pytorch(browser: Browser, immortal_world: Path) -> None:
-    world, generator = load_world(immortal_world), torch.Generator().manual_seed(4)
-    state = world.initial_state(1, generator)
-    begun = {"latents": state.latents[0].tolist(), "ticks": 0}
+def test_a_step_has_the_numbers_of_pytorch(browser: Browser) -> None:
+    world, generator = load_world("takecover"), torch.Generator().manual_seed(4)
+    names, state = list(world.state_shapes(1)), world.initial_state(1, generator)
     steps, ours = [], []
     for _ in range(STEPS):
         noise, temperature = world.draw_noise(1, generator), 0.5 + torch.rand(1, 1, generator=generator)
         action = 2 * torch.rand(1, 1, generator=generator) - 1
+        before = {name: part.flatten().tolist() for name, part in zip(names, state.tensors(), strict=True)}
+        drawn = {f"noise_{name}": part.flatten().tolist() for name, part in noise._asdict().items()}
+        steps.append([before, drawn, action[0].tolist(), float(temperature)])
         given = torch.from_numpy(world.task.game_action(action.numpy()))
         state, outcome = world.step(state, given, noise, temperature)
-        steps.append([*(part.flatten().tolist() for part in noise), action[0].tolist(), float(temperature)])
-        ours.append([*state.latents[0].tolist(), *state.recurrent[0][0].tolist(), float(outcome.reward)])
+        ours.append(np.concatenate([np.ravel(part.numpy()) for part in (*state.tensors(), *outcome)]))
+    browser.stop()
     theirs = browser.run(f"""
-        dream.stopped = true;
-        await new Promise((resolve) => setTimeout(resolve, 1000));
-        const begun = {json.dumps(begun)}, found = [];
-        await dream.begin();
-        dream.state = {{ ...dream.state, latents: dream.floats(begun.latents, 1, begun.latents.length) }};
-        for (const [uniform, normal, termination, action, temperature] of {json.dumps(steps)}) {{
-          const noise = {{ noise_uniform: dream.floats(uniform, 1, uniform.length),
-            noise_normal: dream.floats(normal, 1, normal.length), noise_termination: dream.floats(termination, 1) }};
-          const {{ reward }} = await dream.step(action, temperature, noise);
-          found.push([...dream.state.latents.data, ...dream.state.hidden.data, reward.data[0]]);
+        const tensor = ([name, values]) => [name, name === "ticks"
+          ? new dream.ort.Tensor("int64", values.map(BigInt), [1])
+          : dream.floats(values, ...(name === "noise_termination" ? [1] : [1, values.length]))];
+        const tensors = (parts) => Object.fromEntries(Object.entries(parts).map(tensor)), found = [];
+        for (const [before, drawn, action, temperature] of {json.dumps(steps)}) {{
+          dream.state = tensors(before);
+          const outputs = await dream.step(action, temperature, tensors(drawn));
+          const names = [...dream.about.state.map((name) => `next_${{name}}`), "reward", "terminated"];
+          found.push([...names, "termination_probability"].flatMap((name) => Array.from(outputs[name].data, Number)));
         }}
         return found;
     """)
-    assert np.abs(np.array(ours) - np.array(theirs)).max() < 1e-3
+    assert np.abs(np.array(ours) - np.array(theirs)).max() < CLOSE
 
 
 @pytest.mark.slow
-def test_a_key_changes_the_dream(browser: Browser) -> None:
-    browser.run("dream.stopped = true; await new Promise((resolve) => setTimeout(resolve, 1000));")
+def test_a_key_and_a_button_change_the_dream(browser: Browser) -> None:
+    browser.stop()
     step = """
-        dream.from ??= dream.state;
-        dream.given ??= dream.noise();
-        dream.state = dream.from;
-        await dream.step(await dream.action(), 1, dream.given);
+        dream.first ??= [dream.state, dream.noise()];
+        dream.state = dream.first[0];
+        await dream.step(await dream.action(), 1, dream.first[1]);
+        dream.hold();
         await dream.draw();
-        return [dream.keys(), Array.from(dream.state.latents.data)];
+        return [dream.keys(), Array.from(dream.state.latents.data), element("picture").toDataURL()];
     """
     idle = browser.run(step)
-    browser.ask("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
+    key = {"key": "ArrowRight", "code": "ArrowRight"}
+    browser.ask("Input.dispatchKeyEvent", type="keyDown", **key)
     right = browser.run(step)
-    browser.ask("Input.dispatchKeyEvent", type="keyUp", key="ArrowRight", code="ArrowRight")
+    browser.ask("Input.dispatchKeyEvent", type="keyUp", **key)
     assert browser.run(step) == idle
-    assert idle[0] == [0] and right[0] == [1] and idle[1] != right[1]
-    browser.run("element('driver').value = 'controller'")
-    assert browser.run("return (await dream.action()).length") == 1
+    x, y = browser.run("""
+        const { x, y, width, height } = document.querySelector("[data-key=ArrowRight]").getBoundingClientRect();
+        return [x + width / 2, y + height / 2];
+    """)
+    touches = [{"x": x, "y": y}]
+    browser.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=touches)
+    assert browser.run(step) == right
+    browser.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    assert browser.run(step) == idle
+    assert idle[0] == [0] and right[0] == [1] and all(a != b for a, b in zip(idle, right, strict=True))
+
+
+@pytest.mark.slow
+def test_the_page_plays(browser: Browser) -> None:
+    """The picture changes within a step, too; the slider and the controllers act while it plays."""
+    browser.run("""
+        element("driver").value = "controller";
+        element("temperature").value = 0.1;
+        element("temperature").dispatchEvent(new Event("input"));
+        const [draw, step] = [dream.draw, dream.step];
+        dream.pictures = new Set();
+        dream.draw = async () => { await draw(); dream.pictures.add(element("picture").toDataURL()); };
+        dream.step = (action, temperature) => { dream.seen = [action, temperature]; return step(action, temperature); };
+    """)
+    browser.wait("dream.pictures.size > 12")
+    browser.wait("dream.seen[0].length === 1 && dream.seen[0][0] !== 0 && dream.seen[1] === 0.1")  # you idle: 0
+    assert re.match(r"Score \d+ . \d+\.\d s", browser.run("return element('score').textContent"))
+    assert re.match(r"\d+ %", browser.run("return element('percent').value"))
+    browser.wait("dream.over || dream.score > 100")
 
 
 # --- without a browser ---
@@ -175,14 +213,25 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
             assert not re.search(r"https?://|//cdn", path.read_text()), path
 
 
-def test_another_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tiny_world: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(web.shutil, "which", lambda name: None)
-    with pytest.raises(MissingPackage, match="no npm"):
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (None, "no npm"),
+        ("printf 'npm warn old\\nnpm error code E1\\nnpm error a log is in x\\n' >&2; exit 1", "npm error code E1"),
+        ("exit 0", "no file"),
+        ('mkdir package && echo > package/x && tar -czf "$3/x.tgz" package', "min.mjs is missing or another one"),
+    ],
+)  # fmt: skip
+def test_another_runtime_is_refused(
+    script: str | None, told: str, monkeypatch: pytest.MonkeyPatch, tiny_world: Path, tmp_path: Path
+) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text(f"#!/bin/sh\nshift\n{script}\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr("training.exports.web.shutil.which", lambda name: script and str(npm))
+    with pytest.raises(MissingPackage, match=told) as found:
         main(ExportOptions(world=str(tiny_world), web=str(tmp_path / "page")))
-    monkeypatch.setattr(web.shutil, "which", lambda name: "false")
-    with pytest.raises(MissingPackage, match="`npm pack` failed"):
-        main(ExportOptions(world=str(tiny_world), web=str(tmp_path / "page")))
-    assert not (tmp_path / "page").exists()
+    assert web.PACKAGE in found.value.expected and not (tmp_path / "page").exists()
 
 
 def test_two_exports_need_two_folders(tiny_world: Path, tmp_path: Path) -> None:
