@@ -172,7 +172,7 @@ dream.tick = async () => {
   await dream.draw();
   if (dream.over && dream.phase === dream.about.frame_skip) {
     dream.rest = performance.now() + 2000;
-    element("message").textContent = `The dream is over. ${element("score").textContent}`;
+    element("message").textContent = "The dream is over.";
     element("message").hidden = false;
   }
 };
