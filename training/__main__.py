@@ -35,7 +35,7 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "doctor": "check the installation and the worlds",
     "check": "check the files of a run",
     "publish": "make a bundle to ship",
-    "export": "write a world as ONNX models",
+    "export": "write a world as ONNX models, or as a page for a browser",
 }
 
 

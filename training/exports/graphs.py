@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,15 +129,14 @@ class Driver(Part):
         return act(self.config, self.parameters_vector, self.world.observe(state, self.config.observation))
 
 
-def write_onnx(path: Path, part: Part) -> None:
-    """Write a part as an ONNX model of one file, with its weights as float16 where that changes no number."""
+def as_onnx(part: Part) -> bytes:
+    """A part as the bytes of an ONNX model, with its weights as float16 where that changes no number."""
     import onnx  # of the extra `onnx`
 
     model = _trace(part).model_proto
     halve_weights(model.graph)
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
+    return bytes(model.SerializeToString())
 
 
 def _trace(part: Part) -> Any:

@@ -1,4 +1,4 @@
-"""Write a world for programs without PyTorch: as ONNX models.
+"""Write a world for programs without PyTorch: as ONNX models, or as a page for a browser.
 
     encoder.onnx, decoder.onnx   V
     begin.onnx                   the state in which a dream begins
@@ -12,17 +12,19 @@ The random numbers are inputs: the same ones give the same dream as in PyTorch, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.exports.web import fetch_runtime, write_page
 from training.infra.folders import new_folder
 from training.infra.option_groups import plain_name
 from training.infra.options import StageOptions, check_options, stage_option
 from training.infra.packages import check_onnx
 from training.infra.worlds import find_folder, fingerprint
 from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock, read_json, write_json
+from wm_envs.files import file_lock, read_json, write_bytes, write_json
 from wm_envs.models.bundle import load_controller, load_world, read_config
 from wm_envs.models.world_model import WorldModel
 
@@ -32,20 +34,25 @@ ABOUT = "world.json"
 
 @dataclass
 class ExportOptions(StageOptions):
-    """Write a world as ONNX models."""
+    """Write a world as ONNX models, or as a page that plays it in a browser."""
 
     world: str = stage_option("takecover", "name or folder of the world")
-    onnx: str = stage_option("", "folder to write; an earlier export in it is replaced")
+    onnx: str = stage_option("", "folder for the models; an earlier export in it is replaced")
+    web: str = stage_option("", "folder for the page; an earlier export in it is replaced")
 
     def check(self) -> None:
-        """Raises `InvalidOption` unless a folder is given that is new, empty, or holds an earlier export."""
+        """Raises `InvalidOption` unless a folder is given, and each is new, empty, or holds an earlier export."""
         super().check()
-        if not self.onnx:
-            raise InvalidOption("onnx", "nothing", "the folder to write", "give --onnx exported, for example")
-        check_target(Path(self.onnx))
+        if not self.onnx and not self.web:
+            raise InvalidOption("onnx", "nothing", "the folder to write", "give --onnx exported, or --web page")
+        if self.onnx and self.web and Path(self.onnx).absolute() == Path(self.web).absolute():
+            raise InvalidOption("web", self.web, "another folder than that of --onnx", "give another --web")
+        for name in ("onnx", "web"):
+            if getattr(self, name):
+                check_target(name, Path(getattr(self, name)))
 
 
-def check_target(folder: Path) -> None:
+def check_target(name: str, folder: Path) -> None:
     """Raises `InvalidOption` if replacing `folder` would remove something other than an export."""
     try:
         free = not folder.exists() or not any(folder.iterdir())
@@ -54,33 +61,57 @@ def check_target(folder: Path) -> None:
         free = False
     if not free:
         expected = "a folder that is new, empty, or holds an earlier export"
-        raise InvalidOption("onnx", folder, expected, "give another --onnx")
+        raise InvalidOption(name, folder, expected, f"give another --{name}")
 
 
 def main(options: ExportOptions) -> dict[str, Any]:
-    """Write the models and world.json; returns the folder, its size and the controllers."""
+    """Write the models, the page, or both; returns their folders and sizes, and the controllers."""
     check_options(options)
-    source, target = find_folder(options.world), Path(options.onnx)
+    source = find_folder(options.world)
     names = [plain_name("controllers", name) for name in read_config(source)["controllers"]]
     check_onnx()
+    runtime = fetch_runtime() if options.web else {}
     world = load_world(source)
+    models = make_models(world, source, names)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in models.items()}
+    about = description(world, names) | {"source_sha256": fingerprint(source), "files": hashes}
+    found: dict[str, Any] = {"controllers": names}
+    if options.onnx:
+        found["onnx"] = _replace(Path(options.onnx), about, lambda made: write_models(made, models))
+    if options.web:
+        played = {name: data for name, data in models.items() if name != "encoder.onnx"}
+        page = lambda made: write_page(made, runtime | _file(made / ABOUT) | played, world.task.title)  # noqa: E731
+        found["web"] = _replace(Path(options.web), about, page)
+    return found
+
+
+def _file(path: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes()}
+
+
+def _replace(target: Path, about: dict[str, Any], write: Callable[[Path], None]) -> dict[str, Any]:
+    """Make the folder `target` anew, with world.json and what `write` adds; returns it and its size."""
     with file_lock(target), new_folder(target) as made:
-        write_models(made, world, source, names)
-        models = {path.relative_to(made).as_posix(): path.read_bytes() for path in sorted(made.rglob("*.onnx"))}
-        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in models.items()}
-        about = description(world, names) | {"source_sha256": fingerprint(source), "files": hashes}
         write_json(made / ABOUT, about)
-    return {"folder": str(target), "megabytes": sum(map(len, models.values())) / 1e6, "controllers": names}
+        write(made)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return {"folder": str(target), "megabytes": size / 1e6}
 
 
-def write_models(folder: Path, world: WorldModel, source: Path, controllers: list[str]) -> None:
-    """Write all models of a world, and the `controllers` of the bundle `source`."""
-    from training.exports.graphs import Begin, Decoder, Driver, Encoder, Step, write_onnx
+def make_models(world: WorldModel, source: Path, controllers: list[str]) -> dict[str, bytes]:
+    """All models of a world by file name, with the `controllers` of the bundle `source`."""
+    from training.exports.graphs import Begin, Decoder, Driver, Encoder, Step, as_onnx
 
     parts = {"encoder": Encoder(world), "decoder": Decoder(world), "begin": Begin(world), "step": Step(world)}
     parts |= {f"controllers/{name}": Driver(world, *load_controller(source, name)) for name in controllers}
-    for name, part in parts.items():
-        write_onnx(folder / f"{name}.onnx", part)
+    return {f"{name}.onnx": as_onnx(part) for name, part in parts.items()}
+
+
+def write_models(folder: Path, models: dict[str, bytes]) -> None:
+    """Write each model as a file."""
+    for name, data in models.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_bytes(folder / name, data)
 
 
 def description(world: WorldModel, controllers: list[str]) -> dict[str, Any]:
@@ -96,6 +127,7 @@ def description(world: WorldModel, controllers: list[str]) -> dict[str, Any]:
         "action_low": task.action_low,
         "action_high": task.action_high,
         "discrete_actions": task.discrete_actions,
+        "keyboard_actions": [task.keyboard_action(right, up) for up in (-1, 0, 1) for right in (-1, 0, 1)],
         "initial_states": len(world.initial_means),
         "temperature": config.temperature,
         "frame_skip": config.frame_skip,
