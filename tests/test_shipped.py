@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
-import wm_envs  # noqa: F401 (registers the ids)
+import wm_envs
 from training.evaluation.fidelity import open_loop_battery
 from training.evaluation.policies import actor, load_policy
 from training.evaluation.rollout import dream_episodes
@@ -103,3 +105,17 @@ def test_dream_of_a_batch_is_close_to_the_single_dream(world: str) -> None:
     means = many.means[:2].float().clone()
     one, *_ = model.predict(state.select(torch.arange(2)), torch.ones(2, model.task.action_size))
     assert float((means - one.means).abs().mean()) < 0.02
+
+
+def test_the_world_among_the_examples_opens_and_plays() -> None:
+    folder = ROOT / "examples" / "worlds" / "takecover-columns"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
+    envs = gym.make_vec("WMDream-v0", num_envs=8, world=str(folder))
+    modelled = len(load_world(folder).config.memory.active)  # type: ignore[attr-defined]
+    assert envs.single_observation_space.shape == (modelled + 512,)  # type: ignore[attr-defined]
+    controller = wm_envs.load_controller(folder)
+    observations, _ = envs.reset(seed=0)
+    for _ in range(10):
+        with torch.no_grad():
+            observations, *_ = envs.step(controller(torch.from_numpy(observations)).numpy())
+    assert np.isfinite(observations).all()
