@@ -40,7 +40,7 @@ def run(folder: Path, model: str, inputs: dict[str, torch.Tensor]) -> list[NDArr
     return list(session.run(None, {name: value.numpy() for name, value in inputs.items()}))
 
 
-@pytest.fixture(scope="module", params=WORLDS)
+@pytest.fixture(scope="module", params=[pytest.param("mdn-rnn", marks=pytest.mark.slow), "autoregressive"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of a tiny world with each kind of M and of its export."""
     folder = tmp_path_factory.mktemp("export")

@@ -165,6 +165,7 @@ def test_a_pinned_revision_stays(hub: StandIn, tiny_world: Path, immortal_world:
     assert read_config(resolve(WORLD)) == read_config(resolve(f"{WORLD}@{second}")) == read_config(immortal_world)
 
 
+@pytest.mark.slow  # the hub's client tries again for 20 seconds
 def test_a_world_in_the_cache_opens_offline(
     hub: StandIn, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
