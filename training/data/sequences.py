@@ -76,7 +76,7 @@ def join(
 def reward_unit(task: Task, parts: list[Part], frame_skip: int) -> float:
     """The unit of M's rewards: `Task.reward_scale`, or, if that is 0, the root mean square of the sums over
     `frame_skip` ticks that are not 0."""
-    if task.survival or task.reward_scale:
+    if task.reward_scale:
         return task.reward_scale
     sums = []
     for part in parts:

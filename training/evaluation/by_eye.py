@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.evaluation.figures import BLUE, GREY, ORANGE, STYLE, strip, svg
+from training.evaluation.figures import BLUE, GREY, ORANGE, STYLE, svg
+from training.evaluation.pictures import strip
 from training.evaluation.watching import Watched, ahead, clearest_dimensions
 from wm_envs.models.world_model import WorldModel
 

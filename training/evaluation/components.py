@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.episode_store import Episode
-from training.evaluation.figures import STYLE, strip, svg
+from training.evaluation.figures import STYLE, svg
+from training.evaluation.pictures import strip
 from training.evaluation.policies import Policy, actor
 from training.evaluation.rollout import dream_episodes
 from training.evaluation.scoring import UNSEEN_DREAMS, summary

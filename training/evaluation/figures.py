@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data.episode_store import RolloutStore
+from training.evaluation.pictures import strip
 from training.evaluation.policies import actor
 from training.evaluation.rollout import rollout
 from training.evaluation.watching import longest_episode, ticks_of
@@ -138,11 +139,6 @@ def png(image: NDArray[np.uint8], scale: int = 1) -> str:
     buffer = io.BytesIO()
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames (N, 64, 64, 3) side by side, (64, 64 * N, 3)."""
-    return np.concatenate(list(frames), axis=1)
 
 
 def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDArray[np.uint8], list[int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from training.infra.option_groups import DEFAULT_TASK
 from wm_envs.games.gym_env.description import PREFIX
 
 BUDGET = 90  # minutes of a run with --env, unless --minutes says otherwise
@@ -33,7 +34,7 @@ def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
     task = str(options.get("task", ""))
     if options.get("env") or task.startswith(PREFIX):
         return budget_recipe(options.get("minutes") or BUDGET)
-    return RECIPES.get(task or "takecover", {})
+    return RECIPES.get(task or DEFAULT_TASK, {})
 
 
 def budget_recipe(minutes: int) -> dict[str, Any]:

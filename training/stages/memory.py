@@ -123,14 +123,14 @@ def _make(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, calibrate, write the bundle."""
     first = [part for part in store.parts if part.index < PARTS_A_ROUND]  # so that M keeps its unit in later rounds
-    reward_scale = reward_unit(task, first or store.parts, options.frame_skip)
+    reward_scale = None if task.survival else reward_unit(task, first or store.parts, options.frame_skip)
     training, held_out = (
         join(
             parts,
             [encoded[part.index] for part in parts],
             options.frame_skip,
             options.posterior_noise,
-            None if task.survival else reward_scale,
+            reward_scale,
         )
         for parts in store.split()
     )
@@ -147,7 +147,7 @@ def _make(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
             posterior_noise=options.posterior_noise, burn_in=burn_in, observed=options.observed,
-            reward_scale=0.0 if task.survival else reward_scale,
+            reward_scale=reward_scale or 0.0,
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip

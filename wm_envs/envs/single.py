@@ -12,11 +12,9 @@ from wm_envs.envs.construction import Constructed
 from wm_envs.envs.spaces import game_actions, options_of_reset
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.envs.window import Window
+from wm_envs.games.base import PLAY_KEYS
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
-
-# Keys of `gymnasium.utils.play` for right, left, up, down: letters, and pygame's codes of the arrows.
-KEYS = (("d", 1073741903), ("a", 1073741904), ("w", 1073741906), ("s", 1073741905))
 
 
 class LatentEnv(Constructed, gym.Env[Any, Any]):
@@ -89,7 +87,7 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
                 chosen = chosen.item() if chosen.ndim == 0 else chosen
             else:
                 chosen = action if kind == "continuous" else int(np.abs(choices - action).sum(axis=1).argmin())
-            pressed = [KEYS[0 if right > 0 else 1]] * (right != 0) + [KEYS[2 if up > 0 else 3]] * (up != 0)
+            pressed = [PLAY_KEYS[keys] for keys in ((right, 0), (0, up)) if keys in PLAY_KEYS]
             found |= {keys: chosen for keys in zip(*pressed, strict=True)}
         return found
 

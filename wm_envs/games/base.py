@@ -22,6 +22,10 @@ from numpy.typing import NDArray
 from wm_envs.errors import MissingPackage
 
 FRAME_SHAPE = (64, 64, 3)
+# Right and up -> keys of `gymnasium.utils.play`: letters, and pygame's codes of the arrows.
+PLAY_KEYS: dict[tuple[int, int], tuple[str | int, ...]] = {
+    (1, 0): ("d", 1073741903), (-1, 0): ("a", 1073741904), (0, 1): ("w", 1073741906), (0, -1): ("s", 1073741905),
+}  # fmt: skip
 
 Frame = NDArray[np.uint8]  # (64, 64, 3), RGB
 Array = NDArray[np.float32]

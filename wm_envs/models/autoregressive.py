@@ -145,7 +145,8 @@ class AutoregressiveMDNRNN(MDNRNN):
             units = np.maximum(context[i] + earlier[i, :, :i] @ drawn[:i], 0)  # (U,)
             outputs = units @ mixture[i] + bias[i]  # (3K,)
             logits = outputs[:k]
-            logits[self.silent] = -math.inf
+            if self.silent:
+                logits[self.silent] = -math.inf
             cumulative = np.exp((logits - logits.max()) / tau).cumsum()
             chosen = int((cumulative[:-1] <= uniform[i] * cumulative[-1]).sum())
             mean, log_std = float(outputs[k + chosen]), float(outputs[2 * k + chosen])

@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from wm_envs.errors import InvalidOption, MissingPackage
+from wm_envs.games.base import PLAY_KEYS
 from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
 from wm_envs.games.gym_env.description import MAX_TICKS, EnvDescription
 from wm_envs.games.gym_env.frames import is_picture
@@ -24,10 +25,7 @@ TRIED = 30  # steps
 MOVES = {  # names of actions -> the player's keys right and up
     "RIGHT": (1, 0), "LEFT": (-1, 0), "UP": (0, 1), "FORWARD": (0, 1), "DOWN": (0, -1), "TOGGLE": (0, -1),
 }  # fmt: skip
-KEYS = {  # letters and pygame's codes of the arrows, as `get_keys_to_action` names them
-    "d": (1, 0), "a": (-1, 0), "w": (0, 1), "s": (0, -1),
-    1073741903: (1, 0), 1073741904: (-1, 0), 1073741906: (0, 1), 1073741905: (0, -1),
-}  # fmt: skip
+KEYS = {key: direction for direction, keys in PLAY_KEYS.items() for key in keys}
 
 
 def describe(

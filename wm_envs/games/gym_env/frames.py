@@ -50,11 +50,11 @@ def small(picture: Any, crop: tuple[int, ...] = (0, 0, 0, 0)) -> Frame:
         import cv2
     except ImportError as error:
         raise MissingPackage("frames", "no package 'cv2'", "the extra 'env'", "pip install 'wm-envs[env]'") from error
-    image = as_rgb(picture)
+    whole = as_rgb(picture)
     top, bottom, left, right = crop
-    image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
+    image = whole[top : whole.shape[0] - bottom, left : whole.shape[1] - right]
     if not image.size:
-        raise BrokenGame("crop", crop, f"less than the picture, {as_rgb(picture).shape[:2]}", "crop less")
+        raise BrokenGame("crop", crop, f"less than the picture, {whole.shape[:2]}", "crop less")
     shrinks = image.shape[0] >= FRAME_SHAPE[0] and image.shape[1] >= FRAME_SHAPE[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), FRAME_SHAPE[1::-1], interpolation=method), np.uint8)

@@ -115,12 +115,12 @@ class GymGame:
         if self.description.picture == "render":
             with self._named("render"):
                 picture = self.env.render()
-        shape = as_rgb(picture).shape
-        if self._shape not in (None, shape):
-            given = f"a picture of {shape[:2]} pixels after one of {self._shape[:2]}"
+        image = as_rgb(picture)
+        if self._shape not in (None, image.shape):
+            given = f"a picture of {image.shape[:2]} pixels after one of {self._shape[:2]}"
             raise BrokenGame(self.description.id, given, "pictures of one size", "wrap the environment")
-        self._shape = shape
-        return small(picture, self.description.crop)
+        self._shape = image.shape
+        return small(image, self.description.crop)
 
     @contextlib.contextmanager
     def _named(self, call: str) -> Iterator[None]:
