@@ -8,12 +8,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
+from conftest import TINY_CONTROLLER
 
 from training.data.episode_store import RolloutStore
 from training.data.recorded import read_npz
-from training.stages import collect
-from wm_envs.errors import BrokenStore
+from training.stages import collect, export
+from wm_envs.errors import BrokenStore, InvalidOption, UnknownName
 from wm_envs.games.registry import get_task
+from wm_envs.models.bundle import load_world, save_controller
 
 CAR = get_task("carracing")
 FRAMES = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 64, 64, 3), np.uint8)
@@ -108,3 +111,49 @@ def test_a_minari_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert first.rewards is not None and first.rewards[:6].tolist() == rewards and bool(first.terminated.all())
     with pytest.raises(BrokenStore, match="minari download toys/bus-v0"):
         collect.main(collect.CollectOptions(tmp_path / "other", from_minari="toys/bus-v0", **options))
+
+
+def test_a_store_as_a_minari_dataset_and_back(tmp_path: Path) -> None:
+    minari = pytest.importorskip("minari")
+    for number in range(3):
+        save(tmp_path / "theirs" / f"{number}.npz", obs=FRAMES + number, action=ACTIONS, reward=REWARDS)
+    run, target, options = tmp_path / "run", tmp_path / "set", {"task": "carracing", "workers": 1}
+    collect.main(collect.CollectOptions(run, from_npz=str(tmp_path / "theirs"), **options))
+    found = export.main(export.ExportOptions(store=str(run), minari=str(target)))["minari"]
+    assert found["episodes"] == 3 and found["id"] == "wm-envs/carracing-game-v0"
+    dataset = minari.MinariDataset(target / "data")
+    assert dataset.total_steps == 18 and dataset.id == found["id"]
+    collect.main(collect.CollectOptions(tmp_path / "back", from_minari=str(target), **options))
+    first, again = (RolloutStore(folder / "rollouts").parts[0] for folder in (run, tmp_path / "back"))
+    np.testing.assert_array_equal(first.read(0, 18), again.read(0, 18))
+    for name in ("actions", "rewards", "lengths", "terminated"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    again_to_the_same = export.main(export.ExportOptions(store=str(run), minari=str(target)))["minari"]
+    assert again_to_the_same["episodes"] == 3
+    with pytest.raises(InvalidOption, match="nothing without --minari"):
+        export.main(export.ExportOptions(store=str(run), onnx=str(tmp_path / "onnx")))
+
+
+@pytest.mark.parametrize("controller", ["", "random"])
+def test_dreams_as_a_minari_dataset(own_world: Path, tmp_path: Path, controller: str) -> None:
+    minari = pytest.importorskip("minari")
+    save_controller(own_world, "first", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
+    options = {"world": str(own_world), "minari": str(tmp_path / "set"), "episodes": 2, "controller": controller}
+    found = export.main(export.ExportOptions(**options))["minari"]
+    assert found["episodes"] == 2 and found["id"] == "wm-envs/vizdoom-take-cover-dream-v0"
+    dataset = minari.MinariDataset(tmp_path / "set" / "data")
+    episodes = list(dataset.iterate_episodes())
+    world = load_world(own_world)
+    for episode in episodes:
+        assert episode.observations.shape == (len(episode.actions) + 1, 64, 64, 3)
+        assert (episode.rewards[:-1] == world.config.frame_skip).all()
+        assert episode.terminations[-1] != episode.truncations[-1] and not episode.terminations[:-1].any()
+        assert all(action in dataset.action_space for action in episode.actions)
+    assert not np.array_equal(episodes[0].observations[0], episodes[1].observations[0])
+    again = export.main(export.ExportOptions(**options | {"minari": str(tmp_path / "again")}))["minari"]
+    assert again["episodes"] == 2
+    repeated = minari.MinariDataset(tmp_path / "again" / "data").iterate_episodes()
+    for one, other in zip(episodes, repeated, strict=True):
+        np.testing.assert_array_equal(one.observations, other.observations)
+    with pytest.raises(UnknownName, match="nobody"):
+        export.main(export.ExportOptions(**options | {"controller": "nobody"}))

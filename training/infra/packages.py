@@ -1,4 +1,4 @@
-"""The packages that stages need: the extras `train` and `onnx`, and the extra of a game."""
+"""The packages that stages need: the extras `train`, `onnx` and `minari`, and the extra of a game."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from wm_envs.games.base import Task, missing_package
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")  # modules of the extra `onnx`
+MINARI = ("minari", "h5py")  # modules of the extra `minari`
 TRAIN = ("zarr", "cma", "stable_baselines3", "matplotlib", "tqdm", "PIL")  # modules of the extra `train`
 
 
@@ -26,6 +27,12 @@ def check_onnx() -> None:
     """Raises `MissingPackage` without the extra `onnx`."""
     if name := missing(ONNX):
         raise missing_package("ONNX", name, "onnx")
+
+
+def check_minari() -> None:
+    """Raises `MissingPackage` without the extra `minari`."""
+    if name := missing(MINARI):
+        raise missing_package("Minari", name, "minari")
 
 
 def check_game(task: Task) -> None:

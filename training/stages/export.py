@@ -1,4 +1,4 @@
-"""Write a world for programs without PyTorch: as ONNX models, or as a page for a browser.
+"""Write for other programs: a world as ONNX models or as a page for a browser, episodes as a Minari dataset.
 
     encoder.onnx, decoder.onnx   V
     begin.onnx                   the state in which a dream begins
@@ -7,49 +7,68 @@
     world.json                   sizes, limits, default temperature, and the SHA-256 of each model
 
 The random numbers are inputs: the same ones give the same dream as in PyTorch, up to rounding.
+
+A Minari dataset holds dreams of the world, or, with --store, the real episodes of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.data.episode_store import RolloutStore
+from training.exports.minari_dataset import RANDOM, of_dream, of_store, write_dataset
 from training.exports.web import fetch_runtime, write_page
 from training.infra.folders import new_folder
-from training.infra.option_groups import plain_name
-from training.infra.options import StageOptions, check_options, stage_option
-from training.infra.packages import check_onnx
+from training.infra.option_groups import SeedOption, plain_name
+from training.infra.options import check_options, stage_option
+from training.infra.packages import check_minari, check_onnx
+from training.infra.run_folder import RunFolder
 from training.infra.worlds import find_folder, fingerprint
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, read_json, write_bytes, write_json
+from wm_envs.games.registry import get_task
 from wm_envs.models.bundle import load_controller, load_world, read_config
 from wm_envs.models.world_model import WorldModel
 
 FORMAT, VERSION = "wm-envs-onnx", 1
 ABOUT = "world.json"
+TARGETS = ("onnx", "web", "minari")  # options that name a folder
 
 
 @dataclass
-class ExportOptions(StageOptions):
-    """Write a world as ONNX models, or as a page that plays it in a browser."""
+class ExportOptions(SeedOption):
+    """Write a world as ONNX models or as a page that plays it in a browser, or episodes as a Minari dataset."""
 
     world: str = stage_option("takecover", "name or folder of the world")
     onnx: str = stage_option("", "folder for the models; an earlier export in it is replaced")
     web: str = stage_option("", "folder for the page; an earlier export in it is replaced")
+    minari: str = stage_option("", "folder for a Minari dataset of pictures; an earlier export in it is replaced")
+    store: str = stage_option("", "for --minari: a run folder, whose real episodes are written, not dreams")
+    episodes: int = stage_option(100, "for --minari: number of dreams", minimum=1)
+    controller: str = stage_option("", f"for --minari: who plays in the dreams, or {RANDOM} (default: the first one)")
+    temperature: float = stage_option(0.0, "for --minari: temperature of the dreams (0: the world's)", minimum=0)
 
     def check(self) -> None:
         """Raises `InvalidOption` unless a folder is given, and each is new, empty, or holds an earlier export."""
         super().check()
-        if not self.onnx and not self.web:
+        targets = {name: getattr(self, name) for name in TARGETS if getattr(self, name)}
+        if not targets:
             raise InvalidOption("onnx", "nothing", "the folder to write", "give --onnx exported, or --web page")
-        if self.onnx and self.web and Path(self.onnx).absolute() == Path(self.web).absolute():
-            raise InvalidOption("web", self.web, "another folder than that of --onnx", "give another --web")
-        for name in ("onnx", "web"):
-            if getattr(self, name):
-                check_target(name, Path(getattr(self, name)))
+        if self.store and not self.minari:
+            raise InvalidOption(
+                "store", self.store, "nothing without --minari", "give --minari, or --world for a world"
+            )
+        taken: list[Path] = []
+        for name, target in targets.items():
+            if Path(target).absolute() in taken:
+                raise InvalidOption(name, target, "another folder for each export", f"give another --{name}")
+            taken.append(Path(target).absolute())
+            check_target(name, Path(target))
 
 
 def check_target(name: str, folder: Path) -> None:
@@ -65,8 +84,14 @@ def check_target(name: str, folder: Path) -> None:
 
 
 def main(options: ExportOptions) -> dict[str, Any]:
-    """Write the models, the page, or both; returns their folders and sizes, and the controllers."""
+    """Write what is asked for; returns the folders and sizes, and the controllers or the number of episodes."""
     check_options(options)
+    found = export_world(options) if options.onnx or options.web else {}
+    return found | (export_episodes(options) if options.minari else {})
+
+
+def export_world(options: ExportOptions) -> dict[str, Any]:
+    """Write the models, the page, or both."""
     source = find_folder(options.world)
     names = [plain_name("controllers", name) for name in read_config(source)["controllers"]]
     check_onnx()
@@ -83,6 +108,29 @@ def main(options: ExportOptions) -> dict[str, Any]:
         page = lambda made: write_page(made, runtime | _file(made / ABOUT) | played, world.task.title)  # noqa: E731
         found["web"] = _replace(Path(options.web), about, page)
     return found
+
+
+def export_episodes(options: ExportOptions) -> dict[str, Any]:
+    """Write the real episodes of a run, or dreams of a world, as a Minari dataset."""
+    check_minari()
+    if options.store:
+        store = RolloutStore(RunFolder(Path(options.store)).rollouts)
+        task, kind = get_task(str(store.parts[0].attributes["task"])), "game"
+        about, episodes = f"Real episodes of {task.title}, a step a tick", of_store(store, task)
+    else:
+        folder = find_folder(options.world)
+        world, kind = load_world(folder).config, "dream"
+        task, temperature = get_task(world.task), options.temperature or world.temperature
+        player = options.controller or next(iter(read_config(folder)["controllers"]), RANDOM)
+        if player != RANDOM:
+            load_controller(folder, player)  # refuses an unknown name before anything is written
+        episodes = of_dream(folder, player, options.episodes, temperature, options.seed)
+        about = f"Dreams of {task.title} at temperature {temperature:g}, {world.frame_skip} ticks a step, by {player}"
+    name = f"wm-envs/{re.sub('[^a-z0-9]+', '-', task.title.lower()).strip('-')}-{kind}-v0"
+    count: list[int] = []
+    write = lambda made: count.append(write_dataset(made, task, name, about, episodes))  # noqa: E731
+    found = _replace(Path(options.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
+    return {"minari": found | {"id": name, "episodes": count[0]}}
 
 
 def _file(path: Path) -> dict[str, bytes]:
