@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from player.drivers import DIRECTIONS, DRIVERS
+from player.drivers import DIGITS, DIRECTIONS, DRIVERS
 from player.latent_editor import STEP, Editor
 from player.player import VIEWS, Player
 from wm_envs.errors import WorldModelError
@@ -16,7 +16,7 @@ def press(player: Player, command: str) -> None:
     """Handle a command that begins."""
     if player.editor and _edit(player, player.editor, command):
         return
-    if command in DIRECTIONS:
+    if command in DIRECTIONS or command in DIGITS:
         player.keys.press(command)
     elif command in SWITCHES:
         setattr(player, command, not getattr(player, command))

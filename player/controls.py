@@ -8,6 +8,7 @@ from typing import Any
 import pygame
 
 from player.commands import press, release
+from player.drivers import DIGITS
 from player.latent_editor import LIMIT
 from player.player import TEMPERATURES, Player
 
@@ -20,7 +21,7 @@ KEYS = {
     pygame.K_l: "editor", pygame.K_RETURN: "enter", pygame.K_g: "saving", pygame.K_PERIOD: "paused",
     pygame.K_SPACE: "paused", pygame.K_p: "paused", pygame.K_h: "help", pygame.K_b: "smooth",
     pygame.K_q: "quitting", pygame.K_ESCAPE: "leave",
-}  # fmt: skip
+} | {getattr(pygame, f"K_{digit}"): digit for digit in DIGITS}  # fmt: skip
 TYPED = {"[": "cooler", "]": "warmer"}  # many keyboards have no bracket keys: these are recognised by their character
 
 

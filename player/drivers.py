@@ -15,6 +15,7 @@ from wm_envs.models.controller import ControllerConfig
 
 DRIVERS = ("you", "controller", "random")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}  # right, up
+DIGITS = tuple("0123456789")  # in games with actions of their own: the choices by number, for those that no arrow takes
 
 Controller = tuple[ControllerConfig, torch.Tensor]
 
@@ -25,21 +26,21 @@ def load_controllers(world: str) -> dict[str, Controller]:
 
 
 class Keys:
-    """The directions that are held down, and those pressed since the last step, also if released again."""
+    """The directions and digits that are held down, and those pressed since the last step, also if released again."""
 
     def __init__(self) -> None:
         self.held: list[str] = []  # of two opposite ones, the last counts
         self.tapped: list[str] = []
 
-    def press(self, direction: str) -> None:
-        """A direction was pressed."""
-        self.tapped.append(direction)
-        self.held.append(direction)
+    def press(self, key: str) -> None:
+        """A direction or digit was pressed."""
+        self.tapped.append(key)
+        self.held.append(key)
 
-    def release(self, direction: str) -> None:
-        """A direction was released."""
-        if direction in self.held:
-            self.held.remove(direction)
+    def release(self, key: str) -> None:
+        """A direction or digit was released."""
+        if key in self.held:
+            self.held.remove(key)
 
     def forget(self) -> None:
         """Release everything."""
@@ -48,9 +49,17 @@ class Keys:
     def action(self, task: Task) -> NDArray[np.float32]:
         """The agent's action for the next step, (A,)."""
         pressed, self.tapped = [*self.tapped, *self.held], []
-        steps = np.array([(0, 0), *(DIRECTIONS[key] for key in pressed)])
+        chosen = [int(key) for key in pressed if key in digits(task)]
+        if chosen:
+            return np.array(task.discrete_actions[chosen[-1]], np.float32)
+        steps = np.array([(0, 0), *(DIRECTIONS[key] for key in pressed if key in DIRECTIONS)])
         right, up = (int(axis[np.flatnonzero(axis)[-1]]) if axis.any() else 0 for axis in steps.T)
         return np.array(task.keyboard_action(right, up), np.float32)
+
+
+def digits(task: Task) -> tuple[str, ...]:
+    """The digits that choose an action of a game."""
+    return DIGITS[: len(task.discrete_actions)] if task.own_actions else ()
 
 
 class RandomPlay:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from player.drivers import DIRECTIONS
+from player.drivers import DIRECTIONS, digits
 from wm_envs.games.base import Frame, Task
 
 LEFT_FIELD = -20.0  # a reward below it: the car left the field, which costs 100
@@ -89,7 +89,17 @@ GUIDES = {
 
 def guide_of(task: Task) -> Guide:
     """The guide of a game; a plain one, which names the arrows that do something, for a game without its own."""
-    return GUIDES.get(task.name) or Guide(keys=f"arrows: {', '.join(_arrows(task)) or 'none does anything'}")
+    return GUIDES.get(task.name) or Guide(keys=_plain_keys(task))
+
+
+def _plain_keys(task: Task) -> str:
+    """The keys of a game without a guide: arrows that do something, and digits if there are actions beside these."""
+    arrows, numbers = _arrows(task), digits(task)
+    by_arrow = {task.keyboard_action(right, up) for right in (-1, 0, 1) for up in (-1, 0, 1)}
+    words = [f"arrows: {', '.join(arrows)}"] if arrows else []
+    if numbers and not {tuple(action) for action in task.discrete_actions} <= by_arrow:
+        words.append(f"{numbers[0]} to {numbers[-1]}: actions by number")
+    return "   ".join(words) or "no key does anything"
 
 
 def _arrows(task: Task) -> list[str]:

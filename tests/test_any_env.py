@@ -16,6 +16,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 import wm_envs
+from player.drivers import Keys
 from player.guides import guide_of
 from training.__main__ import main
 from training.data.episode_store import RolloutStore
@@ -183,6 +184,20 @@ def test_the_player_has_keys_for_it() -> None:
     assert guide_of(task).keys == "arrows: left, right"
     box = get_task(describe("ToyLight-v0", {"space": "box"}).name)
     assert box.keyboard_action(0, 0) == box.discrete_actions[0]
+
+
+def test_digits_choose_actions_that_no_arrow_takes() -> None:
+    task = get_task(describe("ToyLight-v0", {"space": "multi"}).name)
+    assert guide_of(task).keys.endswith("0 to 5: actions by number")
+    keys = Keys()
+    keys.press("left")
+    keys.press("4")
+    assert tuple(keys.action(task)) == task.discrete_actions[4]  # a digit before an arrow
+    keys.release("4")
+    keys.release("left")
+    keys.press("9")  # no such action
+    assert tuple(keys.action(task)) == task.keyboard_action(0, 0)
+    assert tuple(keys.action(get_task("takecover"))) == (0.0,)  # its keys are the arrows
 
 
 # --- its worlds ---------------------------------------------------------------------------------------------------
