@@ -146,7 +146,7 @@ def step(action: Any) -> Callable[[Any], Any]:
 
 def state(lanes: int = 1, latent: int = 4, hidden: int = 8, **changes: Any) -> State:
     z, h, c = (torch.zeros(lanes, size) for size in (latent, hidden, hidden))
-    return State(z, (h, c), torch.zeros(lanes).long())._replace(**changes)
+    return State(z, (h, c), torch.zeros(lanes).long(), torch.zeros(lanes))._replace(**changes)
 
 
 ONE = np.zeros(1, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from training.infra.checkpoint import save_checkpoint
 from training.infra.optim import generator
 from training.infra.pool import Workers
 from training.stages.memory import initial_states
+from wm_envs.games.registry import get_task
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
-from wm_envs.models.state import State
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
@@ -70,7 +71,8 @@ def test_join_computes_every_step(skip: int) -> None:
 @pytest.mark.parametrize(("skip", "batch_size", "steps"), [(4, 4, 8), (1, 2, 16), (3, 6, 4), (4, 8, 24)])
 def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: int, steps: int) -> None:
     parts, encoded = store()
-    streams = Streams(join(parts, encoded, skip, reward_scale=2.0), batch_size, steps, seed=2)
+    joined = join(parts, encoded, skip, reward_scale=2.0, task=get_task("carracing"))
+    streams = Streams(joined, batch_size, steps, seed=2)
     assert streams.batches_per_epoch == 192 // (batch_size * steps)
     bounds = {
         tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
@@ -101,6 +103,26 @@ def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: 
     assert orders[0] != orders[1], "each epoch has another order"
 
 
+def test_progress_is_the_share_of_tiles_visited_before_a_tick() -> None:
+    parts, encoded = store()
+    rewards = np.full(192, -0.1, np.float32)
+    rewards[[2, 5, 40]] += 250.0  # ticks 2 and 5 of the first episode, tick 3 of the second
+    rewards[99] = -100.1  # the car has left the field
+    parts = [
+        dataclasses.replace(part, rewards=rewards[at : at + part.size])
+        for part, at in zip(parts, (0, 100), strict=True)
+    ]
+    found = join(parts, encoded, 4, reward_scale=3.0, task=get_task("carracing"))
+    assert found.progress is not None
+    expected = [(0, 3, 0), (3, 6, 0.25), (6, 37, 0.5), (37, 41, 0), (41, 87, 0.25), (87, 192, 0)]
+    for start, stop, share in expected:
+        assert found.progress[start:stop] == pytest.approx(share, abs=1e-5)
+    batch = Streams(found, 4, 8, seed=0).batch(0, generator(0, 0))
+    ticks = batch.latents[..., 0].round().int()
+    assert batch.progress is not None and batch.progress.max() > 0
+    assert torch.equal(batch.progress, torch.from_numpy(found.progress)[ticks])
+
+
 @pytest.mark.parametrize("skip", [1, 4])
 def test_window_arrays_belong_to_the_same_ticks(skip: int) -> None:
     parts, encoded = store()
@@ -124,7 +146,7 @@ def test_window_arrays_belong_to_the_same_ticks(skip: int) -> None:
 
 
 def test_windows_depend_only_on_seed_and_index() -> None:
-    joined = join(*store(), 4, reward_scale=1.0)
+    joined = join(*store(), 4, reward_scale=1.0, task=get_task("carracing"))
     joined.logvars[:] = 0
     streams, others = Streams(joined, 4, 8, seed=1), Streams(joined, 4, 8, seed=1)
     late = others.batch(9, generator(0, 9))  # requested first, as in a resumed run
@@ -139,7 +161,7 @@ def test_windows_depend_only_on_seed_and_index() -> None:
 
 
 def test_latents_are_drawn_from_the_posterior() -> None:
-    joined = join(*store(), 4, reward_scale=1.0)
+    joined = join(*store(), 4, reward_scale=1.0, task=get_task("carracing"))
     joined.means[:], joined.logvars[:] = 3.0, float(np.log(0.25))
     streams = Streams(joined, 4, 8, seed=1)
     drawn = torch.cat([streams.batch(i, generator(0, i)).latents.flatten() for i in range(200)])
@@ -203,7 +225,7 @@ def test_damaged_latent_cache_is_encoded_again(tmp_path: Path) -> None:
 
 
 def test_join_keeps_types(tmp_path: Path) -> None:
-    joined = join(*store(), 4, reward_scale=1.0)
+    joined = join(*store(), 4, reward_scale=1.0, task=get_task("carracing"))
     assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32
 
 
@@ -222,7 +244,8 @@ def test_initial_states_are_ms_after_the_burn_in(skip: int) -> None:
     state = world.state_from_latents(latents.means[starts].float())
     for at in range(0, 12, skip):
         _, recurrent = world.predict(state, latents.actions[[start + at for start in starts]])
-        state = State(latents.means[[start + at + skip for start in starts]].float(), recurrent, state.ticks + skip)
+        seen = latents.means[[start + at + skip for start in starts]].float()
+        state = world.next_state(state, seen, recurrent, torch.zeros(len(starts)))
     torch.testing.assert_close(state.recurrent[0], hidden, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(state.recurrent[1], cell, atol=1e-5, rtol=1e-5)
     dream = world.initial_state(3, torch.Generator().manual_seed(0))

@@ -32,6 +32,7 @@ class Latents:
     frame_skip: int
     noise: float = 1.0  # factor on V's posterior standard deviation; see WorldConfig.posterior_noise
     rewards: NDArray[np.float32] | None = None  # (N,) sum over the step that starts at t, divided by reward_scale
+    progress: NDArray[np.float32] | None = None  # (N,) `State.progress` at t; None: 0
 
     def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
         """Latents (n, Z) float32 at `ticks` (n,), drawn from V's posterior."""
@@ -41,11 +42,12 @@ class Latents:
 
 def join(
     parts: list[Part], encoded: list[tuple[Tensor, Tensor]], frame_skip: int, noise: float = 1.0,
-    reward_scale: float | None = None,
+    reward_scale: float | None = None, task: Task | None = None,
 ) -> Latents:  # fmt: skip
     """Concatenate all parts, and compute their steps of `frame_skip` ticks.
 
-    `encoded` holds V's (means, logvars) of each part. Rewards are divided by `reward_scale`; None omits them.
+    `encoded` holds V's (means, logvars) of each part. Rewards are divided by `reward_scale`; None omits them. With a
+    `task`, which has a goal, the progress towards it is computed from the rewards.
     """
     lengths = np.concatenate([part.lengths for part in parts]).astype(np.int64)
     terminated = np.concatenate([part.terminated for part in parts])
@@ -70,7 +72,20 @@ def join(
         frame_skip=frame_skip,
         noise=noise,
         rewards=rewards,
+        progress=None if task is None else progress_of(task, parts),
     )
+
+
+def progress_of(task: Task, parts: list[Part]) -> NDArray[np.float32]:
+    """`State.progress` (N,) before every tick: the share of `task.goal_reward` earned so far in its episode."""
+    found = []
+    for part in parts:
+        assert part.rewards is not None
+        earned = np.maximum(part.rewards - task.tick_reward, 0)
+        before = np.cumsum(earned, dtype=np.float64) - earned
+        starts = np.cumsum(part.lengths) - part.lengths
+        found.append((before - np.repeat(before[starts], part.lengths)) / task.goal_reward)
+    return np.concatenate(found).clip(0, 1).astype(np.float32)
 
 
 def reward_unit(task: Task, parts: list[Part], frame_skip: int) -> float:
@@ -108,6 +123,7 @@ class SequenceBatch:
     has_next: Tensor  # (T, B)
     terminated: Tensor  # (T, B)
     rewards: Tensor | None = None  # (T, B) if M predicts them
+    progress: Tensor | None = None  # (T, B) `State.progress`, if M sees it
 
 
 class Streams:
@@ -169,6 +185,7 @@ class Streams:
             actions=data.actions[now],
             restart=torch.from_numpy(np.ascontiguousarray(restart)).float(),
             ticks=torch.from_numpy(np.ascontiguousarray(elapsed)),
+            progress=None if data.progress is None else torch.from_numpy(data.progress[ticks]),
             targets=drawn[1:],
             has_next=torch.from_numpy(data.has_next[ticks]).float(),
             terminated=torch.from_numpy(data.terminated[ticks]).float(),

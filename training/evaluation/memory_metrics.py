@@ -44,7 +44,7 @@ def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any
     device = memory.device
     keep = (1 - batch.restart[0])[:, None].to(device)
     state = tuple(part.to(device) * keep for part in state)
-    inputs = memory.assemble(batch.latents, batch.actions, batch.ticks, batch.restart).to(device)
+    inputs = memory.assemble(batch.latents, batch.actions, batch.ticks, batch.restart, batch.progress).to(device)
     dtype = compute_dtype(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         outputs, after = memory(inputs, state)

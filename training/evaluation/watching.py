@@ -64,6 +64,7 @@ def watch(world: WorldModel, episode: Episode, seed: int = 0) -> Watched:
     mean, logvar = world.encode(torch.from_numpy(frames))
     normal = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
     latents = world.draw_latents(mean, logvar, normal)
+    real = sizes.astype(float) if episode.rewards is None else np.add.reduceat(episode.rewards, starts, dtype=float)
     state, states, expected, weights, ends, rewards = world.state_from_latents(latents[:1]), [], [], [], [], []
     for step, action in enumerate(actions):
         states.append(state)
@@ -73,8 +74,7 @@ def watch(world: WorldModel, episode: Episode, seed: int = 0) -> Watched:
         expected.append(after.latents)
         ends.append(float(outcome.termination_probability))
         rewards.append(world.expected_reward(outcome))
-        state = after._replace(latents=following)
-    real = sizes.astype(float) if episode.rewards is None else np.add.reduceat(episode.rewards, starts, dtype=float)
+        state = world.next_state(state, following, after.recurrent, torch.from_numpy(real[step : step + 1]))
     return Watched(
         starts, frames, latents, actions, real, episode.terminated, joined(states), torch.cat(weights),
         torch.cat(expected), np.array(ends, np.float32), torch.cat(rewards).numpy(),

@@ -1,7 +1,7 @@
 """The parts of a world as ONNX models.
 
 Every input and output has a batch axis of any length. The models hold a `State` as separate tensors: latents, the parts
-of M's recurrent state under their own names, and ticks.
+of M's recurrent state under their own names, ticks, and progress.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Plain(WorldModel):
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """See `WorldModel.predict`."""
-        inputs = self.memory.assemble(state.latents, action, state.ticks)  # (B, I)
+        inputs = self.memory.assemble(state.latents, action, state.ticks, progress=state.progress)  # (B, I)
         outputs, recurrent = self.memory(inputs[None], state.recurrent)
         return self.memory.split(outputs[0]), recurrent
 

@@ -28,6 +28,7 @@ from training.infra.options import check_options, check_run_options, stage_optio
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
+from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
@@ -67,6 +68,9 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
         "all", "latents that C observes: all, or only those that M models", identity=True, choices=("all", "modelled")
     )
     clock: bool = stage_option(False, "M also sees the time since the start of the episode", identity=True)
+    progress: bool = stage_option(
+        False, "M also sees what is left to the goal, so that it can end there (CarRacing: the lap)", identity=True
+    )
     steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
     batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
     sequence_length: int = stage_option(48, "steps of back-propagation through time", identity=True, minimum=1)
@@ -82,6 +86,13 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     )  # fmt: skip
     calibrate: bool = stage_option(True, "calibrate the probability of the end on held-out episodes", identity=True)
     checkpoint_every: int = stage_option(200, "batches between checkpoints", minimum=1)
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for progress in a game without a goal."""
+        super().check()
+        if self.progress and not get_task(self.task).goal_reward:
+            expected = f"a game with a goal, which {get_task(self.task).title} is not"
+            raise InvalidOption("progress", True, expected, "omit it")
 
 
 @dataclass
@@ -131,6 +142,7 @@ def _make(
             options.frame_skip,
             options.posterior_noise,
             reward_scale,
+            task if options.progress else None,
         )
         for parts in store.split()
     )
@@ -161,6 +173,7 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     shared: dict[str, Any] = {
         "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
         "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
+        "progress": options.progress,
     }  # fmt: skip
     if options.kind == "autoregressive":
         start = read_memory_config(options.start) if options.start else None
@@ -179,7 +192,9 @@ def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes:
     for at in range(0, burn_in, latents.frame_skip):
         ticks = torch.full((1, len(starts)), at)
         seen = latents.draw(starts + at, draw)[None]
-        _, state = memory(memory.assemble(seen, latents.actions[starts + at][None], ticks).to(memory.device), state)
+        progress = None if latents.progress is None else torch.from_numpy(latents.progress[starts + at])[None]
+        inputs = memory.assemble(seen, latents.actions[starts + at][None], ticks, progress=progress)
+        _, state = memory(inputs.to(memory.device), state)
     found = [latents.means[starts + burn_in].float(), latents.logvars[starts + burn_in].float()]
     return [*found, *state] if burn_in else found
 

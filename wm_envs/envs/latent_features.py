@@ -67,7 +67,7 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
             if terminated or truncated:
                 break
         latents = self._state.latents if terminated else self._encode(observation)
-        self._state = State(latents, recurrent, self._state.ticks + self.world.config.frame_skip)
+        self._state = self.world.next_state(self._state, latents, recurrent, torch.tensor([total]))
         return self._observe(), total, bool(terminated), bool(truncated), info
 
     def _encode(self, observation: Any) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from wm_envs.envs.engine import Mask, StepResult
 from wm_envs.games.base import FRAME_SHAPE, Array, Tick
-from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
 OnTick = Callable[[int, Array, Tick], None]  # environment, the game's action, the result
@@ -69,7 +68,7 @@ class LatentGames:
         if len(alive):
             latents[alive] = self._encode(list(alive))
         self.running &= ~terminated
-        self.state = State(latents, recurrent, self.state.ticks + skip)
+        self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards))
         ticks = self.state.ticks.cpu().numpy()
         return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 

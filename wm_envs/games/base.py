@@ -132,6 +132,8 @@ class Task:
     # --- rewards and limits ---
     survival: bool  # True: the reward is 1 a tick survived, and M predicts no reward
     reward_scale: float = 1.0  # otherwise: M predicts rewards divided by this (0: by a unit measured from the store)
+    goal_reward: float = 0.0  # the sum of rewards, without `tick_reward`, that reaches the goal (0: there is none)
+    tick_reward: float = 0.0  # the part of the reward that every tick has
     tick_limit: int  # an episode is truncated after this many ticks
     ticks_per_second: int
     frame_skip: int = 4  # ticks in a step of M, unless it is trained with another number

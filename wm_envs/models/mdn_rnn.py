@@ -32,6 +32,7 @@ class MDNRNNConfig:
     joint: bool = False  # True: one mixture over all of z; False: one per dimension, as in the paper
     restart: bool = True  # True: a further input is 1 on the first step of an episode, else 0
     clock: int = 0  # ticks; > 0: a further input is sqrt(ticks since the start / clock), at most 1
+    progress: bool = False  # True: a further input is sqrt(1 - State.progress), what is left to the goal
     reward: bool = False  # True: a further head predicts the reward
     termination_weight: float = 10.0  # loss weight of terminations; raises their logit by log(weight)
     kind: str = "mdn-rnn"
@@ -58,7 +59,7 @@ class MDNRNN(nn.Module):
     def __init__(self, config: MDNRNNConfig) -> None:
         super().__init__()
         self.config = config
-        self.inputs = len(self.modelled) + config.action + int(config.restart) + int(config.clock > 0)
+        self.inputs = len(self.modelled) + config.action + config.restart + (config.clock > 0) + config.progress
         self.lstm = nn.LSTM(self.inputs, config.hidden)
         self.termination_output = self._latent_outputs()  # index of the termination logit
         self.head = nn.Linear(config.hidden, self.termination_output + 1 + int(config.reward))
@@ -104,21 +105,28 @@ class MDNRNN(nn.Module):
 
     # --- whole sequences, for training --------------------------------------------------------------
 
-    def assemble(self, latents: Tensor, actions: Tensor, ticks: Tensor, restart: Tensor | None = None) -> Tensor:
+    def assemble(
+        self, latents: Tensor, actions: Tensor, ticks: Tensor, restart: Tensor | None = None,
+        progress: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Inputs (..., I) from latents (..., Z), actions (..., A) and the ticks (...) since the start of the episode.
 
-        `restart` (...) is 1 on the first step of a sequence; by default where `ticks` is 0.
+        `restart` (...) is 1 on the first step of a sequence; by default where `ticks` is 0. `progress` (...) is by
+        default 0.
         """
-        parts = [self._seen(latents), actions, *self._of_time(ticks, restart)]
+        parts = [self._seen(latents), actions, *self._of_time(ticks, restart, progress)]
         return torch.cat([part.to(latents.dtype) for part in parts], dim=-1)
 
-    def _of_time(self, ticks: Tensor, restart: Tensor | None = None) -> list[Tensor]:
-        """The inputs that depend on time, (..., 1) each."""
+    def _of_time(self, ticks: Tensor, restart: Tensor | None = None, progress: Tensor | None = None) -> list[Tensor]:
+        """The inputs that depend on time and progress, (..., 1) each."""
         parts = []
         if self.config.restart:
             parts.append((ticks == 0 if restart is None else restart)[..., None])
         if self.config.clock:
             parts.append((ticks[..., None] / self.config.clock).clamp(max=1.0).sqrt())
+        if self.config.progress:
+            left = 1 - (torch.zeros_like(ticks, dtype=torch.float32) if progress is None else progress)
+            parts.append(left[..., None].clamp(0, 1).sqrt())  # the root is steep near the goal
         return parts
 
     def _seen(self, latents: Tensor) -> Tensor:
@@ -154,13 +162,16 @@ class MDNRNN(nn.Module):
 
     # --- one step, for dreams -----------------------------------------------------------------------
 
-    def step(self, latents: Tensor, action: Tensor, ticks: Tensor, recurrent: Recurrent) -> tuple[Any, Recurrent]:
-        """One step without gradients, from latents (B, Z), action (B, A), the ticks (B,) so far and recurrent state.
+    def step(
+        self, latents: Tensor, action: Tensor, ticks: Tensor, recurrent: Recurrent, progress: Tensor | None = None
+    ) -> tuple[Any, Recurrent]:
+        """One step without gradients, from latents (B, Z), action (B, A), the ticks and the progress (B,) so far, and
+        the recurrent state.
 
         Returns the prediction and the new recurrent state. The prediction is a view of a buffer that the next call
         overwrites.
         """
-        return self._step(self, latents, action, ticks, recurrent)
+        return self._step(self, latents, action, self._of_time(ticks, progress=progress), recurrent)
 
     def sample(self, prediction: Any, temperature: Tensor, noise: Noise) -> Tensor:
         """Draw next latents (B, Z) at `temperature` (B, 1) or (1, 1); see `sample_latents`."""
@@ -192,7 +203,7 @@ class _PackedStep:
 
     @torch.no_grad()
     def __call__(
-        self, memory: MDNRNN, latents: Tensor, action: Tensor, ticks: Tensor, recurrent: Recurrent
+        self, memory: MDNRNN, latents: Tensor, action: Tensor, of_time: list[Tensor], recurrent: Recurrent
     ) -> tuple[Any, Recurrent]:
         config, batch = memory.config, len(latents)
         dtype = compute_dtype(memory.device) if batch >= LOW_PRECISION_FROM else torch.float32
@@ -202,7 +213,7 @@ class _PackedStep:
         at = len(memory.modelled)
         inputs[:, :at] = memory._seen(latents)
         inputs[:, at : at + config.action] = action
-        for i, part in enumerate(memory._of_time(ticks)):
+        for i, part in enumerate(of_time):
             inputs[:, at + config.action + i] = part[:, 0]
         inputs[:, memory.inputs :] = hidden
         torch.addmm(bias, inputs, weight, out=products)

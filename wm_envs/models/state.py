@@ -20,10 +20,12 @@ class State(NamedTuple):
     latents: Tensor  # (B, Z) float32, V's latents of the current frame
     recurrent: Recurrent  # M's recurrent state before the next step
     ticks: Tensor  # (B,) int64, game ticks since the episode began; 0 sets M's restart flag
+    progress: Tensor  # (B,) float32, share of the goal that is reached, 0 to 1; 0 in games without one
 
     def select(self, envs: Tensor) -> State:
         """The state of the environments with these indices or this mask, in new tensors."""
-        return State(self.latents[envs], tuple(part[envs] for part in self.recurrent), self.ticks[envs])
+        recurrent = tuple(part[envs] for part in self.recurrent)
+        return State(self.latents[envs], recurrent, self.ticks[envs], self.progress[envs])
 
     def put(self, envs: Tensor, other: State) -> None:
         """Overwrite the environments where the mask `envs` (B,) bool is True with those of `other`, in order.
@@ -35,17 +37,19 @@ class State(NamedTuple):
 
     def clone(self) -> State:
         """A copy that shares no memory with this one."""
-        return State(self.latents.clone(), tuple(part.clone() for part in self.recurrent), self.ticks.clone())
+        recurrent = tuple(part.clone() for part in self.recurrent)
+        return State(self.latents.clone(), recurrent, self.ticks.clone(), self.progress.clone())
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors of the state: latents, the recurrent parts, ticks."""
-        return self.latents, *self.recurrent, self.ticks
+        """All tensors of the state: latents, the recurrent parts, ticks, progress."""
+        return self.latents, *self.recurrent, self.ticks, self.progress
 
 
 def joined(states: Sequence[State]) -> State:
     """The states of several batches as one batch, in order."""
-    latents, *recurrent, ticks = (torch.cat(parts) for parts in zip(*(s.tensors() for s in states), strict=True))
-    return State(latents, tuple(recurrent), ticks)
+    parts = (torch.cat(each) for each in zip(*(state.tensors() for state in states), strict=True))
+    latents, *recurrent, ticks, progress = parts
+    return State(latents, tuple(recurrent), ticks, progress)
 
 
 class Noise(NamedTuple):

@@ -94,18 +94,21 @@ class WorldModel:
         """Recorded States `which` (B,), of 0..N-1, with z drawn from V's posterior by `normal` (B, Z)."""
         latents = self.draw_latents(self.initial_means[which], self.initial_logvars[which], normal)
         ticks = torch.full((len(which),), self.config.burn_in, dtype=torch.int64, device=self.device)
-        return State(latents, tuple(part[which] for part in self.initial_recurrent), ticks)
+        return State(latents, tuple(part[which] for part in self.initial_recurrent), ticks, self._no_progress(which))
 
     def state_from_latents(self, latents: Tensor) -> State:
         """The State at the first frame of an episode, from V's latents (B, Z) of this frame."""
         latents = latents.clamp(-LATENT_LIMIT, LATENT_LIMIT)
         ticks = torch.zeros(len(latents), dtype=torch.int64, device=self.device)
-        return State(latents, self.memory.initial_state(len(latents)), ticks)
+        return State(latents, self.memory.initial_state(len(latents)), ticks, self._no_progress(ticks))
+
+    def _no_progress(self, like: Tensor) -> Tensor:
+        return torch.zeros(len(like), device=self.device)
 
     def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of a State of `batch` dreams, in the order of `State.tensors`."""
         recurrent = {name: (batch, *shape) for name, shape in self.memory.recurrent_shapes.items()}
-        return {"latents": (batch, self.config.memory.latent), **recurrent, "ticks": (batch,)}
+        return {"latents": (batch, self.config.memory.latent), **recurrent, "ticks": (batch,), "progress": (batch,)}
 
     def state_to_tensors(self, state: State) -> dict[str, Tensor]:
         """A State as named tensors, for storage."""
@@ -113,8 +116,8 @@ class WorldModel:
 
     def state_from_tensors(self, tensors: dict[str, Tensor]) -> State:
         """The inverse of `state_to_tensors`."""
-        latents, *recurrent, ticks = (tensors[name] for name in self.state_shapes(1))
-        return State(latents, tuple(recurrent), ticks)
+        latents, *recurrent, ticks, progress = (tensors[name] for name in self.state_shapes(1))
+        return State(latents, tuple(recurrent), ticks, progress)
 
     # --- one step ----------------------------------------------------------------------------------
 
@@ -142,7 +145,16 @@ class WorldModel:
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
             reward = prediction.reward.float() * self.reward_scale
-        return State(latents, recurrent, state.ticks + skip), Outcome(reward, terminated, probability)
+        after = self.next_state(state, latents, recurrent, reward)
+        return after, Outcome(reward, terminated, probability)
+
+    def next_state(self, state: State, latents: Tensor, recurrent: Recurrent, rewards: Tensor) -> State:
+        """The State after a step from `state` with these results; `rewards` (B,) are the sums over its ticks."""
+        skip, progress = self.config.frame_skip, state.progress
+        if self.config.memory.progress:
+            earned = (rewards.to(progress) - skip * self.task.tick_reward).clamp(min=0)
+            progress = (progress + earned / self.task.goal_reward).clamp(max=1)
+        return State(latents, recurrent, state.ticks + skip, progress)
 
     def expected_reward(self, outcome: Outcome) -> Tensor:
         """The mean reward (B,) of a step over whether it ends the game; M's prediction where M predicts rewards."""
@@ -151,7 +163,7 @@ class WorldModel:
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
-        return self.memory.step(state.latents, action, state.ticks, state.recurrent)
+        return self.memory.step(state.latents, action, state.ticks, state.recurrent, state.progress)
 
     # --- between frames and latents ----------------------------------------------------------------
 
@@ -197,4 +209,6 @@ class WorldModel:
             return f"a State of finite tensors of shapes {[tuple(shape) for shape in shapes]}"
         if bool((state.ticks < 0).any()) or float(state.latents.abs().max()) > LATENT_LIMIT:
             return f"ticks of at least 0 and latents within {LATENT_LIMIT}"
+        if bool(((state.progress < 0) | (state.progress > 1)).any()):
+            return "progress from 0 to 1"
         return ""
