@@ -13,7 +13,7 @@ from wm_envs.games.registry import TASKS
 if TYPE_CHECKING:
     from wm_envs.models.controller import Controller
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # Further ids of each environment, for scripts that take nothing but an id: what follows the name -> keywords.
 VARIANTS: dict[str, dict[str, str]] = {
