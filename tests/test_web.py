@@ -177,6 +177,11 @@ def test_a_key_and_a_button_change_the_dream(browser: Browser) -> None:
     assert browser.run(step) == right
     browser.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
     assert browser.run(step) == idle
+    pad = "navigator.getGamepads = () => [null, { connected: true, axes: [%s], buttons: [%s] }]; "
+    nothing = ", ".join(["{ pressed: false }"] * 16)
+    for axes, buttons, seen in [("0.9, 0", nothing, right), ("0.2, 0", nothing, idle),
+                                ("0, 0", f"{nothing[:-18]}{{ pressed: true }}", right)]:  # fmt: skip
+        assert browser.run(pad % (axes, buttons) + step) == seen
     assert idle[0] == [0] and right[0] == [1] and all(a != b for a, b in zip(idle, right, strict=True))
 
 

@@ -59,10 +59,22 @@ dream.step = async (action, temperature, noise = dream.noise()) => {
   return outputs;
 };
 
+// Right and up of the first gamepad: its cross, its left stick, or its first two buttons for up and down.
+dream.gamepad = () => {
+  const pad = (navigator.getGamepads?.() ?? []).find((each) => each?.connected);
+  if (!pad) return [0, 0];
+  const pressed = (i) => Number(pad.buttons[i]?.pressed ?? false);
+  const pushed = (x) => (x > 0.5) - (x < -0.5);
+  const right = pressed(15) - pressed(14) || pushed(pad.axes[0] ?? 0);
+  const up = pressed(12) - pressed(13) || pressed(0) - pressed(1) || pushed(-(pad.axes[1] ?? 0));
+  return [right, up];
+};
+
 dream.keys = () => {
   const held = (name) => Number(dream.held.has(name));
-  const right = held("ArrowRight") - held("ArrowLeft") || dream.touch[0];
-  const up = held("ArrowUp") - held("ArrowDown") || dream.touch[1];
+  const pad = dream.gamepad();
+  const right = held("ArrowRight") - held("ArrowLeft") || dream.touch[0] || pad[0];
+  const up = held("ArrowUp") - held("ArrowDown") || dream.touch[1] || pad[1];
   return dream.about.keyboard_actions[3 * (up + 1) + right + 1];
 };
 
