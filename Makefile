@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 PLAY_ARGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--headless --record recordings --steps 300)
 
 .DEFAULT_GOAL := help
-.PHONY: help play test slow torture lint docs format bench clean
+.PHONY: help play test slow torture lint docs format site bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,10 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 
 docs: $(VENV)/.installed-dev ## build the documentation in site/, with warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
+site: $(VENV)/.installed-dev ## the documentation with a first page that plays a dream (needs npm)
+	WM_ENVS_PLAY_NOW=play-now $(MAKE) docs
+	$(PY) -m training export --world takecover --web site/play-now
 
 format: $(VENV)/.installed-dev ## let ruff fix what it can
 	$(PY) -m ruff check --fix .
