@@ -27,9 +27,7 @@ from wm_envs.models.world_model import WorldConfig, WorldModel
 onnxruntime = pytest.importorskip("onnxruntime")
 
 STEPS, CLOSE = 200, 1e-3
-AUTOREGRESSIVE = AutoregressiveConfig(
-    4, 3, 8, 3, reward=True, active=(2, 0, 1), units=5, clock=100, progress=True
-)
+AUTOREGRESSIVE = AutoregressiveConfig(4, 3, 8, 3, reward=True, active=(2, 0, 1), units=5, clock=100, progress=True)
 WORLDS: dict[str, WorldConfig] = {
     "mdn-rnn": dataclasses.replace(TINY, termination="threshold"),
     "autoregressive": dataclasses.replace(TINY_DRIVE, memory=AUTOREGRESSIVE, observed="modelled", burn_in=24),

@@ -25,6 +25,7 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "ppo": "train C with PPO, in the dream or in the real game",
     "evolve": "train C with CMA-ES, in the dream or in the real game",
     "fidelity": "compare the dream with the real game, policy by policy",
+    "calibrate": "make players live as long in the dream as in the game",
     "evaluate": "play a controller in the real game, on test seeds",
     "components": "which component of M's mixtures speaks when",
     "plan": "play the real game by searching in the dream",
@@ -39,7 +40,8 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
 }
 
 
-WITHOUT_EXTRA = ("fidelity", "evaluate", "doctor", "publish", "export")  # stages that do not need the extra `train`
+# Stages that do not need the extra `train`.
+WITHOUT_EXTRA = ("fidelity", "calibrate", "evaluate", "doctor", "publish", "export")
 USAGE = """Train a world model of a game, and controllers in its dream.
 
 usage: {program} STAGE [--options]

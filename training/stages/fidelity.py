@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.fidelity import Returns, StoredReturns, compare, is_held_out, open_loop_battery
-from training.evaluation.policies import EpsilonRandomPolicy, Policy, actor, load_policy
-from training.evaluation.rollout import dream_episodes, real_returns
-from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
+from training.evaluation.battery import dream_returns, game_returns
+from training.evaluation.fidelity import compare, is_held_out, open_loop_battery
+from training.evaluation.policies import EpsilonRandomPolicy, Policy, load_policy
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
-from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.worlds import check_controller, find_folder
 from wm_envs.models.bundle import load_world, read_config
@@ -43,13 +41,10 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     source = find_folder(options.controllers_of) if options.controllers_of else folder
     world = load_world(folder)
     policies = _battery(options, source, world)
-    real = _real(options, folder, world, policies)
-
-    def dream(policy: Policy) -> Returns:
-        act, observation = actor(policy, world.task, list(range(options.dreams)), world.config.frame_skip)
-        played = dream_episodes(world, act, observation, 1, options.dreams, options.temperature, UNSEEN_DREAMS)
-        return played.returns[0]
-
+    cache = Path(options.cache) if options.cache else None
+    workers = Workers(options.workers, options.ray)
+    real = game_returns(folder, world, policies, options.episodes, workers, cache, options.replay)
+    dream = lambda policy: dream_returns(world, policy, options.dreams, options.temperature)  # noqa: E731
     found = compare(world.task, policies, lambda policy: real[policy.name], dream)
     for row in found["policies"]:
         print(
@@ -69,21 +64,3 @@ def _battery(options: FidelityOptions, source: Path, world: WorldModel) -> list[
     trained = [load_policy(source, name) for name in names]
     noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
     return [*open_loop_battery(world.task), *trained, *noisy]
-
-
-def _real(options: FidelityOptions, folder: Path, world: WorldModel, policies: list[Policy]) -> dict[str, Returns]:
-    """Real returns by the name of the policy: stored ones, the others from the game."""
-    cache = Path(options.cache) if options.cache else None
-    stored = StoredReturns(world.task, world.config.frame_skip, VALIDATION_SEEDS, cache)
-    found: dict[str, Returns] = {}
-    if not options.replay:
-        known = {policy.name: stored.get(policy, options.episodes) for policy in policies}
-        found = {name: returns for name, returns in known.items() if returns is not None}
-    missing = [policy for policy in policies if policy.name not in found]
-    if missing:
-        check_game(world.task)
-    seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
-    played = real_returns(folder, missing, seeds, Workers(options.workers, options.ray))
-    if cache is not None:
-        stored.keep({policy: played[policy.name] for policy in missing})
-    return found | played

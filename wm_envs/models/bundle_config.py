@@ -97,6 +97,7 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and 0 <= config.burn_in < get_task(config.task).tick_limit
         and config.termination in ("sampled", "threshold")
         and config.observed in ("all", "modelled")
+        and abs(config.termination_shift) <= 10
         and config.temperature > 0
         and config.reward_scale >= 0
         and config.posterior_noise >= 0

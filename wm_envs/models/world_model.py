@@ -32,6 +32,7 @@ class WorldConfig:
     frame_skip: int = 4  # game ticks in one step
     posterior_noise: float = 1.0  # z = mean + posterior_noise * V's posterior std * noise (the paper: 1)
     termination: str = "sampled"  # from the calibrated probability; or "threshold": logit > 0, as in the paper
+    termination_shift: float = 0.0  # added to M's logit of the end in dreams; see training/stages/calibrate.py
     temperature: float = 1.0  # default of gym.make
     observed: str = "all"  # latents in observations: "all", or "modelled", only those that M sees and predicts
     burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
@@ -137,9 +138,10 @@ class WorldModel:
         """
         prediction, recurrent = self.predict(state, action)
         latents = self.memory.sample(prediction, temperature, noise)
-        probability = self.memory.termination_probability(prediction.termination.float())
+        logit = prediction.termination.float() + self.config.termination_shift
+        probability = self.memory.termination_probability(logit)
         sampled = self.config.termination == "sampled"
-        terminated = noise.termination < probability if sampled else prediction.termination > 0
+        terminated = noise.termination < probability if sampled else logit > 0
         skip = self.config.frame_skip
         # The reward is 1 per tick survived. On average, a termination happens in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))

@@ -1,0 +1,40 @@
+"""The returns of a battery of policies: in dreams, and in the real game, where stored ones are not played again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.evaluation.fidelity import Returns, StoredReturns
+from training.evaluation.policies import Policy, actor
+from training.evaluation.rollout import dream_episodes, real_returns
+from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
+from training.infra.packages import check_game
+from training.infra.pool import Workers
+from wm_envs.models.world_model import WorldModel
+
+
+def dream_returns(world: WorldModel, policy: Policy, dreams: int, temperature: float) -> Returns:
+    """The returns (dreams,) of a policy in dreams that no training uses."""
+    act, observation = actor(policy, world.task, list(range(dreams)), world.config.frame_skip)
+    return dream_episodes(world, act, observation, 1, dreams, temperature, UNSEEN_DREAMS).returns[0]
+
+
+def game_returns(
+    folder: Path, world: WorldModel, policies: Sequence[Policy], episodes: int, workers: Workers,
+    cache: Path | None = None, replay: bool = False,
+) -> dict[str, Returns]:  # fmt: skip
+    """The returns (episodes,) by the name of the policy: stored ones, or with `replay` none of these, and the others
+    from the game, which go into the file `cache`."""
+    stored = StoredReturns(world.task, world.config.frame_skip, VALIDATION_SEEDS, cache)
+    found: dict[str, Returns] = {}
+    if not replay:
+        known = {policy.name: stored.get(policy, episodes) for policy in policies}
+        found = {name: returns for name, returns in known.items() if returns is not None}
+    missing = [policy for policy in policies if policy.name not in found]
+    if missing:
+        check_game(world.task)
+    played = real_returns(folder, missing, [VALIDATION_SEEDS + i for i in range(episodes)], workers)
+    if cache is not None:
+        stored.keep({policy: played[policy.name] for policy in missing})
+    return found | played

@@ -1,0 +1,67 @@
+"""Shift M's probability of the end so that players live as long in the dream as in the game.
+
+`memory` calibrates the end on recorded episodes. In a dream M reads its own samples, in which what kills can fade, so
+players live too long. This stage plays open-loop policies in dreams, and moves the logit of the end by the mean of
+log(dream / game) of their times, until it is about 0. Policies that `fidelity` holds out are not looked at. The
+shift is the world's `termination_shift`, in config.json; the weights, the features and the controllers stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.evaluation.battery import dream_returns, game_returns
+from training.evaluation.fidelity import is_held_out, open_loop_battery
+from training.infra.option_groups import WorkerOptions
+from training.infra.options import check_options, stage_option
+from training.infra.pool import Workers
+from training.infra.worlds import find_folder
+from wm_envs.errors import InvalidOption
+from wm_envs.files import file_lock, write_json
+from wm_envs.models.bundle import load_world, read_config, shipped_worlds
+
+CLOSE = 0.01  # mean log ratio at which the search ends
+FARTHEST = 3.0  # limit of the shift, in logits
+
+
+@dataclass
+class CalibrateOptions(WorkerOptions):
+    """Make players live as long in a world's dream as in its game."""
+
+    world: str = stage_option("", "folder of the world, which is changed")
+    temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
+    episodes: int = stage_option(200, "real episodes per policy", minimum=2)
+    dreams: int = stage_option(128, "dreams per policy", minimum=2)
+    rounds: int = stage_option(4, "most rounds of dreams", minimum=1)
+
+
+def main(options: CalibrateOptions) -> dict[str, Any]:
+    """Find the shift and write it; returns it, and the mean log ratio of every round."""
+    check_options(options)
+    if options.world in shipped_worlds():
+        raise InvalidOption("world", options.world, "a folder of your own", "copy it first, with publish --to FOLDER")
+    folder = find_folder(options.world)
+    world = load_world(folder)
+    if not world.task.survival:
+        fix = "use it for Take Cover and other games that pay for each tick"
+        raise InvalidOption("world", world.task.title, "a world of a game of survival", fix)
+    policies = [policy for policy in open_loop_battery(world.task) if not is_held_out(policy.name)]
+    real = game_returns(folder, world, policies, options.episodes, Workers(options.workers, options.ray))
+    shift, biases = world.config.termination_shift, []
+    for number in range(options.rounds):
+        tried = load_world(folder, overrides={"termination_shift": shift})
+        lived = [dream_returns(tried, policy, options.dreams, options.temperature).mean() for policy in policies]
+        logs = [np.log(dream / real[policy.name].mean()) for dream, policy in zip(lived, policies, strict=True)]
+        biases.append(float(np.mean(logs)))
+        print(f"round {number}: shift {shift:.3f}, mean log ratio {biases[-1]:+.3f}", flush=True)
+        if abs(biases[-1]) < CLOSE:
+            break
+        shift = float(np.clip(shift + biases[-1], -FARTHEST, FARTHEST))
+    with file_lock(folder / "config.json", wait=True):
+        bundle = read_config(folder)
+        bundle["world"]["termination_shift"] = shift
+        write_json(folder / "config.json", bundle)
+    return {"termination_shift": shift, "mean_log_ratios": biases, "policies": len(policies)}
