@@ -12,7 +12,7 @@ import torch
 from conftest import tiny_model
 
 from training.stages import calibrate
-from training.stages.calibrate import CalibrateOptions, main
+from training.stages.calibrate import CalibrateOptions, main, next_shift
 from wm_envs.errors import BrokenWorld, InvalidOption
 from wm_envs.files import write_json
 from wm_envs.models.bundle import PRETRAINED, load_controller, load_world, read_config
@@ -27,6 +27,15 @@ def test_the_shift_moves_the_end() -> None:
     logits = [outcome.termination_probability.logit() for outcome in (before, after)]
     assert torch.allclose(logits[1] - logits[0], torch.ones(64), atol=1e-3)
     assert after.terminated.sum() > before.terminated.sum()
+
+
+def test_the_secant_finds_the_shift() -> None:
+    tries = [(0.0, 0.2)]
+    while abs(tries[-1][1]) > 0.001:
+        shift = next_shift(tries)
+        tries.append((shift, 0.2 - 0.25 * shift))
+    assert len(tries) == 3 and tries[-1][0] == pytest.approx(0.8)
+    assert next_shift([(2.5, 1.0)]) == calibrate.FARTHEST
 
 
 def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
