@@ -1,7 +1,7 @@
 """PPO in one file, in the style of CleanRL: `python examples/frameworks/cleanrl_ppo.py [STEPS [EPISODES]]`.
 
-`pip install -e '.[doom]'`: torch and Gymnasium are enough. One batch of dreams takes the place
-of CleanRL's `SyncVectorEnv`. CleanRL's own scripts take `--env-id wm_envs:WMDreamDiscrete-v0`.
+`pip install -e '.[doom]'`: torch and Gymnasium are enough. One batch of dreams takes the place of CleanRL's
+`SyncVectorEnv`. CleanRL's own scripts take `--env-id wm_envs:WMDreamDiscrete-v0`.
 """
 
 from __future__ import annotations
