@@ -20,7 +20,8 @@ config = (
     PPOConfig()
     .environment("wm_envs:WMDreamDiscrete-v0", env_config={"temperature": 1.5})
     .env_runners(
-        num_env_runners=1, num_envs_per_env_runner=64, gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT
+        num_env_runners=1, num_envs_per_env_runner=64, gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
+        sample_timeout_s=600,  # by default, what a busy machine has not sampled after a minute is thrown away
     )
     .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[64], fcnet_activation="tanh", vf_share_layers=False))
     .training(
