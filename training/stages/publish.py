@@ -96,13 +96,15 @@ def model_card(folder: Path) -> str:
     """The model card of a bundle, from its config.json."""
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
+    shift = world.get("termination_shift", 0.0)
     lines = [
         f"# World `{world['task']}`",
         "",
         "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
         "trained in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
         "",
-        f"- One step is {world['frame_skip']} ticks of the game; termination is {world['termination']}; "
+        f"- One step is {world['frame_skip']} ticks of the game; termination is {world['termination']}"
+        f"{f', its logit shifted by {shift:.2f} (calibrated)' if shift else ''}; "
         f"default temperature {world['temperature']}.",
         f"- V: {json.dumps(world['vision'])}",
         f"- M: {json.dumps(world['memory'])}; posterior noise {world['posterior_noise']}",
