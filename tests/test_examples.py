@@ -9,7 +9,9 @@ import pytest
 from conftest import ROOT
 
 ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
-SHORT = {"sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2}
+SHORT = {
+    "sb3_ppo": 8192, "policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5,
+}  # fmt: skip
 
 
 def test_all_examples_are_tested() -> None:
