@@ -1,7 +1,7 @@
 """From tables to dreams, in five models of one small game: `python examples/from_tables_to_dreams.py [STEPS]`.
 
 The tutorial is docs/from_tables_to_dreams.md. `--figure PATH` also draws its figure. STEPS are training steps of each
-network (default: 1500; all takes about a minute on one core). Axes: B matches, T ticks, K components.
+network (default: 3000; all takes about a minute on one core). Axes: B matches, T ticks, K components.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wm_envs.models.state import Noise
 HANDS = ("rock", "paper", "scissors")  # hand h loses against hand (h + 1) % 3
 PLACES = np.array([[-0.87, -0.5], [0.0, 1.0], [0.87, -0.5], [2.5, 1.0], [2.5, -0.5]])  # of the hands, "one" and "two"
 ROUNDS, NOISE, HABIT = 10, 0.12, 0.8  # rounds in a match, std of a reading, how often the opponent keeps to its habit
-MATCHES = 2000  # in the training set, in the test set, and in every dream
+MATCHES = 3000  # in the training set, in the test set, and in every dream
 TICKS = 3 * ROUNDS  # readings of a match; a round has three: "one", "two", and a hand
 
 # --- the game -------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Model:
         noise = Noise(torch.rand(shape, generator=rng), torch.randn(shape, generator=rng), torch.zeros(0))
         return self.net.sample(prediction, torch.full((1, 1), temperature), noise)
 
-    def train(self, readings: Tensor, mine: Tensor, steps: int, batch: int = 32) -> Model:
+    def train(self, readings: Tensor, mine: Tensor, steps: int, batch: int = 16) -> Model:
         """Learn from readings (T, B, 2) and my hands (T - 1, B)."""
         optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-2)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
@@ -216,10 +216,21 @@ def line(name: str, nll: float | None, impossible: float | None, dream: np.ndarr
     print(f"{name:33}{first:>9}{second:>12}{dream @ np.arange(ROUNDS + 1):>7.1f}{distance(dream, real):>10.2f}")
 
 
+@torch.no_grad()
+def judge(model: Model, readings: Tensor, mine: Tensor, moment: Tensor) -> tuple[float | None, np.ndarray, np.ndarray]:
+    """-log p in nats of new readings, samples (N, 2) at the `moment` (T - 1, B), and the wins in the model's dream."""
+    prediction, _ = model.predict(readings[:-1], mine)
+    nll = None if model.mean else float(model.loss(prediction, readings[1:]).mean())
+    then = Prediction(*(None if part is None else part[moment] for part in prediction))
+    dreamed, dreamed_mine = model.dream(MATCHES, seed=6)
+    samples = model.sample(then, torch.Generator().manual_seed(5)).numpy()
+    return nll, samples, wins(see(dreamed[2::3]), dreamed_mine[1::3])
+
+
 def main() -> None:
     """Play, train every model, print the numbers and, if asked, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("steps", nargs="?", type=int, default=1500, help="training steps of each network")
+    parser.add_argument("steps", nargs="?", type=int, default=3000, help="training steps of each network")
     parser.add_argument("--figure", type=Path, help="draw the figure, and write it there")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -238,7 +249,7 @@ def main() -> None:
     moment = np.zeros((TICKS - 1, MATCHES), bool)  # the readings of paper or scissors, never rock, ...
     moment[4::3] = (new_hands[:-1] == 0) & (new_mine[1:-3:3] == 0)  # ... that follow when both showed rock
     columns = [(table[[0, 1, 2], [0, 1, 2]], dreamed)]  # to draw; of the table what follows a draw
-    data, test = [tuple(map(torch.from_numpy, pair)) for pair in ((readings, mine), (new, new_mine))]
+    data, test = [tuple(map(torch.from_numpy, arrays)) for arrays in ((readings, mine), (new, new_mine, moment))]
     models = {
         "network, squared error": Model(1, mean=True), "one Gaussian": Model(1), "mixture": Model(5),
         "mixture with memory": Model(5, memory=True),
@@ -246,14 +257,9 @@ def main() -> None:
     }  # fmt: skip
     for name, model in models.items():
         model.train(*data, options.steps)
-        with torch.no_grad():
-            prediction, _ = model.predict(test[0][:-1], test[1])
-            nll = None if model.mean else float(model.loss(prediction, test[0][1:]).mean())
-            then = Prediction(*(None if part is None else part[torch.from_numpy(moment)] for part in prediction))
-            samples = model.sample(then, torch.Generator().manual_seed(5)).numpy()
-        dreamed, dreamed_mine = model.dream(MATCHES, seed=6)
-        columns.append((samples, wins(see(dreamed[2::3]), dreamed_mine[1::3])))
-        line(name, nll, float(np.mean(see(samples) < 1)), columns[-1][1], real)
+        nll, samples, dreamed = judge(model, *test)
+        line(name, nll, float(np.mean(see(samples) < 1)), dreamed, real)
+        columns.append((samples, dreamed))
     print(f"of {new[..., 0].size} new readings, {found} are in the training set")
     print("the mixture with memory at other temperatures:")
     for temperature in (0.1, 0.5, 1.0, 1.5, 2.0, 3.0):
@@ -280,16 +286,17 @@ def draw(path: Path, then: np.ndarray, real: np.ndarray, columns: list[tuple[np.
     `then` (N, 2) are the real readings, `real` the real shares (ROUNDS + 1,) of matches; a column has the table's rows
     (3, 3) or the model's readings (N, 2), and the shares in its dream.
     """
-    from matplotlib import rc_context
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
     game, model = "#9aa7b4", "#e4572e"
-    with rc_context({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure((10, 5.3), layout="constrained")
-        grid = figure.subplots(2, 5, height_ratios=(1.25, 1))
+    rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure = Figure((10, 5.2))
+    grid = figure.subplots(2, 5, height_ratios=(1.25, 1))
+    figure.subplots_adjust(left=0.055, right=0.99, top=0.865, bottom=0.09, hspace=0.42, wspace=0.08)
     for (title, why), (top, bottom), (samples, dream) in zip(TITLES, grid.T, columns, strict=False):
-        top.set_title(f"{title}\n", fontweight="bold", fontsize=10)
-        top.text(0.5, 1.02, why, transform=top.transAxes, ha="center", va="bottom", color=model, fontsize=8.5)
+        top.set_title(title, fontweight="bold", fontsize=10, pad=32)
+        top.text(0.5, 1.02, why, transform=top.transAxes, ha="center", va="bottom", color=model)
         if len(samples) == 3:
             top.imshow(samples, cmap="Oranges", vmin=0, vmax=1.4)
             for (row, column), value in np.ndenumerate(samples):
@@ -298,19 +305,22 @@ def draw(path: Path, then: np.ndarray, real: np.ndarray, columns: list[tuple[np.
             top.set_yticklabels(HANDS, rotation=90, va="center")
             top.set_ylabel("both showed")
         else:
-            top.plot(*then[:400].T, "o", color=game, markersize=5, alpha=0.5, markeredgewidth=0, label="game")
-            top.plot(*samples[:400].T, "o", color=model, markersize=2.2, alpha=0.6, markeredgewidth=0, label="model")
+            top.plot(*then[:200].T, "o", color=game, markersize=5, alpha=0.5, markeredgewidth=0, label="game")
+            top.plot(*samples[:200].T, "o", color=model, markersize=2.5, alpha=0.6, markeredgewidth=0, label="model")
             for name, place in zip(HANDS, PLACES, strict=False):
-                top.text(place[0], place[1] + 0.48, name, ha="center", va="center")
-            top.set(xlim=(-1.7, 1.7), ylim=(-1.5, 1.9), xticks=[], yticks=[], aspect="equal")
+                top.text(place[0], place[1] + 0.6, name, ha="center", va="center")
+            top.plot(*PLACES[:3].T, "o", markersize=37, fillstyle="none", color=game, markeredgewidth=0.7)
+            top.set(xlim=(-1.7, 1.7), ylim=(-1.6, 1.8), aspect="equal")
+            top.axis("off")
         wins = np.arange(ROUNDS + 1)
         bottom.bar(wins, real, 1, color=game, alpha=0.7, label="game")
         bottom.bar(wins, dream, 0.5, color=model, label="dream")
-        bottom.set(ylim=(0, 0.6), xticks=range(0, 11, 2), yticks=[], xlabel="wins in 10 rounds")
-        bottom.text(0.03, 0.98, f"distance {distance(dream, real):.2f}", transform=bottom.transAxes, va="top")
+        bottom.set(ylim=(0, 0.5), xticks=range(0, 11, 2), yticks=[], xlabel="wins in 10 rounds")
+        bottom.set_title(f"distance {distance(dream, real):.2f}", fontsize=9)
     grid[0, 1].legend(loc="lower center", ncols=2, frameon=False, handletextpad=0, columnspacing=1, borderpad=0)
+    grid[1, 0].legend(loc="upper left", frameon=False)
     grid[1, 0].set_ylabel("share of matches")
-    figure.savefig(path, dpi=140)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
