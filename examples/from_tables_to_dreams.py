@@ -1,7 +1,7 @@
 """From tables to dreams, in five models of one small game: `python examples/from_tables_to_dreams.py [STEPS]`.
 
 The tutorial is docs/from_tables_to_dreams.md. `--figure PATH` also draws its figure. STEPS are training steps of each
-network (default: 3000; all takes about a minute on one core). Axes: B matches, T ticks, K components.
+network (default: 2000; all takes about a minute on one core). Axes: B matches, T ticks, K components.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def judge(model: Model, readings: Tensor, mine: Tensor, moment: Tensor) -> tuple
 def main() -> None:
     """Play, train every model, print the numbers and, if asked, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("steps", nargs="?", type=int, default=3000, help="training steps of each network")
+    parser.add_argument("steps", nargs="?", type=int, default=2000, help="training steps of each network")
     parser.add_argument("--figure", type=Path, help="draw the figure, and write it there")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -251,9 +251,9 @@ def main() -> None:
     columns = [(table[[0, 1, 2], [0, 1, 2]], dreamed)]  # to draw; of the table what follows a draw
     data, test = [tuple(map(torch.from_numpy, arrays)) for arrays in ((readings, mine), (new, new_mine, moment))]
     models = {
-        "network, squared error": Model(1, mean=True), "one Gaussian": Model(1), "mixture": Model(5),
-        "mixture with memory": Model(5, memory=True),
-        "the same, a mixture per dimension": Model(5, memory=True, joint=False),  # no rung of its own
+        "network, squared error": Model(1, mean=True), "one Gaussian": Model(1), "mixture": Model(8),
+        "mixture with memory": Model(8, memory=True),
+        "the same, a mixture per dimension": Model(8, memory=True, joint=False),  # no rung of its own
     }  # fmt: skip
     for name, model in models.items():
         model.train(*data, options.steps)

@@ -45,13 +45,13 @@ def test_table_finds_the_habit() -> None:
 
 @pytest.mark.slow
 def test_memory_brings_the_dream_to_the_game() -> None:
-    readings, mine, _ = ladder.play(1000, ladder.at_random, seed=0)
+    readings, mine, _ = ladder.play(3000, ladder.at_random, seed=0)
     _, real_mine, real_hands = ladder.play(500, ladder.exploit, seed=1)
     real = ladder.wins(real_hands, real_mine[1::3])
     distances = []
     for memory in (False, True):
         torch.manual_seed(0)
-        model = ladder.Model(5, memory).train(torch.from_numpy(readings), torch.from_numpy(mine), steps=800)
+        model = ladder.Model(8, memory).train(torch.from_numpy(readings), torch.from_numpy(mine), steps=2000)
         dreamed, dreamed_mine = model.dream(500, seed=2)
         distances.append(ladder.distance(ladder.wins(ladder.see(dreamed[2::3]), dreamed_mine[1::3]), real))
     forgets, remembers = distances
