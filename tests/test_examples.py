@@ -15,7 +15,7 @@ import wm_envs  # noqa: F401 (registers the ids)
 
 EXAMPLES = ROOT / "examples"
 ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
-SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2}
+SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5}
 FRAMEWORKS = {  # the real game's episodes follow: name -> the package that it needs, steps
     "sb3_ppo": ("stable_baselines3", 8192),
     "frameworks/sb3_dqn": ("stable_baselines3", 10_500),
