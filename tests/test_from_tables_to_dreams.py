@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -43,7 +44,17 @@ def test_table_finds_the_habit() -> None:
     assert habit[0, 2].tolist() == [1, 0, 0]  # rock beat scissors
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the script: several threads make networks this small slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_memory_brings_the_dream_to_the_game() -> None:
     readings, mine, _ = ladder.play(3000, ladder.at_random, seed=0)
     _, real_mine, real_hands = ladder.play(500, ladder.exploit, seed=1)
