@@ -138,7 +138,7 @@ def test_a_step_has_the_numbers_of_pytorch(browser: Browser) -> None:
     theirs = browser.run(f"""
         const tensor = ([name, values]) => [name, name === "ticks"
           ? new dream.ort.Tensor("int64", values.map(BigInt), [1])
-          : dream.floats(values, ...(name === "noise_termination" ? [1] : [1, values.length]))];
+          : dream.floats(values, ...(["noise_termination", "progress"].includes(name) ? [1] : [1, values.length]))];
         const tensors = (parts) => Object.fromEntries(Object.entries(parts).map(tensor)), found = [];
         for (const [before, drawn, action, temperature] of {json.dumps(steps)}) {{
           dream.state = tensors(before);
