@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.rollout import TILE, max_steps
+from training.evaluation.scoring import VALIDATION_SEEDS, summary
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine
 from wm_envs.envs.latent_games import LatentGames
@@ -22,7 +23,6 @@ from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.world_model import WorldModel
 
 NEAR = 0.97  # of the tiles
-SEEDS_FROM = 100_000
 
 
 def drive(engine: Engine, driver: tuple[ControllerConfig, Any], steps: int) -> dict[str, np.ndarray]:
@@ -52,7 +52,7 @@ def in_dream(world: WorldModel, driver: Any, episodes: int, temperature: float) 
 
 def in_game(world: WorldModel, driver: Any, episodes: int) -> dict[str, np.ndarray]:
     parts = []
-    for first in range(SEEDS_FROM, SEEDS_FROM + episodes, TILE):
+    for first in range(VALIDATION_SEEDS, VALIDATION_SEEDS + episodes, TILE):
         games = LatentGames(world, TILE)
         try:
             games.reset(np.ones(TILE, bool), range(first, first + TILE))
@@ -63,15 +63,15 @@ def in_game(world: WorldModel, driver: Any, episodes: int) -> dict[str, np.ndarr
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def summary(found: dict[str, np.ndarray]) -> dict[str, float]:
-    laps = found["laps"] > 0
+def figures(found: dict[str, np.ndarray]) -> dict[str, float]:
+    laps, returns = found["laps"] > 0, summary(found["returns"])
     return {
         "laps ended": float(laps.mean()),
         "ticks of a lap": float(found["ticks"][laps].mean()) if laps.any() else float("nan"),
         "tiles": float(found["progress"].mean()),
         "left the field": float((found["ended"] * ~laps).mean()),
-        "return": float(found["returns"].mean()),
-        "+-": float(1.96 * found["returns"].std(ddof=1) / len(laps) ** 0.5),
+        "return": returns["mean"],
+        "+-": returns["interval"],
     }
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     """Print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", help="a world whose M sees the progress")
-    parser.add_argument("--controllers", nargs="+", help="drivers: NAME, or WORLD:NAME (default: all of the world)")
+    parser.add_argument("--controllers", nargs="+", help="drivers (default: all of the world)")
     parser.add_argument("--episodes", type=int, default=32, help="episodes of each driver, in tiles of 8")
     parser.add_argument("--dreams", type=int, default=256, help="dreams of each driver")
     parser.add_argument("--temperature", type=float, default=1.0, help="temperature of the dreams")
@@ -95,7 +95,7 @@ def main() -> None:
             "game": in_game(world, driver, options.episodes),
             "dream": in_dream(world, driver, options.dreams, options.temperature),
         }
-        rows[name] = {place: summary(found) for place, found in places.items()}
+        rows[name] = {place: figures(found) for place, found in places.items()}
         if not options.json:
             for place, row in rows[name].items():
                 print(f"{name}, {place}:", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)

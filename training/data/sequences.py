@@ -81,7 +81,7 @@ def progress_of(task: Task, parts: list[Part]) -> NDArray[np.float32]:
     found = []
     for part in parts:
         assert part.rewards is not None
-        earned = np.maximum(part.rewards - task.tick_reward, 0)
+        earned = task.earned(part.rewards, 1)
         before = np.cumsum(earned, dtype=np.float64) - earned
         starts = np.cumsum(part.lengths) - part.lengths
         found.append((before - np.repeat(before[starts], part.lengths)) / task.goal_reward)

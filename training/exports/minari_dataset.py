@@ -24,8 +24,8 @@ from wm_envs.models.bundle import load_controller_module
 RANDOM = "random"  # the name of a player that needs no controller
 
 
-def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Iterator[dict[str, Any]]) -> int:
-    """Write `folder`/data, a dataset with the id `name`; returns the number of its episodes."""
+def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Iterator[dict[str, Any]]) -> None:
+    """Write `folder`/data, a dataset with the id `name`."""
     import minari  # of the extra `minari`
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
@@ -38,7 +38,6 @@ def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Ite
     storage.update_metadata({"dataset_id": name, "minari_version": minari.__version__, "description": about})
     for number, episode in enumerate(episodes):
         storage.update_episodes([EpisodeBuffer(id=number, **episode)])
-    return int(storage.total_episodes)
 
 
 def of_store(store: RolloutStore, task: Task) -> Iterator[dict[str, Any]]:
@@ -56,9 +55,7 @@ def _of_part(part: Part, start: int, stop: int, terminated: bool, task: Task) ->
     return _fields([*frames, frames[-1]], list(actions), rewards.tolist(), terminated)
 
 
-def of_dream(
-    folder: Path, controller: str, episodes: int, temperature: float | None, seed: int
-) -> Iterator[dict[str, Any]]:
+def of_dream(folder: Path, controller: str, episodes: int, temperature: float, seed: int) -> Iterator[dict[str, Any]]:
     """The same for dreams of the world in `folder`, played by one of its controllers or at `RANDOM`."""
     act = None if controller == RANDOM else load_controller_module(folder, controller)
     observation = act.config.observation if act else "z"

@@ -8,6 +8,7 @@ shift is the world's `termination_shift`, in config.json; the weights, the featu
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ def main(options: CalibrateOptions) -> dict[str, Any]:
     real = game_returns(folder, world, policies, options.episodes, Workers(options.workers, options.ray))
     shift, tries = world.config.termination_shift, []
     for number in range(options.rounds):
-        tried = load_world(folder, overrides={"termination_shift": shift})
+        tried = world.share(dataclasses.replace(world.config, termination_shift=shift))
         lived = [dream_returns(tried, policy, options.dreams, options.temperature).mean() for policy in policies]
         logs = [np.log(dream / real[policy.name].mean()) for dream, policy in zip(lived, policies, strict=True)]
         tries.append((shift, float(np.mean(logs))))

@@ -28,7 +28,7 @@ from training.infra.option_groups import SeedOption, plain_name
 from training.infra.options import check_options, stage_option
 from training.infra.packages import check_minari, check_onnx
 from training.infra.run_folder import RunFolder
-from training.infra.worlds import find_folder, fingerprint
+from training.infra.worlds import check_controller, find_folder, fingerprint
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, read_json, write_bytes, write_json
 from wm_envs.games.registry import get_task
@@ -116,21 +116,22 @@ def export_episodes(options: ExportOptions) -> dict[str, Any]:
     if options.store:
         store = RolloutStore(RunFolder(Path(options.store)).rollouts)
         task, kind = get_task(str(store.parts[0].attributes["task"])), "game"
-        about, episodes = f"Real episodes of {task.title}, a step a tick", of_store(store, task)
+        count, episodes = sum(len(part.lengths) for part in store.parts), of_store(store, task)
+        about = f"Real episodes of {task.title}, a step a tick"
     else:
         folder = find_folder(options.world)
-        world, kind = load_world(folder).config, "dream"
-        task, temperature = get_task(world.task), options.temperature or world.temperature
+        world, kind = load_world(folder, share=True), "dream"  # the dreams share these weights
+        task, temperature = world.task, options.temperature or world.config.temperature
         player = options.controller or next(iter(read_config(folder)["controllers"]), RANDOM)
         if player != RANDOM:
-            load_controller(folder, player)  # refuses an unknown name before anything is written
-        episodes = of_dream(folder, player, options.episodes, temperature, options.seed)
-        about = f"Dreams of {task.title} at temperature {temperature:g}, {world.frame_skip} ticks a step, by {player}"
+            check_controller(folder, player)
+        count, episodes = options.episodes, of_dream(folder, player, options.episodes, temperature, options.seed)
+        how = f"at temperature {temperature:g}, {world.config.frame_skip} ticks a step, by {player}"
+        about = f"Dreams of {task.title} {how}"
     name = f"wm-envs/{re.sub('[^a-z0-9]+', '-', task.title.lower()).strip('-')}-{kind}-v0"
-    count: list[int] = []
-    write = lambda made: count.append(write_dataset(made, task, name, about, episodes))  # noqa: E731
+    write = lambda made: write_dataset(made, task, name, about, episodes)  # noqa: E731
     found = _replace(Path(options.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
-    return {"minari": found | {"id": name, "episodes": count[0]}}
+    return {"minari": found | {"id": name, "episodes": count}}
 
 
 def _file(path: Path) -> dict[str, bytes]:

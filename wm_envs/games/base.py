@@ -159,6 +159,10 @@ class Task:
         own = ("own",) if self.own_actions else ()
         return (*own, "continuous", "discrete", *(("fine",) if self.fine_actions else ()))
 
+    def earned(self, rewards: Any, ticks: int) -> Any:
+        """What rewards (an array or a tensor), each the sum of so many ticks, give towards `goal_reward`."""
+        return (rewards - ticks * self.tick_reward).clip(0)
+
     def choices(self, actions: str) -> tuple[tuple[float, ...], ...]:
         """The choices of actions="discrete" or "fine"."""
         return self.fine_actions if actions == "fine" else self.discrete_actions

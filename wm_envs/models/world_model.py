@@ -154,7 +154,7 @@ class WorldModel:
         """The State after a step from `state` with these results; `rewards` (B,) are the sums over its ticks."""
         skip, progress = self.config.frame_skip, state.progress
         if self.config.memory.progress:
-            earned = (rewards.to(progress) - skip * self.task.tick_reward).clamp(min=0)
+            earned = self.task.earned(rewards.to(progress), skip)
             progress = (progress + earned / self.task.goal_reward).clamp(max=1)
         return State(latents, recurrent, state.ticks + skip, progress)
 
