@@ -13,8 +13,9 @@ from conftest import TINY_DRIVE, tiny_model
 
 import wm_envs
 from training.stages.memory import MemoryOptions
-from wm_envs.errors import InvalidOption
-from wm_envs.models.bundle import load_world, save_world
+from wm_envs.errors import BrokenWorld, InvalidOption
+from wm_envs.files import write_json
+from wm_envs.models.bundle import load_world, read_config, save_world
 from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
 
@@ -96,3 +97,11 @@ def test_the_game_counts_its_own_rewards(tmp_path: Path) -> None:
 def test_a_game_without_a_goal_refuses_it() -> None:
     with pytest.raises(InvalidOption, match="Take Cover is not"):
         MemoryOptions(task="takecover", progress=True).check()
+
+
+def test_a_bundle_with_progress_but_no_goal_is_refused(own_world: Path) -> None:
+    bundle = read_config(own_world)
+    bundle["world"]["memory"]["progress"] = True
+    write_json(own_world / "config.json", bundle)
+    with pytest.raises(BrokenWorld, match="out of range or in conflict"):
+        load_world(own_world)

@@ -98,6 +98,7 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and config.termination in ("sampled", "threshold")
         and config.observed in ("all", "modelled")
         and abs(config.termination_shift) <= 10
+        and (not memory.progress or get_task(config.task).goal_reward > 0)
         and config.temperature > 0
         and config.reward_scale >= 0
         and config.posterior_noise >= 0
