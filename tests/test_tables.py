@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY_DRIVE, tiny_model
+from test_components import WORLDS
 
 from training.__main__ import main
 from training.evaluation.fidelity import StoredReturns, open_loop_battery
@@ -27,7 +28,7 @@ from training.stages import evolve, fidelity, ppo
 from training.stages.fidelity import FidelityOptions
 from wm_envs.errors import BrokenStore, OptionsDiffer
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import read_config, save_world
+from wm_envs.models.bundle import load_world, read_config, save_world
 from wm_envs.models.controller import ControllerConfig
 
 SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "renderer": "fast", "workers": 1, "hidden_sizes": (4,)}
@@ -127,6 +128,15 @@ def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> N
     assert [row["policy"] for row in rows] == ROWS["transfer"][:3]
     rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
     assert [row["policy"] for row in rows] == ROWS["transfer"][1:3], "what is asked for"
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_an_untrained_memory_is_of_the_kind_of_the_trained_one(kind: str, tmp_path: Path) -> None:
+    world = WORLDS[kind]()
+    save_world(tmp_path, tables.untrained_memory(world, 5))
+    read = load_world(tmp_path)
+    assert type(read.memory) is type(world.memory) and read.config.memory == world.config.memory
+    assert not torch.allclose(read.memory.head.weight, world.memory.head.weight)
 
 
 def test_without_a_run_a_table_is_of_the_shipped_world(

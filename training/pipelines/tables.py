@@ -36,7 +36,6 @@ from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json, write_text
 from wm_envs.models.bundle import load_world
-from wm_envs.models.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
 
 
@@ -161,7 +160,7 @@ def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
     """The same V with an untrained M."""
     torch.manual_seed(seed)
     config = dataclasses.replace(world.config, burn_in=0)  # the states after a burn-in depend on M
-    return WorldModel(config, world.vision, MDNRNN(config.memory), world.initial_means, world.initial_logvars)
+    return WorldModel(config, world.vision, type(world.memory)(config.memory), world.initial_means, world.initial_logvars)
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
