@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 import wm_envs  # noqa: F401 (registers the ids)
+from wm_envs.models.autoregressive import AutoregressiveMDNRNN
 from wm_envs.models.bundle import load_world
 from wm_envs.models.world_model import WorldModel
 
@@ -46,10 +47,16 @@ def products(world: WorldModel, num_envs: int, dtype: torch.dtype) -> Callable[[
     head = memory.head.weight.t().to(dtype).contiguous()
     inputs = torch.randn(num_envs, weight.shape[0]).to(dtype)
     hidden = torch.randn(num_envs, head.shape[0]).to(dtype)
+    drawn, pairs = torch.empty(0), []  # of a head that draws one latent after the other
+    if isinstance(memory, AutoregressiveMDNRNN):
+        drawn = torch.randn(num_envs, len(memory.modelled))
+        pairs = [(memory.earlier[i, :, :i].t(), memory.mixture[i]) for i in range(len(memory.modelled))]
 
     @torch.no_grad()
     def multiply() -> Tensor:
         inputs @ weight
+        for i, (earlier, mixture) in enumerate(pairs):
+            drawn[:, :i] @ earlier @ mixture
         return hidden @ head
 
     return multiply
@@ -80,7 +87,7 @@ def single_step(world: str) -> Callable[[], Any]:
 
 
 def naive_step(world: WorldModel) -> Callable[[], Any]:
-    """A function that steps a single dream in the plain way: nn.LSTM, and new distribution objects every step."""
+    """A function that steps a single dream in the plain way: nn.LSTM, and new distribution objects for every draw."""
     memory, state = world.memory, world.memory.initial_state(1)
     latent = torch.zeros(1, world.config.memory.latent)
 
@@ -90,14 +97,30 @@ def naive_step(world: WorldModel) -> Callable[[], Any]:
         inputs = memory.assemble(latent, torch.zeros(1, world.config.memory.action), torch.zeros(1, dtype=torch.int64))
         outputs, state = memory(inputs[None], state)
         prediction = memory.split(outputs[0])
-        mixture = torch.distributions.Categorical(logits=prediction.logits.transpose(1, 2))
-        chosen = mixture.sample()[:, None]
-        mean, log_std = prediction.means.gather(1, chosen), prediction.log_stds.gather(1, chosen)
-        latent = torch.distributions.Normal(mean[:, 0], log_std[:, 0].exp()).sample()
+        latent = (
+            _draw_one_by_one(memory, prediction) if isinstance(memory, AutoregressiveMDNRNN) else draw(*prediction[:3])
+        )
         if float(prediction.termination) > 1e9:  # a check as in a real loop; it is never true
             state = memory.initial_state(1)
 
     return step
+
+
+def draw(logits: Tensor, means: Tensor, log_stds: Tensor) -> Tensor:
+    """Draw from mixtures (1, K, Z) with torch's own distributions: (1, Z)."""
+    chosen = torch.distributions.Categorical(logits=logits.transpose(1, 2)).sample()[:, None]
+    mean, log_std = means.gather(1, chosen), log_stds.gather(1, chosen)
+    return torch.distributions.Normal(mean[:, 0], log_std[:, 0].exp()).sample()
+
+
+def _draw_one_by_one(memory: AutoregressiveMDNRNN, prediction: Any) -> Tensor:
+    latent, drawn = torch.randn(1, memory.config.latent), torch.zeros(1, len(memory.modelled))
+    context = prediction.context.unflatten(-1, (len(memory.modelled), -1))  # (1, N, U)
+    for i, dimension in enumerate(memory.modelled):
+        units = torch.relu(context[:, i] + drawn[:, :i] @ memory.earlier[i, :, :i].t())
+        mixture = (units @ memory.mixture[i] + memory.mixture_bias[i])[..., None].chunk(3, dim=1)  # (1, K, 1) each
+        drawn[:, i : i + 1] = latent[:, dimension : dimension + 1] = draw(*mixture)
+    return latent
 
 
 def _play_real(arguments: tuple[str, int, float]) -> float:

@@ -2,7 +2,7 @@
 
 Every row steps dreams whose M has the paper's sizes for Take Cover: 64 latents, 1 action, an LSTM of 512, 5 Gaussians.
 
-wm-envs              `gym.make`, and `gym.make_vec` for a batch; the shipped world
+wm-envs              `gym.make`, and `gym.make_vec` for a batch; the world `takecover-paper`
 plain PyTorch        the same M and weights in a loop with nn.LSTMCell and torch.distributions, as in most reproductions
 TorchRL              its WorldModelEnv around that same M
 Simulusion           its own MDN-RNN in its WorldModelEnv; a batch is gymnasium.vector.SyncVectorEnv
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import inspect
 import json
 import multiprocessing
@@ -46,8 +47,8 @@ from wm_envs.models.bundle import load_world
 
 class WmEnvs:
     def __init__(self, num_envs: int) -> None:
-        make: Any = gym.make if num_envs == 1 else lambda name: gym.make_vec(name, num_envs=num_envs)
-        self.env = make("WMDream-v0")
+        make: Any = gym.make if num_envs == 1 else functools.partial(gym.make_vec, num_envs=num_envs)
+        self.env = make("WMDream-v0", world="takecover-paper")
         self.env.reset(seed=0)
 
     def step(self, actions: np.ndarray) -> None:
@@ -57,11 +58,11 @@ class WmEnvs:
 
 
 class PaperM(nn.Module):
-    """One step of the paper's M in plain PyTorch, with the weights of the shipped world."""
+    """One step of the paper's M in plain PyTorch, with the weights of the shipped one."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        world = load_world("takecover")
+        world = load_world("takecover-paper")
         self.temperature = temperature
         self.means, self.logvars = world.initial_means, world.initial_logvars
         self.cell = nn.LSTMCell(64 + 1 + 1, 512)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 # Found by looking at V's decodings of -2 to +2. Left of the slash: what a low value does; right: a high one.
 # The key is the start of the SHA-256 of the weights, so that a world trained again does not get wrong names.
 NAMES: dict[str, dict[int, str]] = {
-    "29bf2436e47c": {  # takecover
+    "29bf2436e47c": {  # takecover-paper
         58: "fireballs: to the right / left",
         36: "fireball on the right: near / none",
         4: "fireballs: further left / right",
@@ -20,6 +20,15 @@ NAMES: dict[str, dict[int, str]] = {
         60: "fireballs: few / many",
         32: "left side: wall or fireball / free",
         39: "a burst of fire: none / near",
+    },
+    "d88df1b6d857": {  # takecover: three maps of 16 columns
+        first + column: f"{what}, column {column + 1} of 16: {values}"
+        for first, what, values in (
+            (16, "a far fireball", "yes / no"),
+            (32, "a near fireball", "yes / no"),
+            (48, "an imp", "no / yes"),
+        )
+        for column in range(16)
     },
     "38530e44d9a1": {  # carracing
         16: "the road bends: soon / later",

@@ -14,7 +14,7 @@ FIRST_SEED = 100_000  # the seeds for choosing; those from 200,000 on are for a 
 
 
 def play(policy: Callable[[NDArray[np.float32]], NDArray[np.int64]], episodes: int, games: int = 8) -> NDArray:
-    """Ticks survived (episodes,) by `policy`, which maps observations (B, 576) to discrete actions (B,)."""
+    """Ticks survived (episodes,) by `policy`, which maps observations (B, 565) to discrete actions (B,)."""
     games = min(games, episodes)
     envs = gym.make_vec("WMTakeCover-v0", num_envs=games, actions="discrete", autoreset_mode="Disabled")
     ticks, episode, begun = np.zeros(episodes), np.arange(games), games  # `episode` is what each game plays

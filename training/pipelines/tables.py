@@ -160,7 +160,9 @@ def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
     """The same V with an untrained M."""
     torch.manual_seed(seed)
     config = dataclasses.replace(world.config, burn_in=0)  # the states after a burn-in depend on M
-    return WorldModel(config, world.vision, type(world.memory)(config.memory), world.initial_means, world.initial_logvars)
+    return WorldModel(
+        config, world.vision, type(world.memory)(config.memory), world.initial_means, world.initial_logvars
+    )
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:

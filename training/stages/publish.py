@@ -24,6 +24,7 @@ from wm_envs.models.bundle import (
     save_controller,
     save_world,
 )
+from wm_envs.models.bundle_config import MEMORY_KINDS, VISION_KINDS
 
 
 @dataclass
@@ -97,11 +98,14 @@ def model_card(folder: Path) -> str:
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
     shift = world.get("termination_shift", 0.0)
+    _, vision = VISION_KINDS[world["vision"].get("kind", "conv-vae")]
+    _, memory = MEMORY_KINDS[world["memory"].get("kind", "mdn-rnn")]
     lines = [
         f"# World `{world['task']}`",
         "",
-        "V (ConvVAE) and M (MDN-RNN) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122), with controllers",
-        "trained in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT licence.",
+        f"V ({vision.__name__}) and M ({memory.__name__}) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122),",
+        "with controllers trained in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT",
+        "licence.",
         "",
         f"- One step is {world['frame_skip']} ticks of the game; termination is {world['termination']}"
         f"{f', its logit shifted by {shift:.2f} (calibrated)' if shift else ''}; "

@@ -31,7 +31,7 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
     >>> envs = gym.make_vec("WMDream-v0", num_envs=256)
     >>> observations, infos = envs.reset(seed=0)
     >>> observations.shape
-    (256, 576)
+    (256, 565)
     """
 
     reset_options = ("reset_mask", "temperature", "state")
@@ -101,7 +101,7 @@ class DreamEnv(LatentEnv):
 
     ## Observation Space
 
-    `observation="zh"` (default): M's input z and its hidden state h as float32 features, (Z + H,), 576 numbers for Take
+    `observation="zh"` (default): M's input z and its hidden state h as float32 features, (Z + H,), 565 numbers for Take
     Cover. "zch" adds the LSTM's cell state, "z" is the latents alone. "pixels": V's decoding, (64, 64, 3) uint8.
 
     ## Rewards
@@ -140,7 +140,7 @@ class DreamEnv(LatentEnv):
     >>> env = gym.make("WMDream-v0", temperature=1.15)
     >>> observation, info = env.reset(seed=0)
     >>> observation.shape
-    (576,)
+    (565,)
     """
 
     reset_options = ("temperature", "state")
