@@ -206,8 +206,8 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
 
 
 def test_the_commands_of_the_tables_make_their_rows() -> None:
-    """The options that stand beside the tables of docs/takecover.md give the names of their rows."""
-    text = (ROOT / "docs" / "takecover.md").read_text()
-    command = next(each for each in commands_of(ROOT / "docs" / "takecover.md") if " compare " in each)
+    """The options that stand beside the tables of docs/takecover_paper.md give the names of their rows."""
+    text = (ROOT / "docs" / "takecover_paper.md").read_text()
+    command = next(each for each in commands_of(ROOT / "docs" / "takecover_paper.md") if " compare " in each)
     options, _ = parse_options("wm-train", "compare", shlex.split(command)[4:])
-    assert options.world == "takecover" and all(f"\n| {name} |" in text for name in compare.row_names(options))
+    assert options.world == "takecover-paper" and all(f"\n| {name} |" in text for name in compare.row_names(options))

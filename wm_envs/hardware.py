@@ -33,12 +33,16 @@ if _is_fork():
 
 @functools.cache
 def fast_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; if it does not, bfloat16 is slower than float32."""
+    """Whether the CPU multiplies bfloat16 faster than float32.
+
+    It does with AMX, and with AVX512-BF16 on AMD. Intel's AVX512-BF16 alone is slower than float32: on a Xeon whose AMX
+    was hidden, bfloat16 matrix products took twice as long (`python benchmarks/number_types.py`).
+    """
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        processor = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return "amx_bf16" in processor or ("avx512_bf16" in processor and "AuthenticAMD" in processor)
 
 
 def best_device() -> torch.device:

@@ -121,7 +121,8 @@ class DreamEnv(LatentEnv):
 
     ## Arguments
 
-    - `world`: a shipped name ("takecover", "carracing"), the folder of a world, or "hf://USER/NAME@REVISION".
+    - `world`: a shipped name ("takecover", "takecover-paper", "carracing"), the folder of a world, or
+      "hf://USER/NAME@REVISION".
     - `temperature`: above 0; higher is harder and more varied. Default: the world's own. It may be changed between any
       two steps, with `env.unwrapped.temperature` or `reset(options={"temperature": ...})`.
     - `observation`, `actions`, `termination`: see above.
