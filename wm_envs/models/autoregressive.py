@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class AutoregressiveMDNRNN(MDNRNN):
         self.mixture = nn.Parameter(torch.randn(n, units, width) / units**0.5)  # (N, U, 3K): units -> mixture
         self.mixture_bias = nn.Parameter(torch.zeros(n, width))  # (N, 3K)
         self._columns: dict[torch.device, Tensor] = {}  # `modelled` as an index, by device
-        self._arrays: tuple[tuple[int, ...], tuple[NDArray[np.float32], ...]] = (), ()  # see `_weights_as_arrays`
+        self._arrays: tuple[tuple[int, ...], list[Any]] = (), []  # see `_weights_as_arrays`
 
     def _latent_outputs(self) -> int:
         return len(self.modelled) * self.config.units
@@ -132,32 +133,42 @@ class AutoregressiveMDNRNN(MDNRNN):
         return latents
 
     def _sample_one(self, prediction: Any, temperature: Tensor, noise: Noise) -> NDArray[np.float32]:
-        """`sample` for one dream, the modelled dimensions (N,): the same draws in NumPy.
+        """`sample` for one dream, the modelled dimensions (N,): the same draws without PyTorch.
 
-        One dream is many small products, for which NumPy has a third of PyTorch's cost.
+        One dream is many small products, for which NumPy has a third of PyTorch's cost; and for the few numbers of one
+        mixture Python has less than NumPy.
         """
-        earlier, mixture, bias = self._weights_as_arrays()
         n, k, tau = len(self.modelled), self.config.mixtures, float(temperature)
         context = prediction.context[0].float().numpy().reshape(n, -1)  # (N, U)
         uniform, normal = (part[0, self._index(part.device)].tolist() for part in (noise.uniform, noise.normal))
-        drawn = np.zeros(n, np.float32)
-        for i in range(n):
-            units = np.maximum(context[i] + earlier[i, :, :i] @ drawn[:i], 0)  # (U,)
-            outputs = units @ mixture[i] + bias[i]  # (3K,)
+        drawn, units = np.zeros(n, np.float32), np.ones(self.config.units + 1, np.float32)  # the last one is the bias's
+        for i, (earlier, mixture) in enumerate(self._weights_as_arrays()):
+            np.dot(earlier, drawn[:i], out=units[:-1])
+            units[:-1] += context[i]
+            np.maximum(units, 0, out=units)
+            outputs = (mixture @ units).tolist()
             logits = outputs[:k]
-            if self.silent:
-                logits[self.silent] = -math.inf
-            cumulative = np.exp((logits - logits.max()) / tau).cumsum()
-            chosen = int((cumulative[:-1] <= uniform[i] * cumulative[-1]).sum())
-            mean, log_std = float(outputs[k + chosen]), float(outputs[2 * k + chosen])
+            for component in self.silent:
+                logits[component] = -math.inf
+            top = max(logits)
+            weights = [math.exp((logit - top) / tau) for logit in logits]
+            threshold = uniform[i] * sum(weights)
+            chosen = sum(weight <= threshold for weight in accumulate(weights[:-1]))
+            mean, log_std = outputs[k + chosen], outputs[2 * k + chosen]
             std = math.exp(min(max(log_std, LOG_STD_RANGE[0]), LOG_STD_RANGE[1])) * math.sqrt(tau)
             drawn[i] = min(max(mean + std * normal[i], -LATENT_LIMIT), LATENT_LIMIT)
         return drawn
 
-    def _weights_as_arrays(self) -> tuple[NDArray[np.float32], ...]:
-        """`earlier`, `mixture` and `mixture_bias` as arrays, converted again when they have changed."""
+    def _weights_as_arrays(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """For each modelled dimension i, in order: latents before it -> units (U, i), and units and a 1 -> mixture
+        (3K, U + 1). Converted again when the weights have changed."""
         parameters = self.earlier, self.mixture, self.mixture_bias
         version = tuple(number for value in parameters for number in (value.data_ptr(), value._version))
         if self._arrays[0] != version:
-            self._arrays = version, tuple(value.detach().float().numpy() for value in parameters)
+            earlier, mixture, bias = (value.detach().float().numpy() for value in parameters)
+            mixture = np.concatenate([mixture, bias[:, None]], axis=1).transpose(0, 2, 1)  # (N, 3K, U + 1)
+            pairs = [
+                (np.ascontiguousarray(earlier[i, :, :i]), np.ascontiguousarray(mixture[i])) for i in range(len(bias))
+            ]
+            self._arrays = version, pairs
         return self._arrays[1]
