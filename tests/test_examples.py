@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from conftest import ROOT
 import wm_envs  # noqa: F401 (registers the ids)
 
 EXAMPLES = ROOT / "examples"
-ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
+ELSEWHERE = {"onnx_dream", "paddle", "cheating"}  # in test_export.py and test_any_env.py, and below
 SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5}
 FRAMEWORKS = {  # the real game's episodes follow: name -> the package that it needs, steps
     "sb3_ppo": ("stable_baselines3", 8192),
@@ -34,7 +35,7 @@ def test_all_examples_are_tested() -> None:
     assert names == SHORT.keys() | ELSEWHERE | FRAMEWORKS.keys() | {HELPER}
 
 
-def output(name: str, *arguments: int) -> str:
+def output(name: str, *arguments: int | str) -> str:
     """What the example prints."""
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
@@ -45,6 +46,16 @@ def output(name: str, *arguments: int) -> str:
 @pytest.mark.parametrize("name", SHORT)
 def test_example_runs(name: str) -> None:
     assert "ticks" in output(name, SHORT[name])
+
+
+def test_a_controller_that_cheats_is_shown(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    told = output("cheating", 1, "--controllers", "tau-0.1", "--out", str(tmp_path))
+    *_, row = told.strip().splitlines()
+    name, *cells = row.strip("| ").split(" | ")
+    ticks, in_sight = [float(cell) for cell in cells[:3]], [float(cell) for cell in cells[6:]]
+    assert name == "tau-0.1" and ticks[0] > ticks[2] and in_sight[0] < in_sight[2]
+    assert {path.name for path in tmp_path.iterdir()} == {"cheating.png", "cheating.gif"}
 
 
 @pytest.mark.parametrize("name", [

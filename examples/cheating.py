@@ -1,0 +1,136 @@
+"""Controllers that cheat their dream, shown: what they earn there, what in the game, and what is different.
+
+python examples/cheating.py --out cheating          # the controllers tau-* of the shipped Take Cover
+
+A controller that learned at a low temperature finds places where M forgets to shoot. Each controller plays the dream at
+the temperature where it learned, the dream at the world's own temperature, and the game. Fireballs are counted in the
+same way everywhere: in V's pictures, as groups of columns with a bright yellow pixel. `cheating.png` shows the first
+cheater in its dream and in the game, and `cheating.gif` both of them moving.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.evaluation.pictures import save_strip
+from training.evaluation.policies import actor, load_policy
+from training.evaluation.rollout import max_steps, rollout
+from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
+from wm_envs.envs.dreams import Dreams
+from wm_envs.envs.engine import Engine
+from wm_envs.envs.latent_games import LatentGames
+from wm_envs.models.bundle import load_world, read_config, resolve
+
+TILE = 8  # real games at once
+FILM = 12  # frames in the picture, every 4 steps
+
+
+class Seen(NamedTuple):
+    """What happened in some episodes of one controller."""
+
+    score: float  # mean ticks survived
+    born: float  # fireballs that appear in 100 ticks
+    flying: float  # fireballs in sight, mean of the steps
+    frames: NDArray[np.uint8]  # (T, 64, 64, 3) V's pictures of the first episode
+
+
+def fireballs(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The number of fireballs in each of V's pictures (..., 64, 64, 3): groups of columns with a yellow pixel."""
+    yellow = (frames[..., 1] > 150) & (frames[..., 1] > frames[..., 2] + 40.0)
+    columns = yellow.any(-2).astype(np.int8)  # (..., 64)
+    return (np.diff(columns, axis=-1, prepend=0) == 1).sum(-1)
+
+
+def play(engine: Engine, world: Path, controller: str) -> tuple[NDArray[np.float64], list[tuple[NDArray, NDArray]]]:
+    """Returns (B,), and V's pictures and the numbers of the environments, (b, 64, 64, 3) and (b,), of every step."""
+    seen: list[tuple[NDArray, NDArray]] = []
+    model = engine.world
+    act, observation = actor(load_policy(world, controller), model.task, [], model.config.frame_skip)
+    note = lambda step: seen.append((model.decode(engine.state.latents).numpy(), engine.envs.numpy().copy()))  # noqa: E731
+    played = rollout(engine, act, observation, max_steps(model), note)
+    return np.minimum(played.returns, model.task.tick_limit), seen
+
+
+def watch(engines: list[Engine], world: Path, controller: str) -> Seen:
+    """Play and close all engines, and count."""
+    scores, births, steps, in_sight, film = [], 0, 0, 0, None
+    for engine in engines:
+        returns, seen = play(engine, world, controller)
+        scores.append(returns)
+        counts = np.full((len(seen), len(returns)), -1)
+        for step, (frames, envs) in enumerate(seen):
+            counts[step, envs] = fireballs(frames)
+        calm = np.median([counts[:-2], counts[1:-1], counts[2:]], axis=0)  # without flickers of one step
+        running = counts[3:] >= 0
+        births += int((np.diff(calm, axis=0).clip(0) * running).sum())
+        steps += int(running.sum())
+        in_sight += int((calm[1:] * running).sum())
+        film = np.stack([frames[0] for frames, envs in seen if envs[0] == 0]) if film is None else film
+        engine.close()
+    assert film is not None
+    ticks = steps * engines[0].world.config.frame_skip
+    return Seen(float(np.concatenate(scores).mean()), 100 * births / ticks, in_sight / steps, film)
+
+
+def dreams(world: Path, episodes: int, temperature: float) -> list[Engine]:
+    """A batch of dreams that no training uses."""
+    engine = Dreams(load_world(world), episodes, temperature)
+    engine.seed(UNSEEN_DREAMS + 5)
+    engine.reset()
+    return [engine]
+
+
+def games(world: Path, episodes: int) -> list[Engine]:
+    """Real games on validation seeds."""
+    model, made = load_world(world), []
+    for first in range(0, episodes, TILE):
+        count = min(TILE, episodes - first)
+        engine = LatentGames(model, count)
+        engine.reset(np.ones(count, bool), [VALIDATION_SEEDS + first + i for i in range(count)])
+        made.append(engine)
+    return made
+
+
+def save_film(folder: Path, dream: Seen, game: Seen) -> None:
+    """The first episode in the dream above the first in the game, as a strip and moving."""
+    length = min(len(dream.frames), len(game.frames), 200)
+    both = np.concatenate([dream.frames[:length], game.frames[:length]], axis=1)  # (T, 128, 64, 3)
+    save_strip(folder / "cheating.png", both[:: max(1, length // FILM)][:FILM])
+    twice = [Image.fromarray(frame).resize((128, 256), Image.Resampling.NEAREST).quantize(32) for frame in both[::2]]
+    twice[0].save(folder / "cheating.gif", save_all=True, append_images=twice[1:], duration=160, loop=0)
+
+
+def main() -> None:
+    """Print the table, and write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", default="takecover")
+    parser.add_argument("--controllers", nargs="+", help="names (default: tau-*)")
+    parser.add_argument("episodes", nargs="?", type=int, default=32, help="in each dream and in the game")
+    parser.add_argument("--out", type=Path, default=Path("cheating"))
+    options = parser.parse_args()
+    world = resolve(options.world)
+    names = options.controllers or [name for name in read_config(world)["controllers"] if name.startswith("tau-")]
+    options.out.mkdir(parents=True, exist_ok=True)
+    own = load_world(world).config.temperature
+    places = f"its dream | at {own:g} | game"
+    print(f"| controller | ticks: {places} | born: {places} | in sight: {places} |")
+    print("|---" * 10 + "|")
+    for number, name in enumerate(names):
+        at_home = watch(dreams(world, options.episodes, float(name.removeprefix("tau-"))), world, name)
+        usual = watch(dreams(world, options.episodes, own), world, name)
+        real = watch(games(world, options.episodes), world, name)
+        three = (at_home, usual, real)
+        cells = [f"{seen.score:.0f}" for seen in three] + [f"{seen.born:.1f}" for seen in three]
+        print(f"| {name} | {' | '.join(cells + [f'{seen.flying:.2f}' for seen in three])} |", flush=True)
+        if number == 0:
+            save_film(options.out, at_home, real)
+
+
+if __name__ == "__main__":
+    main()
