@@ -13,9 +13,15 @@ import pytest
 from conftest import ROOT
 
 import wm_envs  # noqa: F401 (registers the ids)
+from wm_envs.models.bundle import load_controller
 
 EXAMPLES = ROOT / "examples"
-ELSEWHERE = {"onnx_dream", "paddle", "cheating"}  # in test_export.py and test_any_env.py, and below
+ELSEWHERE = {
+    "onnx_dream",
+    "paddle",
+    "cheating",
+    "through_the_dream",
+}  # in test_export.py and test_any_env.py, and below
 SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5}
 FRAMEWORKS = {  # the real game's episodes follow: name -> the package that it needs, steps
     "sb3_ppo": ("stable_baselines3", 8192),
@@ -46,6 +52,15 @@ def output(name: str, *arguments: int | str) -> str:
 @pytest.mark.parametrize("name", SHORT)
 def test_example_runs(name: str) -> None:
     assert "ticks" in output(name, SHORT[name])
+
+
+def test_a_controller_learns_by_the_gradient_of_the_dream(tmp_path: Path) -> None:
+    small = ["--dreams", "8", "--horizon", "4", "--hidden", "4"]
+    assert " ticks in dreams at 1.35" in output("through_the_dream", 2, *small, "--out", str(tmp_path))
+    config, parameters = load_controller(tmp_path / "world", "gradient")
+    assert config.hidden_sizes == (4,) and parameters.isfinite().all()
+    last = parameters[-(4 * 3 + 3) : -3]  # the last layer's weights, which began as zeros
+    assert last.abs().max() > 0
 
 
 def test_a_controller_that_cheats_is_shown(tmp_path: Path) -> None:

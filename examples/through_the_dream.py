@@ -1,0 +1,166 @@
+"""C trained by the gradient of the dream: M is differentiable, so the reward of a dream has a gradient for C's weights.
+
+python examples/through_the_dream.py 244         # updates of 12,288 steps each; a world with the paper's M
+python -m training evaluate --world through/world --controller gradient
+
+Every update continues a batch of dreams for some steps with C in the loop and maximises the expected ticks: the sum of
+the probabilities to be alive. Draws are reparameterised: z = mean + std * noise, with a gradient through the mean and
+the standard deviation of the component that was drawn, and none through the choice of the component. Actions are drawn
+from C's softmax; the gradient takes the softmax in place of the draw (straight-through). Before the next update the
+state is cut off from its past, and dreams that ended begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from training.evaluation.policies import ControllerPolicy, actor
+from training.evaluation.rollout import dream_episodes
+from training.evaluation.scoring import UNSEEN_DREAMS
+from wm_envs.models.bundle import load_world, resolve, save_controller
+from wm_envs.models.controller import ControllerConfig
+from wm_envs.models.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, Prediction
+from wm_envs.models.state import State
+from wm_envs.models.world_model import WorldModel
+
+
+class Dreamt(NamedTuple):
+    """One differentiable step of B dreams."""
+
+    state: State
+    end: Tensor  # (B,) probability that the step ended the game
+
+
+def reparameterised(prediction: Prediction, temperature: float) -> Tensor:
+    """Draw next latents (B, Z) with a gradient through the mean and std of the drawn components."""
+    weights = torch.softmax(prediction.logits.detach() / temperature, dim=1)  # (B, K, Z)
+    chosen = torch.distributions.Categorical(weights.transpose(1, 2)).sample()[:, None]  # (B, 1, Z)
+    mean, log_std = (part.gather(1, chosen)[:, 0] for part in (prediction.means, prediction.log_stds))
+    std = log_std.clamp(*LOG_STD_RANGE).exp() * temperature**0.5
+    return (mean + std * torch.randn_like(mean)).clamp(-LATENT_LIMIT, LATENT_LIMIT)
+
+
+def step(world: WorldModel, state: State, action: Tensor, temperature: float) -> Dreamt:
+    """One step of dreams with actions (B, A), as `WorldModel.step`, with gradients."""
+    memory = world.memory
+    inputs = memory.assemble(state.latents, action, state.ticks)
+    outputs, recurrent = memory(inputs[None], state.recurrent)
+    prediction = memory.split(outputs[0])
+    latents = reparameterised(prediction, temperature)
+    after = State(latents, recurrent, state.ticks + world.config.frame_skip, state.progress)
+    return Dreamt(after, memory.termination_probability(prediction.termination + world.config.termination_shift))
+
+
+class Chooser(nn.Module):
+    """C as a network with one hidden layer of tanh units; it draws one of N actions."""
+
+    def __init__(self, config: ControllerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in config.layers)
+        nn.init.zeros_(self.layers[-1].weight)
+        self.register_buffer("choices", torch.tensor(config.choices).view(-1, config.action))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, F) -> actions (B, A), and the entropy (B,) of the draw."""
+        for number, layer in enumerate(self.layers):
+            features = layer(torch.tanh(features) if number else features)
+        probability = features.softmax(-1)  # (B, N)
+        drawn = nn.functional.one_hot(probability.detach().multinomial(1)[:, 0], probability.shape[1]).float()
+        entropy = -(probability * probability.clamp_min(1e-9).log()).sum(-1)
+        return (drawn + probability - probability.detach()) @ self.choices, entropy
+
+    def parameters_of_controller(self) -> Tensor:
+        """Flat parameters (P,), as a bundle stores them."""
+        parts = [part for layer in self.layers for part in (layer.weight.t().flatten(), layer.bias)]
+        return torch.cat(parts).detach()
+
+
+def main() -> None:
+    """Train, print the score in dreams, and save the controller in a copy of the world."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("updates", nargs="?", type=int, default=244)
+    parser.add_argument("--world", default="takecover-paper")
+    parser.add_argument("--dreams", type=int, default=512)
+    parser.add_argument("--horizon", type=int, default=24, help="steps with a gradient")
+    parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--entropy", type=float, default=0.003)
+    parser.add_argument("--temperatures", nargs=2, type=float, default=(1.1, 1.6))
+    parser.add_argument("--out", type=Path, default=Path("through"))
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    world = load_world(options.world)
+    task, memory = world.task, world.config.memory
+    if memory.kind != "mdn-rnn" or not task.survival:
+        parser.error("the world needs the paper's M and a game of survival")
+    choices = tuple(float(value) for action in task.choices("discrete") for value in action)
+    config = ControllerConfig(
+        world.observed_latents, memory.hidden, memory.action, "zh", True, (options.hidden,), choices
+    )
+    chooser = Chooser(config)
+    optimizer = torch.optim.Adam(chooser.parameters(), options.learning_rate)
+    state, skip, began = world.initial_state(options.dreams, generator), world.config.frame_skip, time.time()
+    for update in range(options.updates):
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * (1 - update / options.updates)
+        low, high = options.temperatures
+        temperature = low + (high - low) * float(torch.rand((), generator=generator))
+        alive, ticks, entropies = torch.ones(options.dreams), torch.zeros(options.dreams), torch.zeros(options.dreams)
+        ended = torch.zeros(options.dreams, dtype=torch.bool)
+        for _ in range(options.horizon):
+            action, entropy = chooser(world.observe(state))
+            state, end = step(world, state, action, temperature)
+            ended |= torch.rand(options.dreams, generator=generator) < end.detach()
+            alive = alive * (1 - end)
+            ticks, entropies = ticks + skip * alive, entropies + entropy
+        loss = -(ticks / (skip * options.horizon)).mean() - options.entropy * (entropies / options.horizon).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(chooser.parameters(), 1.0)
+        optimizer.step()
+        state = State(*(cut(part) for part in state))
+        fresh = world.initial_state(options.dreams, generator)
+        ended |= state.ticks >= task.tick_limit
+        state = merged(state, fresh, ended)
+        if (update + 1) % 20 == 0 or update + 1 == options.updates:
+            policy = ControllerPolicy("gradient", config, tuple(chooser.parameters_of_controller().tolist()))
+            act, observation = actor(policy, task, [], skip)
+            middle = sum(options.temperatures) / 2
+            lived = dream_episodes(world, act, observation, 1, 128, middle, UNSEEN_DREAMS).returns.mean()
+            steps = (update + 1) * options.dreams * options.horizon
+            print(
+                f"{steps:9,} steps, {time.time() - began:4.0f} s: {lived:.0f} ticks in dreams at {middle:.2f}",
+                flush=True,
+            )
+    copy = options.out / "world"
+    shutil.copytree(resolve(options.world), copy, dirs_exist_ok=True)
+    save_controller(copy, "gradient", config, chooser.parameters_of_controller())
+    print("saved the controller `gradient` in", copy)
+
+
+def cut(part: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """Without its past."""
+    return part.detach() if isinstance(part, Tensor) else tuple(each.detach() for each in part)
+
+
+def merged(state: State, fresh: State, ended: Tensor) -> State:
+    """The state, with fresh dreams in the place of those that `ended` (B,)."""
+    pick = lambda old, new: torch.where(ended.view(-1, *[1] * (old.ndim - 1)), new, old)  # noqa: E731
+    recurrent = tuple(pick(old, new) for old, new in zip(state.recurrent, fresh.recurrent, strict=True))
+    return State(
+        pick(state.latents, fresh.latents), recurrent, pick(state.ticks, fresh.ticks),
+        pick(state.progress, fresh.progress),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
