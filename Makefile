@@ -55,6 +55,8 @@ format: $(VENV)/.installed-dev ## let ruff fix what it can
 
 bench: $(VENV)/.installed-dev ## measure steps per second of the dream, the game and CarRacing's renderers
 	$(PY) benchmarks/dream.py
+	$(PY) benchmarks/dream.py --world takecover-paper
+	$(PY) benchmarks/number_types.py
 	$(PY) benchmarks/car_racing.py
 
 clean: ## remove .venv, caches and build output (keeps runs/ and recordings/)

@@ -41,7 +41,7 @@ def steps_per_second(step: Callable[[], Any], num_envs: int, seconds: float) -> 
 
 
 def products(world: WorldModel, num_envs: int, dtype: torch.dtype) -> Callable[[], Tensor]:
-    """A function that computes only the matrix products of one step of M."""
+    """A function that computes only the matrix products of one step of M; those of single draws in float32."""
     memory = world.memory
     weight = torch.cat([memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0], dim=1).t().to(dtype).contiguous()
     head = memory.head.weight.t().to(dtype).contiguous()

@@ -11,10 +11,12 @@ cheater in its dream and in the game, and `cheating.gif` both of them moving.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,7 +30,7 @@ from wm_envs.envs.latent_games import LatentGames
 from wm_envs.models.bundle import load_world, read_config, resolve
 
 TILE = 8  # real games at once
-FILM = 12  # frames in the picture, every 4 steps
+FILM, EVERY = 12, 16  # pictures in the strip, and the steps from one to the next
 
 
 class Seen(NamedTuple):
@@ -48,60 +50,74 @@ def fireballs(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def play(engine: Engine, world: Path, controller: str) -> tuple[NDArray[np.float64], list[tuple[NDArray, NDArray]]]:
-    """Returns (B,), and V's pictures and the numbers of the environments, (b, 64, 64, 3) and (b,), of every step."""
+    """Returns (B,), and for every step V's pictures of the running episodes and their numbers, (b, 64, 64, 3), (b,)."""
     seen: list[tuple[NDArray, NDArray]] = []
     model = engine.world
     act, observation = actor(load_policy(world, controller), model.task, [], model.config.frame_skip)
-    note = lambda step: seen.append((model.decode(engine.state.latents).numpy(), engine.envs.numpy().copy()))  # noqa: E731
+
+    def note(step: int) -> None:
+        running = torch.from_numpy(engine.running)
+        seen.append((model.decode(engine.state.latents[running]).numpy(), engine.envs[running].numpy()))
+
     played = rollout(engine, act, observation, max_steps(model), note)
     return np.minimum(played.returns, model.task.tick_limit), seen
 
 
-def watch(engines: list[Engine], world: Path, controller: str) -> Seen:
+def count(numbers: NDArray[np.int64]) -> tuple[int, int, int]:
+    """Births, the sum of what is in sight, and steps, of numbers of fireballs (T, B), which are -1 after the end.
+
+    A fireball that shows, or is gone, for one step only is not counted.
+    """
+    calm = np.median([numbers[:-2], numbers[1:-1], numbers[2:]], axis=0)
+    running = numbers[3:] >= 0  # then so are the three steps before
+    births = int((np.diff(calm, axis=0).clip(0) * running).sum())
+    return births, int((calm[1:] * running).sum()), int(running.sum())
+
+
+def watch(engines: Iterable[Engine], world: Path, controller: str) -> Seen:
     """Play and close all engines, and count."""
-    scores, births, steps, in_sight, film = [], 0, 0, 0, None
+    scores, totals, film, skip = [], np.zeros(3), None, 1
     for engine in engines:
-        returns, seen = play(engine, world, controller)
-        scores.append(returns)
-        counts = np.full((len(seen), len(returns)), -1)
+        try:
+            returns, seen = play(engine, world, controller)
+        finally:
+            engine.close()
+        numbers = np.full((len(seen), len(returns)), -1)
         for step, (frames, envs) in enumerate(seen):
-            counts[step, envs] = fireballs(frames)
-        calm = np.median([counts[:-2], counts[1:-1], counts[2:]], axis=0)  # without flickers of one step
-        running = counts[3:] >= 0
-        births += int((np.diff(calm, axis=0).clip(0) * running).sum())
-        steps += int(running.sum())
-        in_sight += int((calm[1:] * running).sum())
+            numbers[step, envs] = fireballs(frames)
+        scores.append(returns)
+        totals += count(numbers)
         film = np.stack([frames[0] for frames, envs in seen if envs[0] == 0]) if film is None else film
-        engine.close()
-    assert film is not None
-    ticks = steps * engines[0].world.config.frame_skip
-    return Seen(float(np.concatenate(scores).mean()), 100 * births / ticks, in_sight / steps, film)
+        skip = engine.world.config.frame_skip
+    assert film is not None, "at least one episode"
+    births, in_sight, steps = totals
+    steps = max(steps, 1)
+    return Seen(float(np.concatenate(scores).mean()), 100 * births / (steps * skip), in_sight / steps, film)
 
 
-def dreams(world: Path, episodes: int, temperature: float) -> list[Engine]:
+def dreams(world: Path, episodes: int, temperature: float) -> Iterator[Engine]:
     """A batch of dreams that no training uses."""
     engine = Dreams(load_world(world), episodes, temperature)
     engine.seed(UNSEEN_DREAMS + 5)
     engine.reset()
-    return [engine]
+    yield engine
 
 
-def games(world: Path, episodes: int) -> list[Engine]:
-    """Real games on validation seeds."""
-    model, made = load_world(world), []
+def games(world: Path, episodes: int) -> Iterator[Engine]:
+    """Real games on validation seeds, a few at once."""
+    model = load_world(world)
     for first in range(0, episodes, TILE):
-        count = min(TILE, episodes - first)
-        engine = LatentGames(model, count)
-        engine.reset(np.ones(count, bool), [VALIDATION_SEEDS + first + i for i in range(count)])
-        made.append(engine)
-    return made
+        many = min(TILE, episodes - first)
+        engine = LatentGames(model, many)
+        engine.reset(np.ones(many, bool), [VALIDATION_SEEDS + first + i for i in range(many)])
+        yield engine
 
 
 def save_film(folder: Path, dream: Seen, game: Seen) -> None:
     """The first episode in the dream above the first in the game, as a strip and moving."""
-    length = min(len(dream.frames), len(game.frames), 200)
+    length = min(len(dream.frames), len(game.frames), FILM * EVERY)
     both = np.concatenate([dream.frames[:length], game.frames[:length]], axis=1)  # (T, 128, 64, 3)
-    save_strip(folder / "cheating.png", both[:: max(1, length // FILM)][:FILM])
+    save_strip(folder / "cheating.png", both[::EVERY][:FILM])
     twice = [Image.fromarray(frame).resize((128, 256), Image.Resampling.NEAREST).quantize(32) for frame in both[::2]]
     twice[0].save(folder / "cheating.gif", save_all=True, append_images=twice[1:], duration=160, loop=0)
 
@@ -116,6 +132,8 @@ def main() -> None:
     options = parser.parse_args()
     world = resolve(options.world)
     names = options.controllers or [name for name in read_config(world)["controllers"] if name.startswith("tau-")]
+    if not names or not all(name.startswith("tau-") for name in names):
+        parser.error(f"the controllers must be called tau-TEMPERATURE, not {names}")
     options.out.mkdir(parents=True, exist_ok=True)
     own = load_world(world).config.temperature
     places = f"its dream | at {own:g} | game"

@@ -100,8 +100,8 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     world = load_world(options.world)
     task, memory = world.task, world.config.memory
-    if memory.kind != "mdn-rnn" or not task.survival:
-        parser.error("the world needs the paper's M and a game of survival")
+    if memory.kind != "mdn-rnn" or memory.joint or not task.survival:
+        parser.error("the world needs the paper's M, not a joint one, and a game of survival")
     choices = tuple(float(value) for action in task.choices("discrete") for value in action)
     config = ControllerConfig(
         world.observed_latents, memory.hidden, memory.action, "zh", True, (options.hidden,), choices

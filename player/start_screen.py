@@ -89,11 +89,15 @@ class StartScreen:
         chosen = Choice(self.card.name, driver, who if driver == "controller" else "", self._value("view"))
         return replace(chosen, temperature=self._value("temperature"))
 
+    def _title(self, card: Card) -> str:
+        """The game of a world, or the name of the world where several are of that game."""
+        return card.title if [other.title for other in self.cards].count(card.title) == 1 else card.name
+
     def _options(self, row: str) -> list[tuple[Any, str]]:
         """Values and texts of a row."""
         card = self.card
         if row == "world":
-            return [(card.name, card.title) for card in self.cards]
+            return [(card.name, self._title(card)) for card in self.cards]
         if row == "who":
             controllers = [(name, f"the controller '{name}'") for name in card.controllers]
             return [(YOU, "you"), *controllers, ("random", "random play")]
@@ -212,9 +216,9 @@ class StartScreen:
                 self.canvas.shade(area)
             pygame.draw.rect(self.canvas.surface, MARK if chosen else FAINT, area.inflate(6, 6), 3)
             colour = MARK if chosen and self.row == 0 else WHITE if chosen else DIM
-            self.canvas.text(card.title, (left, area.bottom + 6), colour=colour)
+            self.canvas.text(self._title(card), (left, area.bottom + 6), colour=colour)
             self.places.append((area, "world", number))
-            left += max(side, self.canvas.width(card.title)) + MARGIN
+            left += max(side, self.canvas.width(self._title(card))) + MARGIN
         return MARGIN + side + 6 + line
 
     def _draw_row(self, row: str, area: Any) -> None:

@@ -1,6 +1,6 @@
 """An hour of mixed work in one process: `python tests/soak.py [MINUTES]`.
 
-Batches of dreams of both worlds, real games that start anew, collecting, a little training of V and M, a few
+Batches of dreams of all shipped worlds, real games that start anew, collecting, a little training of V and M, a few
 generations of CMA-ES, in turns. Memory, file descriptors and processes are taken after each turn. Prints one line of
 JSON, with the slope of memory in MiB an hour and its 95% interval over the second half of the turns; fails when
 descriptors or processes grow, or memory does beyond doubt.

@@ -63,6 +63,21 @@ def test_a_controller_learns_by_the_gradient_of_the_dream(tmp_path: Path) -> Non
     assert last.abs().max() > 0
 
 
+def test_fireballs_are_counted_while_an_episode_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import cheating
+
+    one = [0, 0, 1, 1, 1, 0, 0, 2, 2, 2]  # three are born; in sight from the fourth step on: 1, 1, 1, 0, 0, 2, 2
+    flickers = [0, 0, 1, 0, 0, 1, 1, 0, 1, 1]  # one is born, and shows through its one dark step
+    ended = [0, 0, 1, 1, 1, -1, -1, -1, -1, -1]
+    numbers = np.array([one, flickers, ended]).T
+    assert [cheating.count(numbers[:, [which]]) for which in range(3)] == [(3, 7, 7), (1, 4, 7), (1, 2, 2)]
+    assert cheating.count(numbers) == (5, 13, 16)
+    picture = np.zeros((2, 64, 64, 3), np.uint8)
+    picture[1, 30:32, [5, 6, 20]] = (240, 220, 90)  # two groups of columns
+    assert cheating.fireballs(picture).tolist() == [0, 2]
+
+
 def test_a_controller_that_cheats_is_shown(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     told = output("cheating", 1, "--controllers", "tau-0.1", "--out", str(tmp_path))

@@ -14,6 +14,7 @@ from conftest import ROOT, fresh_process
 from test_install import CPU, plain_environment
 
 import wm_envs
+from wm_envs.models.bundle import shipped_worlds
 
 PLAY = """
 import gymnasium as gym, wm_envs
@@ -51,7 +52,7 @@ def test_the_files_of_a_release(built: Path) -> None:
     assert "PASSED" in shell(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("world.safetensors", "controllers.safetensors", "config.json", "README.md"):
-        assert f"wm_envs/pretrained/takecover/{name}" in names and f"wm_envs/pretrained/carracing/{name}" in names
+        assert {f"wm_envs/pretrained/{world}/{name}" for world in shipped_worlds()} <= names
     assert {"play.py", "wm_envs/py.typed", "training/__main__.py", "player/player.py"} <= names
     assert not {name for name in names if name.startswith(("tests/", "benchmarks/", "examples/", "docs/"))}
     assert sum(path.stat().st_size for path in (wheel, sdist)) < 100e6  # what PyPI takes for one file

@@ -55,7 +55,7 @@ def main(options: PublishOptions) -> dict[str, Any]:
     card = bundle["card"] | {"made": options.made}
     if options.scores:
         result = _read(options.scores)
-        card["evaluate"] = {k: v for k, v in result.items() if k not in ("scores", "world")}
+        card["evaluate"] = {k: v for k, v in result.items() if v and k not in ("scores", "world")}
         card["evaluate"]["first_seed"] = min(map(int, result.get("scores", {})), default=TEST_SEEDS)
     if options.fidelity:
         card["fidelity"] = _read(options.fidelity)
@@ -78,7 +78,7 @@ def _make(
         save_world(made, load_world(source, overrides={"temperature": options.temperature}), card)
         for name, renamed in names.items():
             save_controller(made, renamed, *load_controller(source, name), controllers[name].get("card"))
-        write_text(made / "README.md", model_card(made))
+        write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
     return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
 
@@ -93,15 +93,15 @@ def _read(path: str) -> dict[str, Any]:
         raise BrokenStore("results", f"{path} ({error})", "a JSON object", "make it with --json or --scores") from error
 
 
-def model_card(folder: Path) -> str:
-    """The model card of a bundle, from its config.json."""
+def model_card(folder: Path, name: str) -> str:
+    """The model card of a bundle called `name`, from its config.json."""
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
     shift = world.get("termination_shift", 0.0)
     _, vision = VISION_KINDS[world["vision"].get("kind", "conv-vae")]
     _, memory = MEMORY_KINDS[world["memory"].get("kind", "mdn-rnn")]
     lines = [
-        f"# World `{world['task']}`",
+        f"# World `{name}`",
         "",
         f"V ({vision.__name__}) and M ({memory.__name__}) after Ha & Schmidhuber, *World Models* (arXiv 1803.10122),",
         "with controllers trained in its dream. Weights are float16 safetensors; `config.json` has their SHA-256. MIT",
@@ -144,7 +144,7 @@ def hub_card(folder: Path, world: str) -> str:
         "import gymnasium as gym", "import wm_envs", "",
         f'env = gym.make("{task.dream_id}", world="{world}")', "```", "",
     ]  # fmt: skip
-    return "\n".join([*head, model_card(folder), *use])
+    return "\n".join([*head, model_card(folder, world.rpartition("/")[2]), *use])
 
 
 def _figures(values: object) -> str:

@@ -102,7 +102,7 @@ class DreamEnv(LatentEnv):
     ## Observation Space
 
     `observation="zh"` (default): M's input z and its hidden state h as float32 features, (Z + H,), 565 numbers for Take
-    Cover. "zch" adds the LSTM's cell state, "z" is the latents alone. "pixels": V's decoding, (64, 64, 3) uint8.
+    Cover. "zch" adds the LSTM's cell state, "z" is z alone. "pixels": V's decoding, (64, 64, 3) uint8.
 
     ## Rewards
 
