@@ -13,7 +13,7 @@ from conftest import tiny_model
 
 from training.stages import calibrate
 from training.stages.calibrate import CalibrateOptions, main, next_shift
-from wm_envs.errors import BrokenWorld, InvalidOption
+from wm_envs.errors import BrokenWorld, InvalidOption, UnknownName
 from wm_envs.files import write_json
 from wm_envs.models.bundle import PRETRAINED, load_controller, load_world, read_config
 
@@ -52,7 +52,11 @@ def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytes
     assert before > 0.3 and abs(after) < 0.1 and found["termination_shift"] > 0  # it lived some 40 ticks
     assert load_world(own_world).config.termination_shift == found["termination_shift"]
     assert torch.equal(load_controller(own_world)[1], parameters)
-    assert seen and not {"alternate 20", "alternate 92"} & set(seen)  # those are held out
+    assert seen and not {"alternate 20", "alternate 92", "controller"} & set(seen)  # two are held out
+    main(CalibrateOptions(world=str(own_world), controllers="all", dreams=2, rounds=1, workers=1))
+    assert "controller" in seen
+    with pytest.raises(UnknownName, match="controllers"):
+        main(CalibrateOptions(world=str(own_world), controllers="contoller"))
 
 
 def test_what_is_refused(tiny_world: Path, tmp_path: Path) -> None:

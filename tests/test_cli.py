@@ -15,11 +15,12 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from training.__main__ import STAGES, main
+from training.evaluation import battery
 from training.evaluation.fidelity import open_loop_battery
 from training.pipelines.tables import as_markdown
 from training.pipelines.transfer import TransferOptions
 from training.pipelines.transfer import main as transfer
-from training.stages import fidelity, ppo
+from training.stages import ppo
 from wm_envs.models.bundle import load_world, read_config
 
 ROOT = Path(__file__).parent.parent
@@ -183,7 +184,7 @@ def test_a_whole_run_of_another_game(
     """CarRacing: rewards are foretold by M, actions have three parts, a lap may be finished, and C explores first."""
     few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
-    monkeypatch.setattr(fidelity, "open_loop_battery", lambda task: open_loop_battery(task)[::5])
+    monkeypatch.setattr(battery, "open_loop_battery", lambda task: open_loop_battery(task)[::5])
     run = tmp_path / "run"
     tiny = TINY | {
         "collect.frames": 3000,

@@ -1,17 +1,34 @@
-"""The returns of a battery of policies: in dreams, and in the real game, where stored ones are not played again."""
+"""A battery of policies, and its returns: in dreams, and in the real game, where stored ones are not played again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.evaluation.fidelity import Returns, StoredReturns
-from training.evaluation.policies import Policy, actor
+from training.evaluation.fidelity import Returns, StoredReturns, open_loop_battery
+from training.evaluation.policies import EpsilonRandomPolicy, Policy, actor, load_policy
 from training.evaluation.rollout import dream_episodes, real_returns
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
 from training.infra.packages import check_game
 from training.infra.pool import Workers
+from training.infra.worlds import check_controller
+from wm_envs.games.base import Task
+from wm_envs.models.bundle import read_config
 from wm_envs.models.world_model import WorldModel
+
+
+def battery(task: Task, source: Path, controllers: str, epsilons: Sequence[float] = ()) -> list[Policy]:
+    """The open-loop policies of a game, and controllers of the world in `source`, also with some random steps.
+
+    `controllers` is "all", "none" or names, comma separated; raises `UnknownName` for one that the world does not have.
+    """
+    there = list(read_config(source)["controllers"])
+    names = {"all": there, "none": []}.get(controllers, controllers.split(","))
+    for name in names:
+        check_controller(source, name, "controllers")
+    trained = [load_policy(source, name) for name in names]
+    noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(epsilons)]
+    return [*open_loop_battery(task), *trained, *noisy]
 
 
 def dream_returns(world: WorldModel, policy: Policy, dreams: int, temperature: float) -> Returns:

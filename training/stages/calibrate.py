@@ -1,9 +1,10 @@
 """Shift M's probability of the end so that players live as long in the dream as in the game.
 
 `memory` calibrates the end on recorded episodes. In a dream M reads its own samples, in which what kills can fade, so
-players live too long. This stage plays open-loop policies in dreams, and moves the logit of the end by the mean of
-log(dream / game) of their times, until it is about 0. Policies that `fidelity` holds out are not looked at. The
-shift is the world's `termination_shift`, in config.json; the weights, the features and the controllers stay.
+players live too long. This stage plays open-loop policies, with `--controllers` also those that learned in the dream,
+and moves the logit of the end by the mean of log(dream / game) of their times, until it is about 0. Policies that
+`fidelity` holds out are not looked at. The shift is the world's `termination_shift`, in config.json; the weights, the
+features and the controllers stay.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.battery import dream_returns, game_returns
-from training.evaluation.fidelity import is_held_out, open_loop_battery
+from training.evaluation.battery import battery, dream_returns, game_returns
+from training.evaluation.fidelity import is_held_out
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
@@ -33,6 +34,9 @@ class CalibrateOptions(WorkerOptions):
     """Make players live as long in a world's dream as in its game."""
 
     world: str = stage_option("", "folder of the world, which is changed")
+    controllers: str = stage_option(
+        "none", "controllers that play beside the open-loop policies: all, none, or names, comma separated"
+    )
     temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
     episodes: int = stage_option(200, "real episodes per policy", minimum=2)
     dreams: int = stage_option(128, "dreams per policy", minimum=2)
@@ -49,7 +53,8 @@ def main(options: CalibrateOptions) -> dict[str, Any]:
     if not world.task.survival:
         fix = "use it for Take Cover and other games that pay for each tick"
         raise InvalidOption("world", world.task.title, "a world of a game of survival", fix)
-    policies = [policy for policy in open_loop_battery(world.task) if not is_held_out(policy.name)]
+    there = battery(world.task, folder, options.controllers)
+    policies = [policy for policy in there if not is_held_out(policy.name)]
     real = game_returns(folder, world, policies, options.episodes, Workers(options.workers, options.ray))
     shift, tries = world.config.termination_shift, []
     for number in range(options.rounds):

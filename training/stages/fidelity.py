@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.battery import dream_returns, game_returns
-from training.evaluation.fidelity import compare, is_held_out, open_loop_battery
-from training.evaluation.policies import EpsilonRandomPolicy, Policy, load_policy
+from training.evaluation.battery import battery, dream_returns, game_returns
+from training.evaluation.fidelity import compare, is_held_out
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
-from training.infra.worlds import check_controller, find_folder
-from wm_envs.models.bundle import load_world, read_config
-from wm_envs.models.world_model import WorldModel
+from training.infra.worlds import find_folder
+from wm_envs.models.bundle import load_world
 
 
 @dataclass
@@ -40,7 +38,7 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     folder = find_folder(options.world)
     source = find_folder(options.controllers_of) if options.controllers_of else folder
     world = load_world(folder)
-    policies = _battery(options, source, world)
+    policies = battery(world.task, source, options.controllers, options.epsilons)
     cache = Path(options.cache) if options.cache else None
     workers = Workers(options.workers, options.ray)
     real = game_returns(folder, world, policies, options.episodes, workers, cache, options.replay)
@@ -53,14 +51,3 @@ def main(options: FidelityOptions) -> dict[str, Any]:
             f"{'  (held out)' if is_held_out(row['policy']) else ''}"
         )
     return found | {"temperature": options.temperature}
-
-
-def _battery(options: FidelityOptions, source: Path, world: WorldModel) -> list[Policy]:
-    """The open-loop policies of the game, and the controllers in `source`, with and without random steps."""
-    there = list(read_config(source)["controllers"])
-    names = {"all": there, "none": []}.get(options.controllers, options.controllers.split(","))
-    for name in names:
-        check_controller(source, name, "controllers")
-    trained = [load_policy(source, name) for name in names]
-    noisy = [EpsilonRandomPolicy(policy, epsilon) for policy in trained for epsilon in dict.fromkeys(options.epsilons)]
-    return [*open_loop_battery(world.task), *trained, *noisy]
