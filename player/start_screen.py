@@ -174,7 +174,8 @@ class StartScreen:
         texts = self._texts()
         rows = len(self.rows) - 1
         lines = rows + 2 + sum(len(self.canvas.wrap(words, LETTERS, width)) for words, _ in texts)
-        side = max(min((width - MARGIN) // len(self.cards), height - lines * line - 4 * MARGIN - 8), 16)
+        beside = (width - (len(self.cards) - 1) * MARGIN) // len(self.cards)
+        side = max(min(beside, height - lines * line - 4 * MARGIN - 8), 16)
         top = self._draw_cards(side) + MARGIN // 2
         for words, colour in texts[:2]:
             top += self.canvas.paragraph(words, pygame.Rect(MARGIN, top, width, line), colour=colour)
