@@ -35,9 +35,9 @@ import zarr
 from conftest import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from safetensors.torch import load_file
 
-import training.stages.fidelity
 import training.stages.vision
 from training.data import frame_batches
+from training.evaluation import battery
 from training.infra.checkpoint import save_checkpoint
 from training.pipelines import ablate
 from training.pipelines import run as everything
@@ -180,8 +180,8 @@ def make_small() -> None:
     small = {"conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE)}
     training.stages.vision.VISION_KINDS = small  # type: ignore
     TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
-    battery = training.stages.fidelity.open_loop_battery
-    training.stages.fidelity.open_loop_battery = lambda task: battery(task)[::6]  # type: ignore
+    policies = battery.open_loop_battery
+    battery.open_loop_battery = lambda task: policies(task)[::6]  # type: ignore
     ppo.IN_THE_GAME.update(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
     ablate.SEEN = dict(list(ablate.SEEN.items())[::4])
 

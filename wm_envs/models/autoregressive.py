@@ -63,8 +63,9 @@ class AutoregressiveMDNRNN(MDNRNN):
     def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__(config)
         n, units, width = len(self.modelled), config.units, 3 * config.mixtures
-        self.earlier = nn.Parameter(torch.randn(n, units, n) / (units * n) ** 0.5)  # (N, U, N): latents -> units
-        self.mixture = nn.Parameter(torch.randn(n, units, width) / units**0.5)  # (N, U, 3K): units -> mixture
+        # Not `randn(...) / ...`: arithmetic on the meta device, where bundles build M, makes PyTorch import its compiler.
+        self.earlier = nn.Parameter(torch.normal(0.0, (units * n) ** -0.5, (n, units, n)))  # latents -> units
+        self.mixture = nn.Parameter(torch.normal(0.0, units**-0.5, (n, units, width)))  # (N, U, 3K): units -> mixture
         self.mixture_bias = nn.Parameter(torch.zeros(n, width))  # (N, 3K)
         self._columns: dict[torch.device, Tensor] = {}  # `modelled` as an index, by device
         self._arrays: tuple[tuple[int, ...], list[Any]] = (), []  # see `_weights_as_arrays`
