@@ -63,7 +63,7 @@ class AutoregressiveMDNRNN(MDNRNN):
     def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__(config)
         n, units, width = len(self.modelled), config.units, 3 * config.mixtures
-        # Not `randn(...) / ...`: arithmetic on the meta device, where bundles build M, makes PyTorch import its compiler.
+        # Not `randn(...) / ...`: arithmetic on the meta device, where bundles build M, imports PyTorch's compiler.
         self.earlier = nn.Parameter(torch.normal(0.0, (units * n) ** -0.5, (n, units, n)))  # latents -> units
         self.mixture = nn.Parameter(torch.normal(0.0, units**-0.5, (n, units, width)))  # (N, U, 3K): units -> mixture
         self.mixture_bias = nn.Parameter(torch.zeros(n, width))  # (N, 3K)
