@@ -20,16 +20,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.evaluation.components import separate
 from training.evaluation.pictures import save_strip
-from training.evaluation.policies import actor, load_policy
-from training.evaluation.rollout import max_steps, rollout
+from training.evaluation.policies import Policy, actor, load_policy
+from training.evaluation.rollout import TILE, as_returns, max_steps, rollout
 from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.models.bundle import load_world, read_config, resolve
+from wm_envs.models.world_model import WorldModel
 
-TILE = 8  # real games at once
 FILM, EVERY = 12, 16  # pictures in the strip, and the steps from one to the next
 
 
@@ -44,23 +45,21 @@ class Seen(NamedTuple):
 
 def fireballs(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The number of fireballs in each of V's pictures (..., 64, 64, 3): groups of columns with a yellow pixel."""
-    yellow = (frames[..., 1] > 150) & (frames[..., 1] > frames[..., 2] + 40.0)
-    columns = yellow.any(-2).astype(np.int8)  # (..., 64)
-    return (np.diff(columns, axis=-1, prepend=0) == 1).sum(-1)
+    return separate((frames[..., 1] > 150) & (frames[..., 1] > frames[..., 2] + 40.0))
 
 
-def play(engine: Engine, world: Path, controller: str) -> tuple[NDArray[np.float64], list[tuple[NDArray, NDArray]]]:
+def play(engine: Engine, policy: Policy) -> tuple[NDArray[np.float64], list[tuple[NDArray, NDArray]]]:
     """Returns (B,), and for every step V's pictures of the running episodes and their numbers, (b, 64, 64, 3), (b,)."""
     seen: list[tuple[NDArray, NDArray]] = []
     model = engine.world
-    act, observation = actor(load_policy(world, controller), model.task, [], model.config.frame_skip)
+    act, observation = actor(policy, model.task, [], model.config.frame_skip)
 
     def note(step: int) -> None:
         running = torch.from_numpy(engine.running)
         seen.append((model.decode(engine.state.latents[running]).numpy(), engine.envs[running].numpy()))
 
     played = rollout(engine, act, observation, max_steps(model), note)
-    return np.minimum(played.returns, model.task.tick_limit), seen
+    return as_returns(model.task, played.returns), seen
 
 
 def count(numbers: NDArray[np.int64]) -> tuple[int, int, int]:
@@ -74,12 +73,12 @@ def count(numbers: NDArray[np.int64]) -> tuple[int, int, int]:
     return births, int((calm[1:] * running).sum()), int(running.sum())
 
 
-def watch(engines: Iterable[Engine], world: Path, controller: str) -> Seen:
+def watch(engines: Iterable[Engine], policy: Policy) -> Seen:
     """Play and close all engines, and count."""
     scores, totals, film, skip = [], np.zeros(3), None, 1
     for engine in engines:
         try:
-            returns, seen = play(engine, world, controller)
+            returns, seen = play(engine, policy)
         finally:
             engine.close()
         numbers = np.full((len(seen), len(returns)), -1)
@@ -95,20 +94,19 @@ def watch(engines: Iterable[Engine], world: Path, controller: str) -> Seen:
     return Seen(float(np.concatenate(scores).mean()), 100 * births / (steps * skip), in_sight / steps, film)
 
 
-def dreams(world: Path, episodes: int, temperature: float) -> Iterator[Engine]:
+def dreams(world: WorldModel, episodes: int, temperature: float) -> Iterator[Engine]:
     """A batch of dreams that no training uses."""
-    engine = Dreams(load_world(world), episodes, temperature)
+    engine = Dreams(world, episodes, temperature)
     engine.seed(UNSEEN_DREAMS + 5)
     engine.reset()
     yield engine
 
 
-def games(world: Path, episodes: int) -> Iterator[Engine]:
+def games(world: WorldModel, episodes: int) -> Iterator[Engine]:
     """Real games on validation seeds, a few at once."""
-    model = load_world(world)
     for first in range(0, episodes, TILE):
         many = min(TILE, episodes - first)
-        engine = LatentGames(model, many)
+        engine = LatentGames(world, many)
         engine.reset(np.ones(many, bool), [VALIDATION_SEEDS + first + i for i in range(many)])
         yield engine
 
@@ -130,19 +128,21 @@ def main() -> None:
     parser.add_argument("episodes", nargs="?", type=int, default=32, help="in each dream and in the game")
     parser.add_argument("--out", type=Path, default=Path("cheating"))
     options = parser.parse_args()
-    world = resolve(options.world)
-    names = options.controllers or [name for name in read_config(world)["controllers"] if name.startswith("tau-")]
+    folder = resolve(options.world)
+    names = options.controllers or [name for name in read_config(folder)["controllers"] if name.startswith("tau-")]
     if not names or not all(name.startswith("tau-") for name in names):
         parser.error(f"the controllers must be called tau-TEMPERATURE, not {names}")
     options.out.mkdir(parents=True, exist_ok=True)
-    own = load_world(world).config.temperature
+    world = load_world(folder)
+    own = world.config.temperature
     places = f"its dream | at {own:g} | game"
     print(f"| controller | ticks: {places} | born: {places} | in sight: {places} |")
     print("|---" * 10 + "|")
     for number, name in enumerate(names):
-        at_home = watch(dreams(world, options.episodes, float(name.removeprefix("tau-"))), world, name)
-        usual = watch(dreams(world, options.episodes, own), world, name)
-        real = watch(games(world, options.episodes), world, name)
+        policy = load_policy(folder, name)
+        at_home = watch(dreams(world, options.episodes, float(name.removeprefix("tau-"))), policy)
+        usual = watch(dreams(world, options.episodes, own), policy)
+        real = watch(games(world, options.episodes), policy)
         three = (at_home, usual, real)
         cells = [f"{seen.score:.0f}" for seen in three] + [f"{seen.born:.1f}" for seen in three]
         print(f"| {name} | {' | '.join(cells + [f'{seen.flying:.2f}' for seen in three])} |", flush=True)

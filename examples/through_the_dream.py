@@ -16,26 +16,20 @@ import argparse
 import shutil
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from training.evaluation.policies import ControllerPolicy, actor
+from training.evaluation.policy_network import flat_parameters
 from training.evaluation.rollout import dream_episodes
 from training.evaluation.scoring import UNSEEN_DREAMS
+from training.stages.ppo import PpoOptions, kind_of
 from wm_envs.models.bundle import load_world, resolve, save_controller
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, Prediction
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
-
-
-class Dreamt(NamedTuple):
-    """One differentiable step of B dreams."""
-
-    state: State
-    end: Tensor  # (B,) probability that the step ended the game
 
 
 def reparameterised(prediction: Prediction, temperature: float) -> Tensor:
@@ -47,15 +41,17 @@ def reparameterised(prediction: Prediction, temperature: float) -> Tensor:
     return (mean + std * torch.randn_like(mean)).clamp(-LATENT_LIMIT, LATENT_LIMIT)
 
 
-def step(world: WorldModel, state: State, action: Tensor, temperature: float) -> Dreamt:
-    """One step of dreams with actions (B, A), as `WorldModel.step`, with gradients."""
+def step(world: WorldModel, state: State, action: Tensor, temperature: float) -> tuple[State, Tensor]:
+    """One step of dreams with actions (B, A), as `WorldModel.step`, with gradients.
+
+    Returns the State, and the probability (B,) that the step ended the game.
+    """
     memory = world.memory
-    inputs = memory.assemble(state.latents, action, state.ticks)
-    outputs, recurrent = memory(inputs[None], state.recurrent)
+    outputs, recurrent = memory(memory.assemble(state.latents, action, state.ticks)[None], state.recurrent)
     prediction = memory.split(outputs[0])
     latents = reparameterised(prediction, temperature)
-    after = State(latents, recurrent, state.ticks + world.config.frame_skip, state.progress)
-    return Dreamt(after, memory.termination_probability(prediction.termination + world.config.termination_shift))
+    after = state._replace(latents=latents, recurrent=recurrent, ticks=state.ticks + world.config.frame_skip)
+    return after, memory.termination_probability(prediction.termination + world.config.termination_shift)
 
 
 class Chooser(nn.Module):
@@ -77,14 +73,50 @@ class Chooser(nn.Module):
         entropy = -(probability * probability.clamp_min(1e-9).log()).sum(-1)
         return (drawn + probability - probability.detach()) @ self.choices, entropy
 
-    def parameters_of_controller(self) -> Tensor:
-        """Flat parameters (P,), as a bundle stores them."""
-        parts = [part for layer in self.layers for part in (layer.weight.t().flatten(), layer.bias)]
-        return torch.cat(parts).detach()
+
+def train(world: WorldModel, chooser: Chooser, options: argparse.Namespace) -> None:
+    """Follow the gradient, and print the score in dreams every 20 updates."""
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(chooser.parameters(), options.learning_rate)
+    state, began = world.initial_state(options.dreams, generator), time.time()
+    low, high = options.temperatures
+    for update in range(options.updates):
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * (1 - update / options.updates)
+        temperature = low + (high - low) * float(torch.rand((), generator=generator))
+        alive, living, entropies = torch.ones(options.dreams), torch.zeros(options.dreams), torch.zeros(options.dreams)
+        ended = torch.zeros(options.dreams, dtype=torch.bool)
+        for _ in range(options.horizon):
+            action, entropy = chooser(world.observe(state))
+            state, end = step(world, state, action, temperature)
+            ended |= torch.rand(options.dreams, generator=generator) < end.detach()
+            alive = alive * (1 - end)
+            living, entropies = living + alive, entropies + entropy
+        loss = -(living.mean() + options.entropy * entropies.mean()) / options.horizon
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(chooser.parameters(), 1.0)
+        optimizer.step()
+        recurrent = tuple(part.detach() for part in state.recurrent)
+        state = state._replace(latents=state.latents.detach(), recurrent=recurrent)
+        ended |= state.ticks >= world.task.tick_limit
+        state.put(ended, world.initial_state(options.dreams, generator).select(ended))
+        if (update + 1) % 20 == 0 or update + 1 == options.updates:
+            steps, seconds = (update + 1) * options.dreams * options.horizon, time.time() - began
+            middle = (low + high) / 2
+            lived = lifetime(world, chooser, middle)
+            print(f"{steps:9,} steps, {seconds:4.0f} s: {lived:.0f} ticks in dreams at {middle:.2f}", flush=True)
+
+
+def lifetime(world: WorldModel, chooser: Chooser, temperature: float) -> float:
+    """Mean ticks of the controller in 128 dreams that no training uses."""
+    policy = ControllerPolicy("gradient", chooser.config, tuple(flat_parameters(chooser.layers).tolist()))
+    act, observation = actor(policy, world.task, [], world.config.frame_skip)
+    return float(dream_episodes(world, act, observation, 1, 128, temperature, UNSEEN_DREAMS).returns.mean())
 
 
 def main() -> None:
-    """Train, print the score in dreams, and save the controller in a copy of the world."""
+    """Train, and save the controller in a copy of the world."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("updates", nargs="?", type=int, default=244)
     parser.add_argument("--world", default="takecover-paper")
@@ -97,69 +129,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("through"))
     options = parser.parse_args()
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
     world = load_world(options.world)
-    task, memory = world.task, world.config.memory
-    if memory.kind != "mdn-rnn" or memory.joint or not task.survival:
+    memory = world.config.memory
+    if memory.kind != "mdn-rnn" or memory.joint or not world.task.survival:
         parser.error("the world needs the paper's M, not a joint one, and a game of survival")
-    choices = tuple(float(value) for action in task.choices("discrete") for value in action)
-    config = ControllerConfig(
-        world.observed_latents, memory.hidden, memory.action, "zh", True, (options.hidden,), choices
-    )
-    chooser = Chooser(config)
-    optimizer = torch.optim.Adam(chooser.parameters(), options.learning_rate)
-    state, skip, began = world.initial_state(options.dreams, generator), world.config.frame_skip, time.time()
-    for update in range(options.updates):
-        for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * (1 - update / options.updates)
-        low, high = options.temperatures
-        temperature = low + (high - low) * float(torch.rand((), generator=generator))
-        alive, ticks, entropies = torch.ones(options.dreams), torch.zeros(options.dreams), torch.zeros(options.dreams)
-        ended = torch.zeros(options.dreams, dtype=torch.bool)
-        for _ in range(options.horizon):
-            action, entropy = chooser(world.observe(state))
-            state, end = step(world, state, action, temperature)
-            ended |= torch.rand(options.dreams, generator=generator) < end.detach()
-            alive = alive * (1 - end)
-            ticks, entropies = ticks + skip * alive, entropies + entropy
-        loss = -(ticks / (skip * options.horizon)).mean() - options.entropy * (entropies / options.horizon).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(chooser.parameters(), 1.0)
-        optimizer.step()
-        state = State(*(cut(part) for part in state))
-        fresh = world.initial_state(options.dreams, generator)
-        ended |= state.ticks >= task.tick_limit
-        state = merged(state, fresh, ended)
-        if (update + 1) % 20 == 0 or update + 1 == options.updates:
-            policy = ControllerPolicy("gradient", config, tuple(chooser.parameters_of_controller().tolist()))
-            act, observation = actor(policy, task, [], skip)
-            middle = sum(options.temperatures) / 2
-            lived = dream_episodes(world, act, observation, 1, 128, middle, UNSEEN_DREAMS).returns.mean()
-            steps = (update + 1) * options.dreams * options.horizon
-            print(
-                f"{steps:9,} steps, {time.time() - began:4.0f} s: {lived:.0f} ticks in dreams at {middle:.2f}",
-                flush=True,
-            )
+    chooser = Chooser(kind_of(world, PpoOptions(hidden_sizes=(options.hidden,))))
+    train(world, chooser, options)
     copy = options.out / "world"
     shutil.copytree(resolve(options.world), copy, dirs_exist_ok=True)
-    save_controller(copy, "gradient", config, chooser.parameters_of_controller())
+    save_controller(copy, "gradient", chooser.config, flat_parameters(chooser.layers))
     print("saved the controller `gradient` in", copy)
-
-
-def cut(part: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """Without its past."""
-    return part.detach() if isinstance(part, Tensor) else tuple(each.detach() for each in part)
-
-
-def merged(state: State, fresh: State, ended: Tensor) -> State:
-    """The state, with fresh dreams in the place of those that `ended` (B,)."""
-    pick = lambda old, new: torch.where(ended.view(-1, *[1] * (old.ndim - 1)), new, old)  # noqa: E731
-    recurrent = tuple(pick(old, new) for old, new in zip(state.recurrent, fresh.recurrent, strict=True))
-    return State(
-        pick(state.latents, fresh.latents), recurrent, pick(state.ticks, fresh.ticks),
-        pick(state.progress, fresh.progress),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -16,12 +16,8 @@ import wm_envs  # noqa: F401 (registers the ids)
 from wm_envs.models.bundle import load_controller
 
 EXAMPLES = ROOT / "examples"
-ELSEWHERE = {
-    "onnx_dream",
-    "paddle",
-    "cheating",
-    "through_the_dream",
-}  # in test_export.py and test_any_env.py, and below
+ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
+BELOW = {"cheating", "through_the_dream"}  # with tests of their own
 SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5}
 FRAMEWORKS = {  # the real game's episodes follow: name -> the package that it needs, steps
     "sb3_ppo": ("stable_baselines3", 8192),
@@ -38,7 +34,7 @@ HELPER = "frameworks/real_game"
 def test_all_examples_are_tested() -> None:
     found = [*EXAMPLES.glob("*.py"), *(EXAMPLES / "frameworks").glob("*.py")]
     names = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in found}
-    assert names == SHORT.keys() | ELSEWHERE | FRAMEWORKS.keys() | {HELPER}
+    assert names == SHORT.keys() | ELSEWHERE | BELOW | FRAMEWORKS.keys() | {HELPER}
 
 
 def output(name: str, *arguments: int | str) -> str:

@@ -48,14 +48,19 @@ def events(task: Task, episode: Episode, seen: Watched) -> Events:
 
 def _of_objects(name: str, masks: NDArray[np.bool_]) -> Events:
     """Events of one kind of objects from its pixels (T, 64, 64)."""
-    columns = masks.any(1)  # (T, 64)
-    objects = (np.diff(columns.astype(np.int8), axis=1, prepend=0) == 1).sum(1)  # (T,) that do not overlap
+    objects = separate(masks)
     more = np.diff(objects, prepend=objects[:1]) > 0
     return {
         f"{name} in sight": objects > 0,
         f"one more {name} in sight": more,
         f"{name} near": masks.any(2).sum(1) >= NEAR,
     }
+
+
+def separate(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The number of objects in masks of their pixels (..., 64, 64): of groups of columns; overlapping ones are one."""
+    columns = masks.any(-2).astype(np.int8)  # (..., 64)
+    return (np.diff(columns, axis=-1, prepend=0) == 1).sum(-1)
 
 
 # --- mutual information ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 def parameters_of(learner: PPO) -> Tensor:
     """The policy's weights and biases as the flat parameters (P,) of a controller."""
-    parts = [part for layer in affine_maps(learner) for part in (layer.weight.t().flatten(), layer.bias)]
+    return flat_parameters(affine_maps(learner))
+
+
+def flat_parameters(layers: Iterable[torch.nn.Linear]) -> Tensor:
+    """The weights and biases of layers, from the first to the last, as the flat parameters (P,) of a controller."""
+    parts = [part for layer in layers for part in (layer.weight.t().flatten(), layer.bias)]
     return torch.cat(parts).detach()
 
 

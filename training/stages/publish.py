@@ -55,7 +55,7 @@ def main(options: PublishOptions) -> dict[str, Any]:
     card = bundle["card"] | {"made": options.made}
     if options.scores:
         result = _read(options.scores)
-        card["evaluate"] = {k: v for k, v in result.items() if v and k not in ("scores", "world")}
+        card["evaluate"] = {k: v for k, v in result.items() if v != {} and k not in ("scores", "world")}
         card["evaluate"]["first_seed"] = min(map(int, result.get("scores", {})), default=TEST_SEEDS)
     if options.fidelity:
         card["fidelity"] = _read(options.fidelity)
@@ -97,9 +97,9 @@ def model_card(folder: Path, name: str) -> str:
     """The model card of a bundle called `name`, from its config.json."""
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
-    shift = world.get("termination_shift", 0.0)
-    _, vision = VISION_KINDS[world["vision"].get("kind", "conv-vae")]
-    _, memory = MEMORY_KINDS[world["memory"].get("kind", "mdn-rnn")]
+    shift = world["termination_shift"]
+    _, vision = VISION_KINDS[world["vision"]["kind"]]
+    _, memory = MEMORY_KINDS[world["memory"]["kind"]]
     lines = [
         f"# World `{name}`",
         "",
