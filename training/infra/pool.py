@@ -115,9 +115,12 @@ def _until_broken(
     except BrokenProcessPool:
         return
     finally:
+        manager = getattr(executor, "_executor_manager_thread", None)
         executor.shutdown(wait=False, cancel_futures=True)
         while ours := set(multiprocessing.active_children()) - others:  # the executor may be starting another one
             _end(ours, gently=not futures)
+        if manager is not None:  # else Python, when it exits, may write to the pipe that this thread is closing
+            manager.join(10)
 
 
 def _end(processes: set[Any], gently: bool) -> None:
