@@ -38,7 +38,10 @@ def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def budget_recipe(minutes: int) -> dict[str, Any]:
-    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them."""
+    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them.
+
+    M has small batches: with few frames, the number of its updates limits what it learns.
+    """
     share = minutes / BUDGET
     return {
         "own_frames": int(100_000 * share),
@@ -47,8 +50,19 @@ def budget_recipe(minutes: int) -> dict[str, Any]:
         "stages": {
             "collect": {"frames": int(200_000 * share), "part_frames": 8_192},
             "vision": {"batches": int(4_000 * share)},
-            "memory": {"steps": int(10_000_000 * share), "latent_dropout": 0.25},
-            "ppo": {"total_timesteps": int(2_000_000 * share), "gamma": 0.99, "validate_episodes": 24},
+            "memory": {
+                "steps": int(20_000_000 * share),
+                "hidden": 256,
+                "batch_size": 32,
+                "learning_rate": 3e-3,
+                "latent_dropout": 0.25,
+            },
+            "ppo": {
+                "total_timesteps": int(6_000_000 * share),
+                "gamma": 0.99,
+                "validate_episodes": 24,
+                "validate_every": 40,
+            },
             "fidelity": {"episodes": 24, "dreams": 128},
         },
     }
