@@ -66,11 +66,16 @@ def runs(tmp_path: Path) -> list[Path]:
 # --- V ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["conv-vae", "vae-gan"])
 def test_resumed_vision_is_the_uninterrupted(
-    runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None
+    runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None, kind: str
 ) -> None:
-    whole, resumed = resumed_and_uninterrupted(monkeypatch, vision, runs, vision_options, "round-0/vision.safetensors")
+    whole, resumed = resumed_and_uninterrupted(
+        monkeypatch, vision, runs, lambda run: vision_options(run, kind=kind), "round-0/vision.safetensors"
+    )
     assert_equal(whole, resumed)
+    assert any("carried/" in name for name in whole) == (kind == "vae-gan")
+    assert read_vision(runs[0] / "round-0/vision.safetensors").config.kind == "conv-vae"
     assert not list(runs[1].rglob("*.tmp"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from training.infra.adversary import Adversary
 from wm_envs.models.column_vae import ColumnVAE, ColumnVAEConfig
 from wm_envs.models.vae import (
     ConvVAE,
@@ -156,3 +157,23 @@ def test_objects_and_errors_weigh_more() -> None:
     weight = error_weight(images, wrong, 20.0)
     assert float(weight.mean()) == pytest.approx(1, rel=1e-5)
     assert float(weight[0, 0, 32, 32]) > 5 * float(weight[0, 0, 5, 5])
+
+
+def test_a_vae_gan_keeps_its_gradients_apart() -> None:
+    torch.manual_seed(0)
+    vision = ConvVAE(ConvVAEConfig(4, (4, 4, 8, 8)))
+    optimizer = torch.optim.Adam(vision.parameters(), 0.0)
+    images = torch.rand(6, 3, 64, 64)
+
+    def gradients(gamma: float) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        torch.manual_seed(1)
+        adversary = Adversary(vision, gamma, 1.0, 2.0, 0.0)
+        adversary.train_batch(images, optimizer, torch.Generator().manual_seed(0))
+        parts = adversary.encoder, adversary.decoder, list(adversary.network.parameters())
+        return tuple([each.grad.clone() for each in part] for part in parts)  # type: ignore[return-value]
+
+    little, much = gradients(0.01), gradients(1.0)
+    for part, changes in zip(range(3), (False, True, False), strict=True):
+        same = all(torch.equal(a, b) for a, b in zip(little[part], much[part], strict=True))
+        assert same != changes, "gamma weighs the error of the decoder alone"
+    assert all(bool(each.any()) for part in little for each in part)

@@ -42,16 +42,21 @@ def save_checkpoint(
 
     `extra_state` holds further tensors for a resumption, such as the state of a recurrent network.
     """
+    tensors = training_state(model, optimizer)
+    tensors |= {f"carried/{name}": value.detach().contiguous() for name, value in (extra_state or {}).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, tensors, {"step": str(step)} | _config_header(model))
+
+
+def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Weights and the optimizer's state by name; raises `Diverged` when a weight is not finite."""
     check_finite(model)
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             tensors[f"optimizer/{slot}/{names[id(parameter)]}"] = torch.as_tensor(value)
-    tensors |= {f"carried/{name}": value for name, value in (extra_state or {}).items()}
-    tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors, {"step": str(step)} | _config_header(model))
+    return {name: value.detach().contiguous() for name, value in tensors.items()}
 
 
 def _config_header(model: nn.Module) -> dict[str, str]:
@@ -105,7 +110,7 @@ def read_vision(path: Path) -> ConvVAE:
     with torch.device("meta"):  # the sizes take no memory before the weights are known to have them
         vision = network(config)
     try:
-        vision.load_state_dict(_below("model/", tensors), assign=True)
+        vision.load_state_dict(below("model/", tensors), assign=True)
     except (RuntimeError, ValueError) as error:
         raise _broken(path, error) from error
     return vision
@@ -164,14 +169,24 @@ def load_checkpoint(
             raise _broken(path, f"a model with {config}, not {model.config}")
     try:
         step = _read_step(header)
-        slots = _read_slots(_below("optimizer/", tensors), dict(model.named_parameters()))
-        model.load_state_dict(_below("model/", tensors))
+    except (KeyError, ValueError) as error:
+        raise _broken(path, error) from error
+    restore(path, tensors, model, optimizer)
+    return step, below("carried/", tensors)
+
+
+def restore(
+    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Fill model and optimizer from the tensors of `training_state`, read from `path`; raises `BrokenStore`."""
+    try:
+        slots = _read_slots(below("optimizer/", tensors), dict(model.named_parameters()))
+        model.load_state_dict(below("model/", tensors))
     except (KeyError, ValueError, RuntimeError) as error:
         raise _broken(path, error) from error
     if optimizer is not None:
         for parameter, slot, value in slots:
             optimizer.state[parameter][slot] = value
-    return step, _below("carried/", tensors)
 
 
 def _read_step(header: dict[str, str]) -> int:
@@ -213,5 +228,6 @@ def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
         raise InvalidOption("start", source, "a world of these sizes", "give its sizes") from error
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

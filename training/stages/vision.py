@@ -15,6 +15,7 @@ from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, on_best_device
 from training.evaluation.pictures import save_pairs
+from training.infra.adversary import BETAS, Adversary
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption
@@ -24,7 +25,7 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
-from wm_envs.hardware import compute_dtype
+from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle_config import VISION_KINDS
 from wm_envs.models.vae import (
     ACTIVE,
@@ -38,6 +39,7 @@ from wm_envs.models.vae import (
 )
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
+VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
 COLLAPSED = 4  # active dimensions below which V is collapsing
 
 
@@ -48,14 +50,17 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", identity=True, minimum=0)
     kind: str = stage_option(
-        "conv-vae", "the paper's V, or one with latents of columns", identity=True, choices=tuple(VISION_KINDS)
-    )
+        "conv-vae", "the paper's V, one with latents of columns, or the paper's with a discriminator's features as its "
+        "error", identity=True, choices=(*VISION_KINDS, VAE_GAN),
+    )  # fmt: skip
     batches: int = stage_option(10_000, "training batches", identity=True, minimum=1)
     batch_size: int = stage_option(128, "frames in a batch", identity=True, minimum=1)
     learning_rate: float = stage_option(
         1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
     )
-    motion: float = stage_option(20.0, "extra weight of moving pixels (0: the paper's loss)", identity=True, minimum=0)
+    motion: float = stage_option(
+        20.0, "extra weight of moving pixels (0: the paper's loss; a VAE-GAN has none)", identity=True, minimum=0
+    )
     objects: float = stage_option(
         0.0, "extra weight of the pixels of objects, which `collect --objects` records", identity=True, minimum=0
     )
@@ -66,10 +71,21 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     scale: float = stage_option(
         1.0, "factor of the squared error against the KL (the paper: 1)", identity=True, exclusive_minimum=0
     )
+    gamma: float = stage_option(
+        0.01, "weight of the decoder's error against the discriminator's verdict, for --kind vae-gan", identity=True,
+        exclusive_minimum=0,
+    )  # fmt: skip
     start: str = stage_option(
         "", "weights to start from: the checkpoint of a V, or a world", identity=True, path=True
     )  # fmt: skip
     checkpoint_every: int = stage_option(500, "batches between checkpoints", minimum=1)
+
+    def check(self) -> None:
+        """Raises `InvalidOption` for weights of pixels with a VAE-GAN, whose error is not one of pixels."""
+        super().check()
+        for name in ("objects", "focus"):
+            if self.kind == VAE_GAN and getattr(self, name):
+                raise InvalidOption(name, getattr(self, name), f"0 with --kind {VAE_GAN}", "omit it")
 
 
 def main(options: VisionOptions) -> dict[str, Any]:
@@ -88,12 +104,15 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     training, held_out = store.split()
     training = _with_objects(training, store, options)
     torch.manual_seed(options.seed)
-    config, network = VISION_KINDS[options.kind]
+    config, network = VISION_KINDS["conv-vae" if options.kind == VAE_GAN else options.kind]
     vision = on_best_device(network(config(options.latent)))
     optimizer = torch.optim.Adam(vision.parameters(), options.learning_rate, fused=True)
+    adversary = _adversary(vision, optimizer, options)
     path, step = folder.vision, 0
     if path.exists():
-        step, _ = load_checkpoint(path, vision, optimizer)
+        step, extra_state = load_checkpoint(path, vision, optimizer)
+        if adversary:
+            adversary.restore(path, extra_state)
     elif options.start:
         start_from(options.start, vision)
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
@@ -103,14 +122,18 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
         for batch in _batches(training, options, step):
             if step >= options.batches:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = one_cycle(step / options.batches, options.learning_rate)
-            _train_batch(vision, optimizer, batch, generator(options.seed, step), options)
+            rate, draw = one_cycle(step / options.batches, options.learning_rate), generator(options.seed, step)
+            for group in optimizer.param_groups + (adversary.optimizer.param_groups if adversary else []):
+                group["lr"] = rate
+            if adversary:
+                adversary.train_batch(to_images(torch.from_numpy(batch[0]).to(best_device())), optimizer, draw)
+            else:
+                _train_batch(vision, optimizer, batch, draw, options)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == options.batches:
-                save_checkpoint(path, vision, optimizer, step)
-                metrics = measure(vision, *probe)
+                save_checkpoint(path, vision, optimizer, step, adversary.state if adversary else None)
+                metrics = measure(vision, *probe) | (adversary.losses if adversary else {})
                 progress.log(step, metrics)
                 save_pairs(folder.vision_picture, probe[0][:24], reconstruct(vision, probe[0][:24]))
                 if metrics["active"] < min(COLLAPSED, options.latent):
@@ -118,6 +141,16 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     metrics = metrics or measure(vision, *probe)
     write_text(folder.vision_metrics, json.dumps(metrics))
     return metrics
+
+
+def _adversary(vision: ConvVAE, optimizer: torch.optim.Adam, options: VisionOptions) -> Adversary | None:
+    """The discriminator of a VAE-GAN; the paper's V has none."""
+    if options.kind != VAE_GAN:
+        return None
+    for group in optimizer.param_groups:
+        group["betas"] = BETAS
+    floor = options.kl_floor or 0.5 * options.latent
+    return Adversary(vision, options.gamma, options.scale, floor, options.learning_rate)
 
 
 def _with_objects(parts: list[Part], store: RolloutStore, options: VisionOptions) -> list[Part]:
