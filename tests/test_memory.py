@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import TINY_DRIVE, tiny_model
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn.functional import logsigmoid
 
@@ -91,6 +92,28 @@ def test_loss_ignores_masked_steps() -> None:
     torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
     latents[3:], terminated[4] = 100.0, 1.0
     assert torch.equal(memory_loss(MDNRNN(config), said, latents, terminated, has_next, valid)[2], losses[2])
+
+
+def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
+    memory = MDNRNN(MDNRNNConfig(4, 1, 8, 3, reward=True, end_reward=True))
+    said = memory.split(torch.randn(5, 2, memory.head.out_features))
+    latents, terminated, rewards = torch.randn(5, 2, 4), torch.zeros(5, 2), torch.full((5, 2), 3.0)
+    terminated[3], rewards[3] = 1, -100
+    nll, bce, loss = memory_loss(memory, said, latents, terminated, 1 - terminated, torch.ones(5, 2), rewards)
+    errors = torch.cat([said.reward[[0, 1, 2, 4], :, 0] - 3, said.reward[3:4, :, 1] + 100])
+    torch.testing.assert_close(loss - nll - bce, errors.square().mean())
+
+    config = dataclasses.replace(TINY_DRIVE, memory=dataclasses.replace(TINY_DRIVE.memory, end_reward=True))
+    world = tiny_model(config=config)
+    with torch.no_grad():
+        world.memory.head.weight[-2:] = 0
+        world.memory.head.bias[-2:] = torch.tensor([2.0, -7.0])
+    noise = world.draw_noise(64, torch.Generator().manual_seed(1))
+    state = world.initial_state(64, torch.Generator().manual_seed(0))
+    _, outcome = world.step(state, torch.zeros(64, 3), noise, torch.ones(1, 1))
+    assert 0 < int(outcome.terminated.sum()) < 64
+    expected = torch.where(outcome.terminated, -7.0, 2.0) * world.reward_scale
+    torch.testing.assert_close(outcome.reward, expected)
 
 
 @torch.no_grad()

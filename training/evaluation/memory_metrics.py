@@ -77,9 +77,11 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches:
             if which == 0:
                 nats.append(_active_nll(memory, prediction, batch, active))
                 valid = (batch.has_next + batch.terminated) > 0
+                ends = memory.termination_probability(prediction.termination).cpu()
                 if batch.rewards is not None:
-                    rewards.append((prediction.reward.cpu()[valid], batch.rewards[valid]))
-                predicted.append(memory.termination_probability(prediction.termination).cpu()[valid])
+                    going_on, ending = prediction.reward[..., 0].cpu(), prediction.reward[..., -1].cpu()
+                    rewards.append((torch.lerp(going_on, ending, ends)[valid], batch.rewards[valid]))
+                predicted.append(ends[valid])
                 real.append(batch.terminated[valid])
     probability, termination = torch.cat(predicted), torch.cat(real)
     sharp = probability > 0.5

@@ -170,13 +170,13 @@ def _make(
 
 def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRNNConfig:
     """The config of M for latents (N, Z) of a task."""
+    start = read_memory_config(options.start) if options.start else None
     shared: dict[str, Any] = {
         "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
         "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
-        "progress": options.progress,
+        "progress": options.progress, "end_reward": start.end_reward if start else not task.survival,
     }  # fmt: skip
     if options.kind == "autoregressive":
-        start = read_memory_config(options.start) if options.start else None
         # Weights go with the order of the dimensions, which other play would change.
         active = start.active if isinstance(start, AutoregressiveConfig) else active_dimensions(latents)
         return AutoregressiveConfig(**shared, active=active, units=options.units)

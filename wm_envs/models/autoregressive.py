@@ -47,7 +47,7 @@ class AutoregressivePrediction(NamedTuple):
 
     context: Tensor  # (..., N * U) what h adds to the units of every dimension
     termination: Tensor  # (...) logit that the episode ends with this step
-    reward: Tensor | None  # (...) reward of this step
+    reward: Tensor | None  # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends
 
 
 class AutoregressiveMDNRNN(MDNRNN):
@@ -88,9 +88,8 @@ class AutoregressiveMDNRNN(MDNRNN):
 
     def split(self, outputs: Tensor) -> AutoregressivePrediction:
         """Raw outputs (..., O) as an `AutoregressivePrediction` (views)."""
-        context, termination, reward = outputs.split((self.termination_output, 1, int(self.config.reward)), dim=-1)
-        shown = reward.squeeze(-1) if self.config.reward else None
-        return AutoregressivePrediction(context, termination.squeeze(-1), shown)
+        context, termination, reward = outputs.split((self.termination_output, 1, self.rewards), dim=-1)
+        return AutoregressivePrediction(context, termination.squeeze(-1), reward if self.rewards else None)
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of each modelled dimension of next latents (..., Z), given those before it: (..., N)."""

@@ -34,6 +34,7 @@ class MDNRNNConfig:
     clock: int = 0  # ticks; > 0: a further input is sqrt(ticks since the start / clock), at most 1
     progress: bool = False  # True: a further input is sqrt(1 - State.progress), what is left to the goal
     reward: bool = False  # True: a further head predicts the reward
+    end_reward: bool = False  # True: one more predicts that of a step that ends the episode, which is often another
     termination_weight: float = 10.0  # loss weight of terminations; raises their logit by log(weight)
     kind: str = "mdn-rnn"
 
@@ -45,7 +46,7 @@ class Prediction(NamedTuple):
     means: Tensor  # (..., K, Z)
     log_stds: Tensor  # (..., K, Z) not yet clamped to LOG_STD_RANGE
     termination: Tensor  # (...) logit that the episode ends with this step
-    reward: Tensor | None  # (...) reward of this step
+    reward: Tensor | None  # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends
 
 
 class MDNRNN(nn.Module):
@@ -61,8 +62,9 @@ class MDNRNN(nn.Module):
         self.config = config
         self.inputs = len(self.modelled) + config.action + config.restart + (config.clock > 0) + config.progress
         self.lstm = nn.LSTM(self.inputs, config.hidden)
+        self.rewards = config.reward * (1 + config.end_reward)  # R, outputs for the reward
         self.termination_output = self._latent_outputs()  # index of the termination logit
-        self.head = nn.Linear(config.hidden, self.termination_output + 1 + int(config.reward))
+        self.head = nn.Linear(config.hidden, self.termination_output + 1 + self.rewards)
         self.silent: list[int] = []  # components of the mixtures that `sample` does not draw
         self._step = _PackedStep()
 
@@ -141,12 +143,10 @@ class MDNRNN(nn.Module):
     def split(self, outputs: Tensor) -> Any:
         """Raw outputs (..., O) as a `Prediction` (views)."""
         k, z = self.config.mixtures, self.config.latent
-        sizes = self.components, k * z, k * z, 1, int(self.config.reward)
+        sizes = self.components, k * z, k * z, 1, self.rewards
         logits, means, log_stds, termination, reward = outputs.split(sizes, dim=-1)
         logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
-        return Prediction(
-            logits, means, log_stds, termination.squeeze(-1), reward.squeeze(-1) if self.config.reward else None
-        )
+        return Prediction(logits, means, log_stds, termination.squeeze(-1), reward if self.rewards else None)
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of the modelled dimensions of next latents (..., Z); see `mixture_nll`."""
@@ -327,7 +327,8 @@ def memory_loss(
     bce = (bce * valid).sum() / valid.sum().clamp_min(1)
     loss = nll + bce
     if rewards is not None and prediction.reward is not None:
-        squared = ((prediction.reward - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
+        predicted = torch.where(terminated > 0, prediction.reward[..., -1], prediction.reward[..., 0])
+        squared = ((predicted - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
         loss = loss + reward_weight * squared
     return nll, bce, loss
 

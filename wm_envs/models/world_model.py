@@ -146,7 +146,8 @@ class WorldModel:
         # The reward is 1 per tick survived. On average, a termination happens in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            reward = prediction.reward.float() * self.reward_scale
+            going_on, ending = prediction.reward[:, 0], prediction.reward[:, -1]
+            reward = torch.where(terminated, ending, going_on).float() * self.reward_scale
         after = self.next_state(state, latents, recurrent, reward)
         return after, Outcome(reward, terminated, probability)
 
@@ -159,7 +160,7 @@ class WorldModel:
         return State(latents, recurrent, state.ticks + skip, progress)
 
     def expected_reward(self, outcome: Outcome) -> Tensor:
-        """The mean reward (B,) of a step over whether it ends the game; M's prediction where M predicts rewards."""
+        """The mean reward (B,) of a step over whether it ends the game; its reward where M predicts rewards."""
         skip, end = self.config.frame_skip, outcome.termination_probability
         return skip - end * (skip - 1) / 2 if not self.config.memory.reward else outcome.reward
 

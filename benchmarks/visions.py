@@ -1,0 +1,109 @@
+"""Kinds of V side by side: the paper's, with more weight on what moves, other KLs, VAE-GAN.
+
+    python benchmarks/visions.py RUN --out visions --batches 1000 --seeds 0 1 2
+
+Each V learns from the store of RUN, on the same batches, and is kept as a run folder of its own in OUT, so that the
+same command goes on. Held-out frames give the table. `feature distance` is the mean squared difference between what the
+encoder of the shipped V, which none of these has seen, makes of a frame and of its reconstruction, as a share of the
+variance between frames. `jump` is the mean change of the mean latents from one tick to the next, against the spread of
+these latents. OUT/visions.png has real frames, what each V makes of them, and what its decoder makes of draws from the
+prior.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.data.episode_store import Part, RolloutStore
+from training.data.frame_batches import FrameBlocks
+from training.data.latent_cache import encode_frames, load_vision
+from training.evaluation.pictures import save_strip
+from training.infra.run_folder import RunFolder
+from training.stages import vision
+from wm_envs.models.bundle import load_world
+from wm_envs.models.vae import ConvVAE, to_images
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "the paper's": {"motion": 0.0},
+    "the paper's, KL without a floor": {"motion": 0.0, "kl_floor": 1e-6},
+    "moving pixels weigh more (default)": {},
+    "floor of 8 nats": {"kl_floor": 8.0},
+    "floor of 64 nats": {"kl_floor": 64.0},
+    "error times 0.3 (KL times 3)": {"scale": 0.3},
+    "error times 3 (KL times 0.3)": {"scale": 3.0},
+    "VAE-GAN": {"kind": "vae-gan"},
+}
+
+
+def train(variant: str, given: argparse.Namespace, seed: int) -> ConvVAE:
+    """V of a variant; the folder keeps it."""
+    run = Path(given.out) / f"{variant.replace(' ', '-')}-{seed}"
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / "rollouts").exists():
+        (run / "rollouts").symlink_to((given.run / "rollouts").resolve())
+    task = RolloutStore(run / "rollouts").parts[0].attributes["task"]
+    options = vision.VisionOptions(run=run, task=task, batches=given.batches, batch_size=given.batch_size, seed=seed)
+    vision.main(dataclasses.replace(options, **VARIANTS[variant]))
+    return load_vision(RunFolder(run).round(0).vision)
+
+
+@torch.no_grad()
+def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
+    """What the judge's convolutions make of frames (N, 64, 64, 3): (N, F)."""
+    return torch.cat([judge.encoder(to_images(part)).flatten(1) for part in torch.from_numpy(frames).split(256)])
+
+
+def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """A row of the table: error, moving error, feature distance, KL, active dimensions, jump."""
+    found = vision.measure(made, frames, near)
+    copies = np.round(vision.reconstruct(made, frames) * 255).astype(np.uint8)
+    real, copied = features(judge, frames), features(judge, copies)
+    distance = float((real - copied).square().mean() / real.var(0).mean())
+    means, _ = encode_frames(made, held_out[0].read(0, 400))
+    jump = float((means[1:] - means[:-1]).abs().mean() / means.std(0).mean())
+    return np.array([found["error"], found["moving_error"], distance, found["kl"], found["active"], jump])
+
+
+@torch.no_grad()
+def rows(made: ConvVAE, frames: np.ndarray) -> list[np.ndarray]:
+    """Strips (64, 64 * N, 3) of reconstructions, and of as many draws from the prior."""
+    drawn = made.decode(torch.randn(len(frames), made.config.latent, generator=torch.Generator().manual_seed(0)))
+    found = vision.reconstruct(made, frames), drawn.permute(0, 2, 3, 1).numpy()
+    return [np.round(part * 255).astype(np.uint8) for part in found]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("visions"))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--batches", type=int, default=1000)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--judge", default="takecover-paper", help="the world whose V measures the feature distance")
+    given = parser.parse_args()
+    judge = load_world(given.judge).vision
+    _, held_out = RolloutStore(given.run / "rollouts").split()
+    frames, near = FrameBlocks(held_out, seed=1, chunks=64).read(0)
+    strips = [frames[:12]]
+    print("V | error | of what moves | feature distance | KL | active | jump")
+    for variant in given.variants:
+        each = []
+        for seed in given.seeds:
+            made = train(variant, given, seed)
+            each.append(measure(made, judge, held_out, frames, near))
+            strips += rows(made, frames[:12]) if seed == given.seeds[0] else []
+        mean, spread = np.mean(each, axis=0), np.std(each, axis=0)
+        cells = [f"{a:.3g} +- {b:.2g}" if len(each) > 1 else f"{a:.3g}" for a, b in zip(mean, spread, strict=True)]
+        print(" | ".join([variant, *cells]), flush=True)
+    save_strip(given.out / "visions.png", np.stack([np.concatenate(list(part)) for part in zip(*strips, strict=True)]))
+
+
+if __name__ == "__main__":
+    main()
