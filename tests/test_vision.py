@@ -144,6 +144,17 @@ def test_loss_with_a_floor_in_nats_and_a_scale() -> None:
     assert found == pytest.approx(3 * error + 40, rel=1e-5)
 
 
+def test_a_cross_entropy_has_a_gradient_where_the_decoder_is_white() -> None:
+    images, mean = torch.ones(1, 3, 64, 64), torch.zeros(1, 4)
+    images[..., 30:34, 30:34] = 0
+    slopes = {}
+    for error in ("squared", "cross-entropy"):
+        logits = torch.full_like(images, 8.0, requires_grad=True)
+        vae_loss(images, logits.sigmoid(), mean, mean, error=error).backward()
+        slopes[error] = float(logits.grad[0, 0, 31, 31])
+    assert slopes["squared"] < 0.001 and slopes["cross-entropy"] == pytest.approx(1, abs=0.001)
+
+
 def test_objects_and_errors_weigh_more() -> None:
     objects = torch.zeros(2, 2, 64, 64, dtype=torch.bool)
     objects[0, 0, 10:12, 10:12] = objects[0, 1, 11:13, 11:13] = True

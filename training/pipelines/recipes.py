@@ -40,7 +40,8 @@ def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
 def budget_recipe(minutes: int) -> dict[str, Any]:
     """The recipe of any environment for about so many minutes on two cores: its sizes grow with them.
 
-    M has small batches: with few frames, the number of its updates limits what it learns.
+    M has small batches: with few frames, the number of its updates limits what it learns. V's cross-entropy also learns
+    what is on a white page.
     """
     share = minutes / BUDGET
     return {
@@ -49,7 +50,7 @@ def budget_recipe(minutes: int) -> dict[str, Any]:
         "temperature_high": 1.2,
         "stages": {
             "collect": {"frames": int(200_000 * share), "part_frames": 8_192},
-            "vision": {"batches": int(4_000 * share)},
+            "vision": {"batches": int(4_000 * share), "error": "cross-entropy"},
             "memory": {
                 "steps": int(20_000_000 * share),
                 "hidden": 256,

@@ -68,6 +68,10 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
         0.0, "extra weight of pixels that V gets wrong (0: the paper's loss)", identity=True, minimum=0
     )
     kl_floor: float = stage_option(0.0, "nats that V may use freely (0: the paper's, Z/2)", identity=True, minimum=0)
+    error: str = stage_option(
+        "squared", "error of a pixel: squared (the paper's), or cross-entropy, which also learns small things on white",
+        identity=True, choices=("squared", "cross-entropy"),
+    )  # fmt: skip
     scale: float = stage_option(
         1.0, "factor of the squared error against the KL (the paper: 1)", identity=True, exclusive_minimum=0
     )
@@ -197,7 +201,8 @@ def _train_batch(
     if objects:
         of_kinds = torch.tensor(list(get_task(options.task).objects.values()), device=device)
         weight = weight * object_weight(objects[0], options.objects * of_kinds)
-    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, options.kl_floor or None, options.scale))
+    floor = options.kl_floor or None
+    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, floor, options.scale, options.error))
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(vision, 200.0)

@@ -89,18 +89,23 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def vae_loss(
     images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None,
-    kl_floor: float | None = None, scale: float = 1.0,
+    kl_floor: float | None = None, scale: float = 1.0, error: str = "squared",
 ) -> Tensor:  # fmt: skip
     """`scale` * sum of squared errors + max(KL, `kl_floor`), averaged over the batch (the authors' code). A scalar.
 
     The sum (not the mean) over pixels and the lower bound on the KL prevent posterior collapse. `weight`
     (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss. `kl_floor` is in nats; None is the
-    paper's, Z/2.
+    paper's, Z/2. The `error` "cross-entropy" replaces the squares: its gradient does not vanish where the decoder is
+    white or black and should not be. On a white picture with little on it, the squares leave the decoder white.
     """
-    squared = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
-    error = (squared if weight is None else squared * weight).sum(dim=(1, 2, 3))  # (B,)
+    made = reconstruction.float()
+    if error == "cross-entropy":
+        errors = F.binary_cross_entropy(made, images, reduction="none")  # (B, 3, 64, 64)
+    else:
+        errors = (images - made).square()
+    total = (errors if weight is None else errors * weight).sum(dim=(1, 2, 3))  # (B,)
     kl = kl_per_dimension(mean, logvar).sum(dim=1)  # (B,)
-    return (scale * error + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
+    return (scale * total + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
 
 
 def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:
