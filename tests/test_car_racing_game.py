@@ -91,6 +91,7 @@ def test_a_tick_off_the_road_costs_what_it_is_set_to() -> None:
         cheap, dear = plain.advance(gas, 1), costly.advance(gas, 1)
         on_road = any(wheel.tiles for wheel in plain._env.car.wheels)
         assert cheap.reward - dear.reward == pytest.approx(0 if on_road else 2)
+        assert dear.reward + dear.cost == pytest.approx(cheap.reward) and cheap.cost == 0
         off.append(not on_road)
     assert 0 < sum(off) < 200
 

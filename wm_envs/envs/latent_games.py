@@ -54,13 +54,13 @@ class LatentGames:
         Games that are not running do not change. A terminated game keeps its last frame and latents.
         """
         skip = self.world.config.frame_skip
-        rewards = np.zeros(len(self.games), np.float32)
+        rewards, costs = np.zeros((2, len(self.games)), np.float32)
         terminated = np.zeros(len(self.games), bool)
         running = np.flatnonzero(self.running)
         _, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
         for env in running:
             tick = self._advance(int(env), actions[env], skip)
-            rewards[env], terminated[env] = tick.reward, tick.terminated
+            rewards[env], costs[env], terminated[env] = tick.reward, tick.cost, tick.terminated
             if tick.frame is not None:
                 self._frames[env] = tick.frame
         alive = running[~terminated[running]]
@@ -68,7 +68,7 @@ class LatentGames:
         if len(alive):
             latents[alive] = self._encode(list(alive))
         self.running &= ~terminated
-        self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards))
+        self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards + costs))
         ticks = self.state.ticks.cpu().numpy()
         return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 
@@ -86,14 +86,14 @@ class LatentGames:
     def _advance(self, env: int, action: Array, ticks: int) -> Tick:
         if self.on_tick is None:
             return self.games[env].advance(action, ticks)
-        reward = 0.0
+        reward = cost = 0.0
         for played in range(1, ticks + 1):  # noqa: B007 (used after the loop)
             tick = self.games[env].advance(action, 1)
             self.on_tick(env, action, tick)
-            reward += tick.reward
+            reward, cost = reward + tick.reward, cost + tick.cost
             if tick.terminated:
                 break
-        return Tick(tick.frame, reward, tick.terminated, played)
+        return Tick(tick.frame, reward, tick.terminated, played, cost)
 
     def _encode(self, envs: list[int]) -> Tensor:
         mean, logvar = self.world.encode(torch.from_numpy(self._frames[envs]))

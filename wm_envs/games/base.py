@@ -39,6 +39,7 @@ class Tick:
     reward: float  # summed over the ticks played
     terminated: bool
     ticks: int  # ticks played; fewer than requested when the game terminates before the last one
+    cost: float = 0.0  # what a setting of the game took off the reward; it does not count towards `Task.goal_reward`
 
 
 class Game(Protocol):

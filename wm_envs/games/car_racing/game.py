@@ -43,16 +43,16 @@ class CarRacingGame:
         if self._env.car is None:
             raise ResetNeeded("advance", "a tick before the first reset", "a reset first", "call game.reset(0)")
         action = checked_action(self._env.action_space, action)
-        total = 0.0
+        total = cost = 0.0
         for played in range(1, ticks + 1):
             observation, reward, terminated, info = self._tick(action, drawn=played == ticks)
             total += float(reward)
             if self._off_road_cost and not any(wheel.tiles for wheel in self._env.car.wheels):
-                total -= self._off_road_cost
+                cost += self._off_road_cost
             if terminated:
                 self.finished = bool(info["lap_finished"])
-                return Tick(None, total, True, played)
-        return Tick(self._frame(observation), total, False, ticks)
+                return Tick(None, total - cost, True, played, cost)
+        return Tick(self._frame(observation), total - cost, False, ticks, cost)
 
     @property
     def instruments(self) -> dict[str, float]:
