@@ -40,8 +40,7 @@ def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
 def budget_recipe(minutes: int) -> dict[str, Any]:
     """The recipe of any environment for about so many minutes on two cores: its sizes grow with them.
 
-    M has small batches: with few frames, the number of its updates limits what it learns. V's cross-entropy also learns
-    what is on a white page.
+    V's cross-entropy also learns what is on a white page.
     """
     share = minutes / BUDGET
     return {
@@ -54,7 +53,6 @@ def budget_recipe(minutes: int) -> dict[str, Any]:
             "memory": {
                 "steps": int(20_000_000 * share),
                 "hidden": 256,
-                "batch_size": 32,
                 "learning_rate": 3e-3,
                 "latent_dropout": 0.25,
             },

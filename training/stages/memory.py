@@ -72,7 +72,9 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
         False, "M also sees what is left to the goal, so that it can end there (CarRacing: the lap)", identity=True
     )
     steps: int = stage_option(30_000_000, "training steps", identity=True, minimum=1)
-    batch_size: int = stage_option(256, "sequences in a batch", identity=True, minimum=1)
+    batch_size: int = stage_option(
+        32, "sequences in a batch; the number of updates limits what M learns", identity=True, minimum=1
+    )
     sequence_length: int = stage_option(48, "steps of back-propagation through time", identity=True, minimum=1)
     learning_rate: float = stage_option(
         1.5e-3, "highest rate of the one-cycle schedule", identity=True, exclusive_minimum=0
@@ -85,7 +87,7 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
         "", "weights to start from: the checkpoint of an M, or a world", identity=True, path=True
     )  # fmt: skip
     calibrate: bool = stage_option(True, "calibrate the probability of the end on held-out episodes", identity=True)
-    checkpoint_every: int = stage_option(200, "batches between checkpoints", minimum=1)
+    checkpoint_every: int = stage_option(1000, "batches between checkpoints", minimum=1)
 
     def check(self) -> None:
         """Raises `InvalidOption` for progress in a game without a goal."""
