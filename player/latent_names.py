@@ -30,7 +30,7 @@ NAMES: dict[str, dict[int, str]] = {
         )
         for column in range(16)
     },
-    "38530e44d9a1": {  # carracing
+    "decc2926c9e8": {  # carracing
         16: "the road bends: soon / later",
         18: "the road leads to: the right / left",
         15: "road ahead: long / short",
