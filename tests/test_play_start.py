@@ -47,7 +47,7 @@ def start(world: str, window: Screen) -> StartScreen:
 def test_start_screen_chooses_world_player_view_and_temperature(start: StartScreen, world: str) -> None:
     assert start.choice == Choice(world)
     key(start, "RIGHT", "DOWN", "RIGHT", "DOWN", "LEFT", "DOWN", "RIGHT", "h")
-    assert start.choice == Choice("carracing", "controller", "controller", "both", 0.36)
+    assert start.choice == Choice("carracing", "controller", "controller", "both", 0.3)
     assert start.help and not start.started
     start.draw((640, 384))
     key(start, "h", "RETURN")
