@@ -105,7 +105,7 @@ def test_c_takes_the_next_controller() -> None:
     press(player, "controller")
     assert player.name == "controller"
     press(player, "controller")
-    assert player.name == "tuned" and message(player) == ["the controller 'tuned' plays"]
+    assert player.name == "careful" and message(player) == ["the controller 'careful' plays"]
     tick(player, 4)
     assert player.fair is None, "two players in one game: it does not count"
     assert play.main(["--headless", "--world", "carracing", "--controller", "cat", "--steps", "4"]) == 2
