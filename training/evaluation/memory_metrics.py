@@ -13,7 +13,7 @@ from torch import Tensor
 from training.data.sequences import Latents, SequenceBatch, Streams
 from training.infra.optim import generator
 from wm_envs.hardware import compute_dtype
-from wm_envs.models.mdn_rnn import MDNRNN, memory_loss
+from wm_envs.models.mdn_rnn import MDNRNN, memory_loss, reward_of_step
 from wm_envs.models.state import Recurrent
 from wm_envs.models.vae import ACTIVE, kl_per_dimension
 
@@ -77,11 +77,10 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches:
             if which == 0:
                 nats.append(_active_nll(memory, prediction, batch, active))
                 valid = (batch.has_next + batch.terminated) > 0
-                ends = memory.termination_probability(prediction.termination).cpu()
+                ends = memory.termination_probability(prediction.termination)
                 if batch.rewards is not None:
-                    going_on, ending = prediction.reward[..., 0].cpu(), prediction.reward[..., -1].cpu()
-                    rewards.append((torch.lerp(going_on, ending, ends)[valid], batch.rewards[valid]))
-                predicted.append(ends[valid])
+                    rewards.append((reward_of_step(prediction, ends).cpu()[valid], batch.rewards[valid]))
+                predicted.append(ends.cpu()[valid])
                 real.append(batch.terminated[valid])
     probability, termination = torch.cat(predicted), torch.cat(real)
     sharp = probability > 0.5

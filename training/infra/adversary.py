@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from training.infra.checkpoint import restore, training_state
 from training.infra.optim import clip_gradients, total_loss
-from wm_envs.models.vae import ConvVAE, kl_per_dimension
+from wm_envs.models.vae import ConvVAE, kl_term
 
 BETAS = (0.5, 0.999)  # of Adam, for all three networks: less momentum keeps their game stable
 AHEAD = 0.2  # loss of the discriminator below which it waits for the decoder
@@ -43,7 +43,9 @@ class Discriminator(nn.Module):
 class Adversary:
     """The discriminator with its optimizer, and a step of all three networks."""
 
-    def __init__(self, vision: ConvVAE, gamma: float, scale: float, kl_floor: float, learning_rate: float) -> None:
+    def __init__(
+        self, vision: ConvVAE, gamma: float, scale: float, kl_floor: float | None, learning_rate: float
+    ) -> None:
         device = next(vision.parameters()).device
         self.network = Discriminator().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate, BETAS, fused=True)
@@ -76,7 +78,7 @@ class Adversary:
         features, logits = self.network(torch.cat([images, made]))
         (real, copied, _), (of_real, *of_made) = features.chunk(3), logits.chunk(3)
 
-        kl = kl_per_dimension(mean, logvar).sum(1).clamp_min(self.kl_floor).mean()
+        kl = kl_term(mean, logvar, self.kl_floor).mean()
         likelihood = self.scale * 0.5 * (real.detach() - copied).square().sum(1).mean()  # of N(Dis_l(made), I)
         fooled = sum(F.softplus(-each).mean() for each in of_made) / 2
         told = (F.softplus(-of_real).mean() + sum(F.softplus(each).mean() for each in of_made) / 2) / 2

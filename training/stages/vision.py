@@ -153,8 +153,7 @@ def _adversary(vision: ConvVAE, optimizer: torch.optim.Adam, options: VisionOpti
         return None
     for group in optimizer.param_groups:
         group["betas"] = BETAS
-    floor = options.kl_floor or 0.5 * options.latent
-    return Adversary(vision, options.gamma, options.scale, floor, options.learning_rate)
+    return Adversary(vision, options.gamma, options.scale, options.kl_floor or None, options.learning_rate)
 
 
 def _with_objects(parts: list[Part], store: RolloutStore, options: VisionOptions) -> list[Part]:

@@ -49,6 +49,12 @@ class Prediction(NamedTuple):
     reward: Tensor | None  # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends
 
 
+def reward_of_step(prediction: Any, ends: Tensor) -> Tensor:
+    """The predicted reward (...) of a step, where `ends` (...) is whether, or how probably, it ends the episode."""
+    going_on, ending = prediction.reward[..., 0].float(), prediction.reward[..., -1].float()
+    return torch.lerp(going_on, ending, ends.float())
+
+
 class MDNRNN(nn.Module):
     """M: (z_t, a_t, restart_t) and its recurrent state -> the distribution of z_{t+1}, and the new recurrent state.
 
@@ -327,8 +333,7 @@ def memory_loss(
     bce = (bce * valid).sum() / valid.sum().clamp_min(1)
     loss = nll + bce
     if rewards is not None and prediction.reward is not None:
-        predicted = torch.where(terminated > 0, prediction.reward[..., -1], prediction.reward[..., 0])
-        squared = ((predicted - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
+        squared = ((reward_of_step(prediction, terminated) - rewards).square() * valid).sum() / valid.sum().clamp_min(1)
         loss = loss + reward_weight * squared
     return nll, bce, loss
 

@@ -87,6 +87,11 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.float().square() + logvar.exp() - 1.0 - logvar)
 
 
+def kl_term(mean: Tensor, logvar: Tensor, floor: float | None = None) -> Tensor:
+    """max(KL, `floor`) of each code, (B,). The floor is in nats; None is the paper's, Z/2."""
+    return kl_per_dimension(mean, logvar).sum(dim=1).clamp_min(0.5 * mean.shape[1] if floor is None else floor)
+
+
 def vae_loss(
     images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None,
     kl_floor: float | None = None, scale: float = 1.0, error: str = "squared",
@@ -104,8 +109,7 @@ def vae_loss(
     else:
         errors = (images - made).square()
     total = (errors if weight is None else errors * weight).sum(dim=(1, 2, 3))  # (B,)
-    kl = kl_per_dimension(mean, logvar).sum(dim=1)  # (B,)
-    return (scale * total + kl.clamp_min(0.5 * mean.shape[1] if kl_floor is None else kl_floor)).mean()
+    return (scale * total + kl_term(mean, logvar, kl_floor)).mean()
 
 
 def motion_weight(images: Tensor, neighbours: Tensor, strength: float) -> Tensor:

@@ -17,7 +17,7 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import compute_dtype
 from wm_envs.models.controller import OBSERVATIONS
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig
+from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, reward_of_step
 from wm_envs.models.state import Noise, Outcome, Recurrent, State
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_frames, to_images
 
@@ -146,8 +146,7 @@ class WorldModel:
         # The reward is 1 per tick survived. On average, a termination happens in the middle of its step.
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
-            going_on, ending = prediction.reward[:, 0], prediction.reward[:, -1]
-            reward = torch.where(terminated, ending, going_on).float() * self.reward_scale
+            reward = reward_of_step(prediction, terminated) * self.reward_scale
         after = self.next_state(state, latents, recurrent, reward)
         return after, Outcome(reward, terminated, probability)
 
