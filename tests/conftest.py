@@ -22,6 +22,7 @@ from wm_envs.models.bundle import save_controller, save_world
 from wm_envs.models.column_vae import ColumnVAE, ColumnVAEConfig
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.residual_vae import ResidualVAE, ResidualVAEConfig
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
 
@@ -147,6 +148,7 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
 
     small = {
         "conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE),
+        "residual-vae": (lambda latent: ResidualVAEConfig(latent, TINY.vision.channels), ResidualVAE),
         "column-vae": (lambda latent: ColumnVAEConfig(latent, TINY.vision.channels, per_column=1), ColumnVAE),
     }
     monkeypatch.setattr(training.stages.vision, "VISION_KINDS", small)

@@ -7,6 +7,7 @@ import torch
 
 from training.infra.adversary import Adversary
 from wm_envs.models.column_vae import ColumnVAE, ColumnVAEConfig
+from wm_envs.models.residual_vae import ResidualVAE, ResidualVAEConfig
 from wm_envs.models.vae import (
     ConvVAE,
     ConvVAEConfig,
@@ -144,15 +145,38 @@ def test_loss_with_a_floor_in_nats_and_a_scale() -> None:
     assert found == pytest.approx(3 * error + 40, rel=1e-5)
 
 
-def test_a_cross_entropy_has_a_gradient_where_the_decoder_is_white() -> None:
-    images, mean = torch.ones(1, 3, 64, 64), torch.zeros(1, 4)
-    images[..., 30:34, 30:34] = 0
-    slopes = {}
-    for error in ("squared", "cross-entropy"):
-        logits = torch.full_like(images, 8.0, requires_grad=True)
-        vae_loss(images, logits.sigmoid(), mean, mean, error=error).backward()
-        slopes[error] = float(logits.grad[0, 0, 31, 31])
-    assert slopes["squared"] < 0.001 and slopes["cross-entropy"] == pytest.approx(1, abs=0.001)
+def test_a_calibrated_error_is_the_likelihood_of_the_best_gaussian() -> None:
+    torch.manual_seed(0)
+    images, mean = torch.rand(3, 3, 64, 64), torch.zeros(3, 4)
+    made = (images + 0.1 * torch.randn_like(images)).requires_grad_()
+    size = images[0].numel()
+    best = torch.distributions.Normal(images, (images - made).square().mean().sqrt().detach())
+    (expected,) = torch.autograd.grad(-best.log_prob(made).sum() / 3, made)
+    loss = vae_loss(images, made, mean, mean, error="calibrated")
+    assert float(loss.detach()) == pytest.approx(
+        size / 2 + 2
+    )  # the squares of a unit Gaussian, and the floor of the KL
+    (found,) = torch.autograd.grad(loss, made)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_residual_v_draws_the_mean_picture_without_learning() -> None:
+    torch.manual_seed(0)
+    page = torch.rand(3, 64, 64)
+    images = page.repeat(8, 1, 1, 1)
+    for index in range(8):
+        images[index, :, 4 * index : 4 * index + 4, 30:34] = 1 - page[:, 4 * index : 4 * index + 4, 30:34]
+    vision = ResidualVAE(ResidualVAEConfig(4, (4, 4, 8, 8)))
+    vision.look_at(images)
+    torch.testing.assert_close(vision.page, images.mean(0))
+    assert float(vision.spread) == pytest.approx(float((images - images.mean(0)).square().mean().sqrt()))
+    made, mean, logvar = vision(images, torch.randn(8, 4))
+    assert float((made - vision.page).abs().mean()) < float(vision.spread)
+    vae_loss(images, made, mean, logvar, error="calibrated").backward()
+    assert all(p.grad is not None for p in vision.parameters())
+    with torch.no_grad():
+        drawn = vision.decode(1000 * torch.randn(2, 4))
+    assert drawn.min() == 0 and drawn.max() == 1
 
 
 def test_objects_and_errors_weigh_more() -> None:

@@ -38,10 +38,7 @@ def recipe_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def budget_recipe(minutes: int) -> dict[str, Any]:
-    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them.
-
-    V's cross-entropy also learns what is on a white page.
-    """
+    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them."""
     share = minutes / BUDGET
     return {
         "own_frames": int(100_000 * share),
@@ -49,7 +46,13 @@ def budget_recipe(minutes: int) -> dict[str, Any]:
         "temperature_high": 1.2,
         "stages": {
             "collect": {"frames": int(200_000 * share), "part_frames": 8_192},
-            "vision": {"batches": int(4_000 * share), "error": "cross-entropy"},
+            "vision": {
+                "batches": int(8_000 * share),
+                "batch_size": 64,
+                "kind": "residual-vae",
+                "error": "calibrated",
+                "motion": 0.0,
+            },
             "memory": {
                 "steps": int(20_000_000 * share),
                 "hidden": 256,

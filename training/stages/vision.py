@@ -27,6 +27,7 @@ from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle_config import VISION_KINDS
+from wm_envs.models.residual_vae import ResidualVAE
 from wm_envs.models.vae import (
     ACTIVE,
     ConvVAE,
@@ -40,6 +41,10 @@ from wm_envs.models.vae import (
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
+CALIBRATED = "calibrated"  # a kind of error
+COOLED = (
+    0.03  # what a calibrated error weighs at the end, when V has found what to code and codes too many of its details
+)
 COLLAPSED = 4  # active dimensions below which V is collapsing
 
 
@@ -50,8 +55,8 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     rounds: int = stage_option(0, "number of rounds of play to learn from (0: all)", identity=True, minimum=0)
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", identity=True, minimum=0)
     kind: str = stage_option(
-        "conv-vae", "the paper's V, one with latents of columns, or the paper's with a discriminator's features as its "
-        "error", identity=True, choices=(*VISION_KINDS, VAE_GAN),
+        "conv-vae", "the paper's V, one of what differs from the mean picture, one with latents of columns, or the "
+        "paper's with a discriminator's features as its error", identity=True, choices=(*VISION_KINDS, VAE_GAN),
     )  # fmt: skip
     batches: int = stage_option(10_000, "training batches", identity=True, minimum=1)
     batch_size: int = stage_option(128, "frames in a batch", identity=True, minimum=1)
@@ -69,8 +74,8 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     )
     kl_floor: float = stage_option(0.0, "nats that V may use freely (0: the paper's, Z/2)", identity=True, minimum=0)
     error: str = stage_option(
-        "squared", "error of a pixel: squared (the paper's), or cross-entropy, which also learns small things on white",
-        identity=True, choices=("squared", "cross-entropy"),
+        "squared", "squared (the paper's), or calibrated: it weighs more the smaller it gets, so small things count",
+        identity=True, choices=("squared", CALIBRATED),
     )  # fmt: skip
     scale: float = stage_option(
         1.0, "factor of the squared error against the KL (the paper: 1)", identity=True, exclusive_minimum=0
@@ -119,6 +124,8 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
             adversary.restore(path, extra_state)
     elif options.start:
         start_from(options.start, vision)
+    elif isinstance(vision, ResidualVAE):
+        vision.look_at(_images(FrameBlocks(training, options.seed).read(0)[0]))
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
     metrics: dict[str, float] = {}
     with Progress("vision", options.batches, folder.logs, "batches") as progress:
@@ -130,9 +137,9 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
             for group in optimizer.param_groups + (adversary.optimizer.param_groups if adversary else []):
                 group["lr"] = rate
             if adversary:
-                adversary.train_batch(to_images(torch.from_numpy(batch[0]).to(best_device())), optimizer, draw)
+                adversary.train_batch(_images(batch[0]), optimizer, draw)
             else:
-                _train_batch(vision, optimizer, batch, draw, options)
+                _train_batch(vision, optimizer, batch, draw, options, step / options.batches)
             step += 1
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == options.batches:
@@ -145,6 +152,10 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     metrics = metrics or measure(vision, *probe)
     write_text(folder.vision_metrics, json.dumps(metrics))
     return metrics
+
+
+def _images(frames: NDArray[np.uint8]) -> torch.Tensor:
+    return to_images(torch.from_numpy(frames).to(best_device()))
 
 
 def _adversary(vision: ConvVAE, optimizer: torch.optim.Adam, options: VisionOptions) -> Adversary | None:
@@ -183,8 +194,9 @@ def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
 
 
 def _train_batch(
-    vision: ConvVAE, optimizer: Any, batch: tuple[NDArray[Any], ...], draw: torch.Generator, options: VisionOptions
-) -> None:
+    vision: ConvVAE, optimizer: Any, batch: tuple[NDArray[Any], ...], draw: torch.Generator, options: VisionOptions,
+    progress: float,
+) -> None:  # fmt: skip
     device = next(vision.parameters()).device
     frames, neighbours, *objects = (torch.from_numpy(part).to(device) for part in batch)
     images = to_images(frames)
@@ -201,7 +213,8 @@ def _train_batch(
         of_kinds = torch.tensor(list(get_task(options.task).objects.values()), device=device)
         weight = weight * object_weight(objects[0], options.objects * of_kinds)
     floor = options.kl_floor or None
-    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, floor, options.scale, options.error))
+    scale = options.scale * (COOLED ** max(0.0, 2 * progress - 1) if options.error == CALIBRATED else 1)
+    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, floor, scale, options.error))
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(vision, 200.0)

@@ -12,6 +12,7 @@ from wm_envs.games.registry import get_task, is_task
 from wm_envs.models.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.column_vae import COLUMNS, ColumnVAE, ColumnVAEConfig
 from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.residual_vae import ResidualVAE, ResidualVAEConfig
 from wm_envs.models.vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.world_model import WorldConfig
 
@@ -20,6 +21,7 @@ VERSION = 2
 # The kinds of V and M that config.json can name: config class and network. Add a new kind here.
 VISION_KINDS: dict[str, tuple[type[ConvVAEConfig], type[ConvVAE]]] = {
     "conv-vae": (ConvVAEConfig, ConvVAE),
+    "residual-vae": (ResidualVAEConfig, ResidualVAE),
     "column-vae": (ColumnVAEConfig, ColumnVAE),
 }
 MEMORY_KINDS: dict[str, tuple[type[MDNRNNConfig], type[MDNRNN]]] = {

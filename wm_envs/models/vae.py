@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 ACTIVE = 0.05  # nats of mean KL from which a latent dimension counts as active
 LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite for any weights
+LEAST_ERROR = 0.5  # of a picture, below which a calibrated error does not weigh more
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,16 @@ def vae_loss(
 
     The sum (not the mean) over pixels and the lower bound on the KL prevent posterior collapse. `weight`
     (B, 1, 64, 64), of mean 1, weighs the pixels; None is the paper's loss. `kl_floor` is in nats; None is the
-    paper's, Z/2. The `error` "cross-entropy" replaces the squares: its gradient does not vanish where the decoder is
-    white or black and should not be. On a white picture with little on it, the squares leave the decoder white.
+    paper's, Z/2.
+
+    The `error` "calibrated" is the likelihood under a Gaussian whose variance is that of the errors in the batch
+    (Rybkin et al. 2021, arXiv 2006.13202: the optimal sigma-VAE): the smaller they are, the more they weigh. So the few
+    pixels of a ball count as soon as the rest of the picture is right.
     """
-    made = reconstruction.float()
-    if error == "cross-entropy":
-        errors = F.binary_cross_entropy(made, images, reduction="none")  # (B, 3, 64, 64)
-    else:
-        errors = (images - made).square()
+    errors = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
     total = (errors if weight is None else errors * weight).sum(dim=(1, 2, 3))  # (B,)
+    if error == "calibrated":
+        scale = scale * images[0].numel() / (2 * float(total.detach().mean().clamp_min(LEAST_ERROR)))
     return (scale * total + kl_term(mean, logvar, kl_floor)).mean()
 
 
