@@ -193,8 +193,7 @@ class GameView(View):
         if not self.ending:
             game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
             prediction, *_ = self.world.predict(before, game_action)
-            nll = self.world.memory.nll(prediction, self.state.latents).sum()
-            self.surprise = float(nll / len(self.world.memory.modelled))
+            self.surprise = float(self.world.surprise(prediction, self.state.latents))
             self.history.append(self.surprise)
         return info
 

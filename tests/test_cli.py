@@ -72,6 +72,7 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--real-steps", "-1"], "real_steps"),
         (["run", "--explore-steps", "9", "--rounds", "0"], "explore_steps"),  # nobody would see it play
         (["run", "--explore-steps", "9", "--ppo.validate-episodes", "0"], "validate_episodes"),
+        (["run", "--curious"], "explore-steps"),
         (["ablate", "--steps", "0"], "steps"),
         (["ablate", "--validate-episodes", "0"], "validate_episodes"),
         (["run", "--vision-rounds", "-1"], "vision_rounds"),

@@ -23,6 +23,7 @@ from training.infra.clip_reward import ClipReward
 from training.infra.progress import Progress
 from training.stages import ppo
 from training.stages.ppo import PpoOptions
+from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.bundle import load_controller, load_world
 from wm_envs.models.controller import ControllerConfig, act
@@ -267,6 +268,33 @@ def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     shutil.copytree(tiny_drive, tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
     assert load_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
+
+
+def test_curious_games_pay_what_m_did_not_expect(tiny_drive: Path) -> None:
+    pytest.importorskip("Box2D")
+    games = RealVectorEnv(2, world=str(tiny_drive), renderer="fast", curious=True)
+    games.reset(seed=3)
+    action = np.ones((2, 3), np.float32)
+    for _ in range(3):
+        prediction, _ = games.world.predict(games.state, torch.from_numpy(action))
+        _, paid, *_ = games.step(action)
+        expected = games.world.memory.nll(prediction, games.state.latents).mean(1)
+        np.testing.assert_allclose(paid, expected.detach().numpy(), rtol=1e-5)
+    games.close()
+
+
+def test_a_curious_ppo_keeps_its_last_policy(tmp_path: Path, tiny_drive: Path) -> None:
+    pytest.importorskip("Box2D")
+    shutil.copytree(tiny_drive, tmp_path / "round-0/world")
+    given = options(
+        tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=64, curious=True, validate_every=1
+    )
+    ppo.main(given)
+    last = load_file(tmp_path / "round-0/ppo/ppo/policy.safetensors")["model/action_net.bias"]
+    _, parameters = load_controller(tmp_path / "round-0/world", "ppo")
+    torch.testing.assert_close(parameters[-len(last) :], last)
+    with pytest.raises(InvalidOption, match="curious"):
+        ppo.main(options(tmp_path, curious=True))
 
 
 def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from wm_envs.errors import InvalidOption
 from wm_envs.games.registry import get_task
 
 SHARED = frozenset({"run", "round", "task", "seed", "workers", "ray"})  # options that the run sets for every stage
-LEARNER = SHARED | {"temperature", "temperature_high", "name", "env", "start"}
+LEARNER = SHARED | {"temperature", "temperature_high", "name", "env", "start", "curious"}
 STAGES = {
     "collect": StageKind(collect.CollectOptions, SHARED | {"controllers", "world", *ENV_FIELDS}),
     "vision": StageKind(vision.VisionOptions, SHARED | {"rounds", "start"}, {"batches": 6_000}),
@@ -63,6 +63,9 @@ class RunOptions(EnvOptions, DreamOptions, WorkerOptions, SeedOption, RunOption)
     explore_steps: int = stage_option(
         0, "steps of PPO in the real game in round 0, for a controller that plays for round 1", identity=True, minimum=0
     )
+    curious: bool = stage_option(
+        False, "M's surprise is the reward of --explore-steps, not the game's", identity=True
+    )  # fmt: skip
     real_steps: int = stage_option(
         0, "steps of PPO in the real game at the end, which start from the best controller", identity=True, minimum=0
     )
@@ -97,6 +100,8 @@ class RunOptions(EnvOptions, DreamOptions, WorkerOptions, SeedOption, RunOption)
         if self.explore_steps and not self.stage("ppo").validate_episodes:  # round 0 has no dream to evaluate in
             fix = "give --ppo.validate-episodes 1 or more, or --explore-steps 0"
             raise InvalidOption("ppo.validate_episodes", 0, "at least 1 with --explore-steps", fix)
+        if self.curious and not self.explore_steps:
+            raise InvalidOption("curious", True, "false without --explore-steps", "give --explore-steps 500000")
         if self.real_steps and self.learner != "ppo":
             fix = "give --learner ppo, or --real-steps 0"
             raise InvalidOption("learner", self.learner, "ppo with --real-steps", fix)
@@ -202,7 +207,7 @@ def _plan_round(options: RunOptions, number: int) -> RoundPlan:
         if number <= options.vision_rounds
         else None,
         memory=options.stage("memory", **_memory_lesson(options, number), **shared),
-        learner=_in_the_game(options, "explorer", total_timesteps=options.explore_steps)
+        learner=_in_the_game(options, "explorer", total_timesteps=options.explore_steps, curious=options.curious)
         if exploring
         else options.stage(options.learner, round=number, name="controller"),
         fidelity=None if exploring else _plan_fidelity(options, folder),

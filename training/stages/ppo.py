@@ -66,6 +66,9 @@ class PpoOptions(SeedOption, DreamOptions, RealGameOptions, ControllerOptions, W
         (), "settings of the real game during training (CarRacing: off_road_cost=2)", identity=True,
         check=check_setting,
     )  # fmt: skip
+    curious: bool = stage_option(
+        False, "M's surprise is the reward, so that C explores; the last policy is kept (--env real)", identity=True
+    )  # fmt: skip
     total_timesteps: int = stage_option(8_000_000, "steps of all environments together", identity=True, minimum=1)
     num_envs: int = stage_option(512, "number of environments (real games: about 16)", identity=True, minimum=1)
     n_steps: int = stage_option(
@@ -94,10 +97,14 @@ class PpoOptions(SeedOption, DreamOptions, RealGameOptions, ControllerOptions, W
         super().check()
         if self.settings and self.env != "real":
             raise InvalidOption("settings", self.settings, "none, since a dream has no settings", "give --env real")
+        if self.curious and self.env != "real":
+            expected = "false, since a dream does not surprise the M that dreams it"
+            raise InvalidOption("curious", True, expected, "give --env real")
 
 
 def main(options: PpoOptions) -> dict[str, Any]:
-    """Train for `total_timesteps` and keep the controller that validates best (of each member of an ensemble)."""
+    """Train for `total_timesteps` and keep the controller that validates best (of each member of an ensemble), or the
+    last one if it is curious."""
     check_options(options)
     folder = find_round(options)
     if options.start:
@@ -144,8 +151,9 @@ def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> V
     renderer = next(reversed(world.task.renderers), None)
     settings: dict[str, Any] = {**game_settings(options.settings)}
     games = RealVectorEnv(
-        options.num_envs, renderer=renderer, autoreset_mode=AutoresetMode.DISABLED, **shared, **settings
-    )
+        options.num_envs, renderer=renderer, autoreset_mode=AutoresetMode.DISABLED, curious=options.curious, **shared,
+        **settings,
+    )  # fmt: skip
     return LatentVecEnv(games)
 
 
@@ -259,13 +267,13 @@ def _train_ensemble(folder: RoundFolder, world: WorldModel, options: PpoOptions)
 
 
 def _validate(learner: PPO, folder: RoundFolder, world: WorldModel, options: PpoOptions, done: int) -> dict[str, float]:
-    """Evaluate the policy of `done` updates, and keep it if none before was better."""
+    """Evaluate the policy of `done` updates, and keep it if none before was better (a curious one always)."""
     files = folder.ppo(options.name)
     config, parameters = as_controller(learner, world, options)
     card = _evaluate(config, parameters, folder, world, options)
     known = _best(files)
     # An equal score also replaces: a run that was stopped here meets its own score again.
-    if known is None or selection_key(card) >= selection_key(known["card"]):
+    if known is None or options.curious or selection_key(card) >= selection_key(known["card"]):
         write_json(files.best, {"card": card, "parameters": parameters.tolist()})
         save_controller(folder.world, options.name, config, parameters, card)
     before = [entry for entry in _history(files) if entry["updates"] < done]

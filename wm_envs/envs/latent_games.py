@@ -24,11 +24,13 @@ class LatentGames:
     episode depends only on its seed (except for rounding, which can differ between batch sizes).
 
     `on_tick(env, action, tick)`, if given, is called after every tick, and every tick is drawn; otherwise only the last
-    frame of a step is drawn. `game_kwargs` are the keywords of `Task.open`.
+    frame of a step is drawn. With `curious`, M's surprise is the reward. `game_kwargs` are the keywords of `Task.open`.
     """
 
-    def __init__(self, world: WorldModel, num_envs: int, on_tick: OnTick | None = None, **game_kwargs: Any) -> None:
-        self.world, self.on_tick = world, on_tick
+    def __init__(
+        self, world: WorldModel, num_envs: int, on_tick: OnTick | None = None, curious: bool = False, **game_kwargs: Any
+    ) -> None:  # fmt: skip
+        self.world, self.on_tick, self.curious = world, on_tick, curious
         self.games = [world.task.open(**game_kwargs) for _ in range(num_envs)]
         self.envs = torch.arange(num_envs)
         self.generators = [torch.Generator() for _ in range(num_envs)]
@@ -57,7 +59,7 @@ class LatentGames:
         rewards, costs = np.zeros((2, len(self.games)), np.float32)
         terminated = np.zeros(len(self.games), bool)
         running = np.flatnonzero(self.running)
-        _, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
+        prediction, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
         for env in running:
             tick = self._advance(int(env), actions[env], skip)
             rewards[env], costs[env], terminated[env] = tick.reward, tick.cost, tick.terminated
@@ -70,6 +72,9 @@ class LatentGames:
         self.running &= ~terminated
         self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards + costs))
         ticks = self.state.ticks.cpu().numpy()
+        if self.curious:
+            surprise = self.world.surprise(prediction, latents).double().cpu().numpy()
+            return StepResult(np.where(self.running, surprise, 0.0), terminated, {"ticks": ticks})
         return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 
     def observe(self, observation: str) -> Tensor:

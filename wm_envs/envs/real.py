@@ -19,8 +19,9 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
 
     Game i of a reset with seed s plays the game's episode s + i. A `state` of these games is where a dream of the same
     world would be: give it to a dream's `reset(options={"state": ...})`, and the dream goes on from the game.
-    `on_tick(env, action, tick)` is called after every tick, which is then drawn. `LatentVectorEnv` describes the
-    autoreset modes.
+    `on_tick(env, action, tick)` is called after every tick, which is then drawn. With `curious`, the reward of a step
+    is M's surprise about what it saw next (`WorldModel.surprise`), or 0 when the episode terminates.
+    `LatentVectorEnv` describes the autoreset modes.
     """
 
     _engine: LatentGames
@@ -29,7 +30,7 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         self, num_envs: int = 1, max_episode_steps: int | None = None, world: str = "takecover",
         observation: str = "zh", actions: str | None = None, device: str = "cpu", render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, renderer: str | None = None,
-        on_tick: OnTick | None = None, render_size: int | None = None, **settings: float,
+        on_tick: OnTick | None = None, render_size: int | None = None, curious: bool = False, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
         known = [*keywords(RealEnv.__init__), *model.task.settings]
@@ -38,7 +39,7 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         super().__init__(
             model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
         )
-        self._engine = LatentGames(model, num_envs, on_tick, **kwargs)
+        self._engine = LatentGames(model, num_envs, on_tick, curious, **kwargs)
 
     def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(seed, list | tuple):
@@ -102,7 +103,7 @@ class RealEnv(LatentEnv):
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = RealVectorEnv(
             1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, renderer, on_tick,
-            render_size, **settings,
+            render_size, False, **settings,
         )  # fmt: skip
         super().__init__(vector, render_mode)
 

@@ -167,6 +167,11 @@ class WorldModel:
         """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
         return self.memory.step(state.latents, action, state.ticks, state.recurrent, state.progress)
 
+    @torch.no_grad()
+    def surprise(self, prediction: Any, latents: Tensor) -> Tensor:
+        """-log p of the next latents (B, Z) in M's prediction of `predict`, in nats per modelled dimension, (B,)."""
+        return self.memory.nll(prediction, latents).sum(dim=1) / len(self.memory.modelled)
+
     # --- between frames and latents ----------------------------------------------------------------
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
