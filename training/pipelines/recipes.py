@@ -61,6 +61,7 @@ def budget_recipe(minutes: int) -> dict[str, Any]:
             },
             "ppo": {
                 "total_timesteps": int(6_000_000 * share),
+                "batch_size": 1024,
                 "gamma": 0.99,
                 "validate_episodes": 24,
                 "validate_every": 40,
