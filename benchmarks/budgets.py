@@ -1,0 +1,136 @@
+"""What limits a small budget: frames, V, M or C. One of them is small at a time, and the game judges.
+
+    python benchmarks/budgets.py RUN --out budgets
+
+RUN has a store of Take Cover (random play in round 0, play of controllers in round 1). Each row learns V, M and C from
+a part of it, in a run folder of its own in OUT, and plays 100 validation episodes. The same command goes on where it
+stopped; `--rows` picks some. OUT/budgets.md is the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.data.episode_store import PARTS_A_ROUND, RolloutStore
+from training.infra.run_folder import RunFolder
+from training.stages import evaluate, evolve, memory, ppo, vision
+from wm_envs.files import write_text
+
+SEEN: dict[str, Any] = {"frames": 300_000}
+OF_V: dict[str, Any] = {"kind": "column-vae", "motion": 20.0, "scale": 3.0, "kl_floor": 40.0, "batches": 1_000}
+OF_M: dict[str, Any] = {
+    "hidden": 256, "kind": "autoregressive", "clock": True, "observed": "modelled", "latent_dropout": 0.1,
+    "learning_rate": 2e-3, "steps": 2_000_000,
+}  # fmt: skip
+OF_C: dict[str, Any] = {"learner": "ppo", "total_timesteps": 1_500_000, "batch_size": 1024, "validate_episodes": 0}
+EVOLVED: dict[str, Any] = {"learner": "evolve", "steps": 1_500_000, "validate_episodes": 0}
+# What a row changes: of the store, V, M and C. A learner of C has options of its own.
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    "all": {},
+    "30,000 frames": {"store": {"frames": 30_000}},
+    "100,000 frames": {"store": {"frames": 100_000}},
+    "1,000,000 frames": {"store": {"frames": 1_000_000}},
+    "2,000,000 frames": {"store": {"frames": 2_000_000}},
+    "V: 100 batches": {"V": {"batches": 100}},
+    "V: 300 batches": {"V": {"batches": 300}},
+    "V: 3,000 batches": {"V": {"batches": 3_000}},
+    "V: moving pixels weigh no more": {"V": {"motion": 0.0}},
+    "V: the paper's kind": {"V": {"kind": "conv-vae", "scale": 1.0, "kl_floor": 0.0}},
+    "V: collapsed on purpose": {"V": {"scale": 0.003, "kl_floor": 0.01}},
+    "M: 0.1M steps": {"M": {"steps": 100_000}},
+    "M: 0.5M steps": {"M": {"steps": 500_000}},
+    "M: 8M steps": {"M": {"steps": 8_000_000}},
+    "M: the paper's kind": {"M": {"kind": "mdn-rnn", "clock": False, "observed": "all"}},
+    "C: PPO, 0.3M steps": {"C": {"total_timesteps": 300_000}},
+    "C: PPO, 5M steps": {"C": {"total_timesteps": 5_000_000}},
+    "C: CMA-ES, 64 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 64, "rollouts": 16}},
+    "C: CMA-ES, 64 candidates, 1 dream each": {"C": {**EVOLVED, "population": 64, "rollouts": 1}},
+    "C: CMA-ES, 16 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 16, "rollouts": 16}},
+    "C: CMA-ES, 16 candidates, 8 dreams each": {"C": {**EVOLVED, "population": 16, "rollouts": 8}},
+    "C: CMA-ES, 8 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 8, "rollouts": 16}},
+}  # fmt: skip
+HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in the dream | in the game | 95% interval |"
+
+
+def part_of_store(source: Path, run: Path, frames: int) -> None:
+    """Links to parts of the store: a fifth of random play, the rest of controllers, `frames` in all."""
+    for first, share in ((0, 0.2), (PARTS_A_ROUND, 0.8)):
+        parts = [
+            part for part in RolloutStore(source / "rollouts").parts if first <= part.index < first + PARTS_A_ROUND
+        ]
+        for part in parts[: max(2, round(share * frames / parts[0].size))]:
+            link = run / "rollouts" / part.path.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(part.path.resolve(), target_is_directory=True)
+
+
+def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Learn a row and play it; rows with the same store and V share that V."""
+    changed = ROWS[row]
+    seen, of_v = SEEN | changed.get("store", {}), OF_V | changed.get("V", {})
+    of_m, of_c = OF_M | changed.get("M", {}), OF_C | changed.get("C", {})
+    if of_c["learner"] == "evolve":
+        of_c = changed["C"]
+    run = Path(given.out) / "".join(c if c.isalnum() else "-" for c in row)
+    shared = Path(given.out) / "".join(c if c.isalnum() else "-" for c in json.dumps([seen, of_v]))[-100:]
+    common: dict[str, Any] = {"task": "takecover", "seed": given.seed}
+    part_of_store(given.run, shared, seen["frames"])
+    of_vision = vision.main(vision.VisionOptions(run=shared, **common, **of_v))
+    part_of_store(given.run, run, seen["frames"])
+    folder = RunFolder(run).round(0)
+    if not folder.vision.exists():
+        folder.vision.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(RunFolder(shared).round(0).vision, folder.vision)
+    of_memory = memory.main(memory.MemoryOptions(run=run, **common, **of_m))
+    where: dict[str, Any] = {"run": run, "round": 0, "name": "controller", "temperature": 1.0, "temperature_high": 1.4,
+             "workers": given.workers, "seed": given.seed}  # fmt: skip
+    learner: dict[str, Any] = {name: value for name, value in of_c.items() if name != "learner"}
+    if of_c["learner"] == "ppo":
+        card = ppo.main(ppo.PpoOptions(**where, **learner))
+    else:
+        card = evolve.main(evolve.EvolveOptions(**where, **learner))
+    scored = evaluate.main(
+        evaluate.EvaluateOptions(world=str(folder.world), episodes=given.episodes, first_seed=110_000,
+                                 workers=given.workers)
+    )  # fmt: skip
+    return {"vision": of_vision, "memory": of_memory, "dream": card["dream"], "game": scored}
+
+
+def cells(row: str, found: dict[str, Any]) -> str:
+    """A row of the table."""
+    game = found["game"]
+    each = [
+        row, f"{found['vision']['moving_error']:.1f}", f"{found['vision']['active']:.0f}",
+        f"{found['memory']['nats_per_step']:.1f}", f"{found['dream']['mean']:.0f}",
+        f"{game['mean']:.0f} +- {game['std']:.0f}", f"+- {game['interval']:.0f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(each)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("budgets"))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    results = given.out / "results.json"
+    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    for row in given.rows:
+        if row not in known:
+            known[row] = play(row, given)
+            write_text(results, json.dumps(known, default=float))
+        print(cells(row, known[row]), flush=True)
+    lines = [HEADER, f"|{'---|' * 7}", *(cells(row, known[row]) for row in ROWS if row in known)]
+    write_text(given.out / "budgets.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
