@@ -1,0 +1,138 @@
+"""Can curiosity replace the reward when play is collected? Random play, a curious player, one paid by the game.
+
+    python benchmarks/curiosity.py --out curiosity
+
+In CarRacing with the shipped V: M learns from random play. Then three players record as many frames more: random play,
+a player that PPO trained in the game on M's surprise, and one that PPO trained on the game's reward. M learns from
+each store from nothing, C learns in its dream, and the game judges. The same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.data.episode_store import PARTS_A_ROUND, RolloutStore
+from training.infra.checkpoint import save_checkpoint
+from training.infra.run_folder import RunFolder
+from training.stages import collect, evaluate, fidelity, memory, ppo
+from wm_envs.files import write_text
+from wm_envs.models.bundle import load_world
+
+PLAYERS = ("random", "curious", "paid")
+HEADER = "| who plays | reward of 1,000 ticks of its play | C in its dream | C in the game | 95% | Spearman | error |"
+
+
+def shipped_vision(run: Path, world: str) -> None:
+    """The V of a world as that of round 0."""
+    path = RunFolder(run).round(0).vision
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        vision = load_world(world).vision
+        save_checkpoint(path, vision, torch.optim.Adam(vision.parameters()), 1)
+
+
+def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> dict[str, Any]:
+    """M of a round."""
+    return memory.main(
+        memory.MemoryOptions(
+            run=run, round=number, task="carracing", kind="autoregressive", hidden=256, observed="modelled",
+            learning_rate=2e-3, latent_dropout=0.3, steps=steps, workers=given.workers,
+        )
+    )  # fmt: skip
+
+
+def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Record the second half of the frames, learn M and C, and measure them."""
+    run, start = given.out / player, given.out / "start"
+    for name in ("rollouts", "round-0"):
+        if not (run / name).exists():
+            run.mkdir(parents=True, exist_ok=True)
+            (run / name).mkdir()
+            for each in (start / name).iterdir():
+                (run / name / each.name).symlink_to(each.resolve())
+    record: dict[str, Any] = {"run": run, "task": "carracing", "round": 1, "frames": given.frames, "seed": 5}
+    if player == "random":
+        collect.main(collect.CollectOptions(**record, workers=given.workers))
+    else:
+        collect.main(
+            collect.CollectOptions(**record, controllers=(f"{start}/round-0/world:{player}",), workers=given.workers)
+        )
+    parts = [part for part in RolloutStore(run / "rollouts").parts if part.index >= PARTS_A_ROUND]
+    paid = 1000 * sum(float(part.rewards.sum()) for part in parts if part.rewards is not None)
+    of_memory = learn(run, 1, given, given.steps)
+    card = ppo.main(
+        ppo.PpoOptions(
+            run=run, round=1, name="controller", temperature=0.8, temperature_high=1.4, gamma=0.99, batch_size=1024,
+            total_timesteps=given.dream_steps, validate_episodes=0, workers=given.workers,
+        )
+    )  # fmt: skip
+    world = str(RunFolder(run).round(1).world)
+    scored = evaluate.main(
+        evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
+    )
+    compared = fidelity.main(
+        fidelity.FidelityOptions(world=world, controllers="controller", episodes=16, dreams=64, workers=given.workers)
+    )
+    return {
+        "paid": paid / sum(part.size for part in parts),
+        "memory": of_memory,
+        "dream": card["dream"],
+        "game": scored,
+        "fidelity": compared,
+    }
+
+
+def start(given: argparse.Namespace) -> None:
+    """Random play, M of it, and the two players that learn in the game."""
+    run = given.out / "start"
+    shipped_vision(run, "carracing")
+    collect.main(collect.CollectOptions(run=run, task="carracing", frames=given.frames, workers=given.workers))
+    learn(run, 0, given, given.steps // 3)
+    for name in PLAYERS[1:]:
+        in_the_game = ppo.IN_THE_GAME | {"total_timesteps": given.real_steps, "curious": name == "curious"}
+        ppo.main(
+            ppo.PpoOptions(
+                run=run, round=0, name=name, gamma=0.99, validate_episodes=4, validate_every=24,
+                workers=given.workers, temperature=1.0, temperature_high=1.0, **in_the_game,
+            )
+        )  # fmt: skip
+
+
+def cells(player: str, found: dict[str, Any]) -> str:
+    """A row of the table."""
+    game, compared = found["game"], found["fidelity"]
+    each = [
+        player, f"{found['paid']:.0f}", f"{found['dream']['mean']:.0f}", f"{game['mean']:.0f} +- {game['std']:.0f}",
+        f"+- {game['interval']:.0f}", f"{compared['spearman']:.3f}", f"{100 * compared['relative_error']:.0f}%",
+    ]  # fmt: skip
+    return f"| {' | '.join(each)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("curiosity"))
+    parser.add_argument("--frames", type=int, default=200_000, help="of random play, and of each player")
+    parser.add_argument("--real-steps", type=int, default=150_000, help="of PPO in the game, for each player")
+    parser.add_argument("--steps", type=int, default=4_000_000, help="of M")
+    parser.add_argument("--dream-steps", type=int, default=2_000_000, help="of C")
+    parser.add_argument("--episodes", type=int, default=48)
+    parser.add_argument("--workers", type=int, default=0)
+    given = parser.parse_args()
+    results = given.out / "results.json"
+    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    start(given)
+    print(HEADER)
+    for player in PLAYERS:
+        if player not in known:
+            known[player] = play(player, given)
+            write_text(results, json.dumps(known, default=float))
+        print(cells(player, known[player]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
