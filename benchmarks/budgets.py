@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,16 +58,14 @@ HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in th
 
 
 def part_of_store(source: Path, run: Path, frames: int) -> None:
-    """Links to parts of the store: a fifth of random play, the rest of controllers, `frames` in all."""
+    """Parts of the store, as hard links: a fifth of random play, the rest of controllers, `frames` in all."""
     for first, share in ((0, 0.2), (PARTS_A_ROUND, 0.8)):
         parts = [
             part for part in RolloutStore(source / "rollouts").parts if first <= part.index < first + PARTS_A_ROUND
         ]
         for part in parts[: max(2, round(share * frames / parts[0].size))]:
-            link = run / "rollouts" / part.path.name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.exists():
-                link.symlink_to(part.path.resolve(), target_is_directory=True)
+            if not (run / "rollouts" / part.path.name).exists():
+                shutil.copytree(part.path, run / "rollouts" / part.path.name, copy_function=os.link)
 
 
 def play(row: str, given: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     python benchmarks/visions.py RUN --out visions --batches 1000 --seeds 0 1 2
 
 Each V learns from the store of RUN, on the same batches, and is kept as a run folder of its own in OUT, so that the
-same command goes on. Held-out frames give the table. `feature distance` is the mean squared difference between what the
+same command goes on. Held-out frames give the table. `unexplained` is the error as a share of the difference from the
+mean picture (1: V draws only that), `feature distance` is the mean squared difference between what the
 encoder of the shipped V, which none of these has seen, makes of a frame and of its reconstruction, as a share of the
 variance between frames. `jump` is the mean change of the mean latents from one tick to the next, against the spread of
 these latents. OUT/visions.png has real frames, what each V makes of them, and what its decoder makes of draws from the
@@ -38,6 +39,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "error times 0.3 (KL times 3)": {"scale": 0.3},
     "error times 3 (KL times 0.3)": {"scale": 3.0},
     "VAE-GAN": {"kind": "vae-gan"},
+    "the paper's, calibrated": {"motion": 0.0, "error": "calibrated"},
+    "residual": {"motion": 0.0, "kind": "residual-vae"},
+    "residual, calibrated": {"motion": 0.0, "kind": "residual-vae", "error": "calibrated"},
 }
 
 
@@ -60,14 +64,15 @@ def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
 
 
 def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """A row of the table: error, moving error, feature distance, KL, active dimensions, jump."""
+    """A row of the table: error, unexplained, moving error, feature distance, KL, active dimensions, jump."""
     found = vision.measure(made, frames, near)
     copies = np.round(vision.reconstruct(made, frames) * 255).astype(np.uint8)
     real, copied = features(judge, frames), features(judge, copies)
     distance = float((real - copied).square().mean() / real.var(0).mean())
     means, _ = encode_frames(made, held_out[0].read(0, 400))
     jump = float((means[1:] - means[:-1]).abs().mean() / means.std(0).mean())
-    return np.array([found["error"], found["moving_error"], distance, found["kl"], found["active"], jump])
+    unexplained = found["error"] / ((frames / np.float32(255)).var(0).sum())
+    return np.array([found["error"], unexplained, found["moving_error"], distance, found["kl"], found["active"], jump])
 
 
 @torch.no_grad()
@@ -92,7 +97,7 @@ def main() -> None:
     _, held_out = RolloutStore(given.run / "rollouts").split()
     frames, near = FrameBlocks(held_out, seed=1, chunks=64).read(0)
     strips = [frames[:12]]
-    print("V | error | of what moves | feature distance | KL | active | jump")
+    print("V | error | unexplained | of what moves | feature distance | KL | active | jump")
     for variant in given.variants:
         each = []
         for seed in given.seeds:
