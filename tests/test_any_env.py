@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 import toy_env  # noqa: F401 (registers the environments)
 from conftest import ROOT, TINY, fresh_process, tiny_model
 from gymnasium import spaces
@@ -20,6 +21,7 @@ from player.drivers import Keys
 from player.guides import guide_of
 from training.__main__ import main
 from training.data.episode_store import RolloutStore
+from training.exports.graphs import Step, as_onnx
 from training.infra.run_folder import RunFolder
 from training.stages import collect
 from wm_envs.envs.sb3 import load_policy
@@ -210,6 +212,23 @@ def make_world(folder: Path, kwargs: dict[str, Any] | None = None, env: str = "T
     config = dataclasses.replace(TINY, task=found.name, memory=memory, reward_scale=0.5, frame_skip=1)
     save_world(folder, tiny_model(config=config))
     return str(folder)
+
+
+@pytest.mark.slow
+def test_its_step_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    make_world(tmp_path / "world")
+    world = load_world(tmp_path / "world")
+    step = Step(world)
+    session = runtime.InferenceSession(as_onnx(step))
+    action = torch.rand(2, world.task.action_size)
+    state, _, noise, temperature = step.example
+    expected, outcome = world.step(state, torch.from_numpy(world.task.game_action(action.numpy())), noise, temperature)
+    given = (*state.tensors(), action, *noise, temperature)
+    found = session.run(None, {name: each.numpy() for name, each in zip(step.inputs, given, strict=True)})
+    np.testing.assert_allclose(found[0], expected.latents, atol=1e-3)
+    np.testing.assert_allclose(found[step.outputs.index("reward")], outcome.reward, atol=1e-3)
 
 
 @pytest.mark.parametrize("space", ["discrete", "multi", "binary", "box"])

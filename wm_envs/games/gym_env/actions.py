@@ -102,13 +102,24 @@ class ActionCodec:
             low, high = np.array(self.low), np.array(self.high)
             values = low + (np.asarray(vectors, np.float64).clip(-1, 1) + 1) / 2 * (high - low)
         else:
-            parts = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=-1)
-            values = np.stack([part.argmax(-1) + start for part, start in zip(parts, self.starts, strict=True)], -1)
+            chosen = zip(self._chosen(vectors), self.starts, strict=True)
+            values = np.stack([index + start for index, start in chosen], -1)
         return values.astype(self.dtype).reshape((*lead, *self.shape))
 
     def normal(self, vectors: Array) -> Array:
         """The vector (..., A) of the action that a vector (..., A), as a controller gives it, stands for."""
-        return vectors.clip(-1, 1).astype(np.float32) if self.kind == "box" else self.encode(self.decode(vectors))
+        if self.kind == "box":
+            return vectors.clip(-1, 1).astype(np.float32)
+        chosen = zip(self._chosen(vectors), self.sizes, strict=True)
+        return np.concatenate([(index[..., None] == np.arange(size)) * np.float32(1) for index, size in chosen], -1)
+
+    def _chosen(self, vectors: Array) -> list[NDArray[Any]]:
+        """Of each one-hot in vectors (..., A) the index of its largest number, (...,).
+
+        With slices, not `numpy.split`, which the exporter to ONNX does not know.
+        """
+        ends = itertools.accumulate(self.sizes)
+        return [vectors[..., end - size : end].argmax(-1) for end, size in zip(ends, self.sizes, strict=True)]
 
     def _choices(self) -> list[tuple[float, ...]]:
         """All actions; of a Box, and of more than `MAX_CHOICES`, a grid of a few."""
