@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from training.stages import collect
 from wm_envs.envs.sb3 import load_policy
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
 from wm_envs.games.gym_env.actions import ActionCodec
-from wm_envs.games.gym_env.describe import describe
+from wm_envs.games.gym_env.describe import _meanings, describe
 from wm_envs.games.gym_env.description import parse
 from wm_envs.games.gym_env.frames import as_rgb, is_picture, small
 from wm_envs.games.registry import get_task, is_task
@@ -200,6 +202,13 @@ def test_digits_choose_actions_that_no_arrow_takes() -> None:
     keys.press("9")  # no such action
     assert tuple(keys.action(task)) == task.keyboard_action(0, 0)
     assert tuple(keys.action(get_task("takecover"))) == (0.0,)  # its keys are the arrows
+
+
+def test_names_of_actions_that_a_game_does_not_have_are_no_keys() -> None:
+    names = enum.IntEnum("Actions", ["left", "right", "forward", "pickup"], start=0)
+    game = types.SimpleNamespace(actions=names, get_keys_to_action=None)
+    three = types.SimpleNamespace(unwrapped=game, action_space=spaces.Discrete(3))
+    assert _meanings(three) == ["LEFT", "RIGHT", "FORWARD"]  # type: ignore[arg-type]
 
 
 # --- its worlds ---------------------------------------------------------------------------------------------------

@@ -106,10 +106,14 @@ def _speed(env: gym.Env[Any, Any]) -> int:
 
 
 def _meanings(env: gym.Env[Any, Any]) -> list[str]:
-    """Names of the discrete actions, as Atari's and MiniGrid's environments have them."""
+    """Names of the discrete actions, as Atari's and MiniGrid's environments have them.
+
+    A game of MiniGrid may have only the first few of those that it names.
+    """
     named = getattr(env.unwrapped, "get_action_meanings", None)
     members = getattr(getattr(env.unwrapped, "actions", None), "__members__", ())
-    return [str(name).upper() for name in (named() if named else members)]
+    names = [str(name).upper() for name in (named() if named else members)]
+    return names[: int(getattr(env.action_space, "n", len(names)))]
 
 
 def _idle(env: gym.Env[Any, Any]) -> tuple[int, ...]:
