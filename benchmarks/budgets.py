@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
+from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import evaluate, evolve, memory, ppo, vision
-from wm_envs.files import write_text
+from wm_envs.files import read_json, write_json, write_text
 
 SEEN: dict[str, Any] = {"frames": 300_000}
 OF_V: dict[str, Any] = {"kind": "column-vae", "motion": 20.0, "scale": 3.0, "kl_floor": 40.0, "batches": 1_000}
@@ -27,9 +26,9 @@ OF_M: dict[str, Any] = {
     "hidden": 256, "kind": "autoregressive", "clock": True, "observed": "modelled", "latent_dropout": 0.1,
     "learning_rate": 2e-3, "steps": 2_000_000,
 }  # fmt: skip
-OF_C: dict[str, Any] = {"learner": "ppo", "total_timesteps": 1_500_000, "batch_size": 1024, "validate_episodes": 0}
-EVOLVED: dict[str, Any] = {"learner": "evolve", "steps": 1_500_000, "validate_episodes": 0}
-# What a row changes: of the store, V, M and C. A learner of C has options of its own.
+OF_PPO: dict[str, Any] = {"total_timesteps": 1_500_000, "batch_size": 1024, "validate_episodes": 0}
+OF_EVOLUTION: dict[str, Any] = {"steps": 1_500_000, "validate_episodes": 0}
+# What a row changes: of the store, V, M, and of PPO or of CMA-ES.
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "all": {},
     "30,000 frames": {"store": {"frames": 30_000}},
@@ -46,13 +45,13 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "M: 0.5M steps": {"M": {"steps": 500_000}},
     "M: 8M steps": {"M": {"steps": 8_000_000}},
     "M: the paper's kind": {"M": {"kind": "mdn-rnn", "clock": False, "observed": "all"}},
-    "C: PPO, 0.3M steps": {"C": {"total_timesteps": 300_000}},
-    "C: PPO, 5M steps": {"C": {"total_timesteps": 5_000_000}},
-    "C: CMA-ES, 64 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 64, "rollouts": 16}},
-    "C: CMA-ES, 64 candidates, 1 dream each": {"C": {**EVOLVED, "population": 64, "rollouts": 1}},
-    "C: CMA-ES, 16 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 16, "rollouts": 16}},
-    "C: CMA-ES, 16 candidates, 8 dreams each": {"C": {**EVOLVED, "population": 16, "rollouts": 8}},
-    "C: CMA-ES, 8 candidates, 16 dreams each": {"C": {**EVOLVED, "population": 8, "rollouts": 16}},
+    "C: PPO, 0.3M steps": {"PPO": {"total_timesteps": 300_000}},
+    "C: PPO, 5M steps": {"PPO": {"total_timesteps": 5_000_000}},
+    "C: CMA-ES, 64 candidates, 16 dreams each": {"CMA-ES": {"population": 64, "rollouts": 16}},
+    "C: CMA-ES, 64 candidates, 1 dream each": {"CMA-ES": {"population": 64, "rollouts": 1}},
+    "C: CMA-ES, 16 candidates, 16 dreams each": {"CMA-ES": {"population": 16, "rollouts": 16}},
+    "C: CMA-ES, 16 candidates, 8 dreams each": {"CMA-ES": {"population": 16, "rollouts": 8}},
+    "C: CMA-ES, 8 candidates, 16 dreams each": {"CMA-ES": {"population": 8, "rollouts": 16}},
 }  # fmt: skip
 HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in the dream | in the game | 95% interval |"
 
@@ -64,39 +63,36 @@ def part_of_store(source: Path, run: Path, frames: int) -> None:
             part for part in RolloutStore(source / "rollouts").parts if first <= part.index < first + PARTS_A_ROUND
         ]
         for part in parts[: max(2, round(share * frames / parts[0].size))]:
-            if not (run / "rollouts" / part.path.name).exists():
-                shutil.copytree(part.path, run / "rollouts" / part.path.name, copy_function=os.link)
+            link_folder(part.path, run / "rollouts" / part.path.name)
+
+
+def folder_name(what: str) -> str:
+    """Letters and digits of a text, for a folder."""
+    return "".join(c if c.isalnum() else "-" for c in what)
 
 
 def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
     """Learn a row and play it; rows with the same store and V share that V."""
     changed = ROWS[row]
     seen, of_v = SEEN | changed.get("store", {}), OF_V | changed.get("V", {})
-    of_m, of_c = OF_M | changed.get("M", {}), OF_C | changed.get("C", {})
-    if of_c["learner"] == "evolve":
-        of_c = changed["C"]
-    run = Path(given.out) / "".join(c if c.isalnum() else "-" for c in row)
-    shared = Path(given.out) / "".join(c if c.isalnum() else "-" for c in json.dumps([seen, of_v]))[-100:]
+    shared, run = given.out / folder_name(json.dumps([seen, of_v])), given.out / folder_name(row)
     common: dict[str, Any] = {"task": "takecover", "seed": given.seed}
     part_of_store(given.run, shared, seen["frames"])
     of_vision = vision.main(vision.VisionOptions(run=shared, **common, **of_v))
-    part_of_store(given.run, run, seen["frames"])
-    folder = RunFolder(run).round(0)
-    if not folder.vision.exists():
-        folder.vision.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(RunFolder(shared).round(0).vision, folder.vision)
-    of_memory = memory.main(memory.MemoryOptions(run=run, **common, **of_m))
-    where: dict[str, Any] = {"run": run, "round": 0, "name": "controller", "temperature": 1.0, "temperature_high": 1.4,
-             "workers": given.workers, "seed": given.seed}  # fmt: skip
-    learner: dict[str, Any] = {name: value for name, value in of_c.items() if name != "learner"}
-    if of_c["learner"] == "ppo":
-        card = ppo.main(ppo.PpoOptions(**where, **learner))
+    link_folder(shared, run)
+    of_memory = memory.main(memory.MemoryOptions(run=run, **common, **OF_M | changed.get("M", {})))
+    where: dict[str, Any] = {
+        "run": run, "round": 0, "name": "controller", "temperature": 1.0, "temperature_high": 1.4,
+        "workers": given.workers, "seed": given.seed,
+    }  # fmt: skip
+    if "CMA-ES" in changed:
+        card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
     else:
-        card = evolve.main(evolve.EvolveOptions(**where, **learner))
+        card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | changed.get("PPO", {})))
+    world = str(RunFolder(run).round(0).world)
     scored = evaluate.main(
-        evaluate.EvaluateOptions(world=str(folder.world), episodes=given.episodes, first_seed=110_000,
-                                 workers=given.workers)
-    )  # fmt: skip
+        evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
+    )
     return {"vision": of_vision, "memory": of_memory, "dream": card["dream"], "game": scored}
 
 
@@ -121,11 +117,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     results = given.out / "results.json"
-    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    known = read_json(results) if results.exists() else {}
     for row in given.rows:
         if row not in known:
             known[row] = play(row, given)
-            write_text(results, json.dumps(known, default=float))
+            write_json(results, known)
         print(cells(row, known[row]), flush=True)
     lines = [HEADER, f"|{'---|' * 7}", *(cells(row, known[row]) for row in ROWS if row in known)]
     write_text(given.out / "budgets.md", "\n".join(lines) + "\n")

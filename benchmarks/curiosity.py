@@ -10,9 +10,6 @@ each store from nothing, C learns in its dream, and the game judges. The same co
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,10 @@ import torch
 
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
+from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import collect, evaluate, memory, ppo
-from wm_envs.files import write_text
+from wm_envs.files import read_json, write_json
 from wm_envs.models.bundle import load_world
 
 PLAYERS = ("random", "curious", "paid")
@@ -51,20 +49,15 @@ def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> dict
 def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
     """Record the second half of the frames, learn M and C, and measure them."""
     run, start = given.out / player, given.out / "start"
-    if not run.exists():
-        part = run.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(start, part, copy_function=os.link)  # the same files, which nobody changes
-        part.rename(run)
-    record: dict[str, Any] = {"run": run, "task": "carracing", "round": 1, "frames": given.frames, "seed": 5}
-    if player == "random":
-        collect.main(collect.CollectOptions(**record, workers=given.workers))
-    else:
-        collect.main(
-            collect.CollectOptions(**record, controllers=(f"{start}/round-0/world:{player}",), workers=given.workers)
+    link_folder(start, run)
+    collect.main(
+        collect.CollectOptions(
+            run=run, task="carracing", round=1, frames=given.frames, seed=5, workers=given.workers,
+            controllers=() if player == "random" else (f"{start}/round-0/world:{player}",),
         )
+    )  # fmt: skip
     parts = [part for part in RolloutStore(run / "rollouts").parts if part.index >= PARTS_A_ROUND]
-    paid = 1000 * sum(float(part.rewards.sum()) for part in parts if part.rewards is not None)
+    paid = sum(float(part.rewards.sum()) for part in parts if part.rewards is not None)
     of_memory = learn(run, 1, given, given.steps)
     card = ppo.main(
         ppo.PpoOptions(
@@ -76,8 +69,8 @@ def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
     scored = evaluate.main(
         evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
     )
-    paid /= sum(part.size for part in parts)
-    return {"paid": paid, "memory": of_memory, "dream": card["dream"], "game": scored}
+    paid_a_tick = paid / sum(part.size for part in parts)
+    return {"paid": 1000 * paid_a_tick, "memory": of_memory, "dream": card["dream"], "game": scored}
 
 
 def start(given: argparse.Namespace) -> None:
@@ -117,13 +110,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
     results = given.out / "results.json"
-    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    known = read_json(results) if results.exists() else {}
     start(given)
     print(HEADER)
     for player in PLAYERS:
         if player not in known:
             known[player] = play(player, given)
-            write_text(results, json.dumps(known, default=float))
+            write_json(results, known)
         print(cells(player, known[player]), flush=True)
 
 

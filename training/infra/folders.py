@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,3 +36,13 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def link_folder(source: Path, final: Path) -> None:
+    """Make `final` a folder of the same files as `source` (hard links), unless it is there already.
+
+    Writers replace files and do not change them, so neither folder sees what is written to the other.
+    """
+    if not final.exists():
+        with new_folder(final) as temporary:
+            shutil.copytree(source, temporary, copy_function=os.link, dirs_exist_ok=True)

@@ -30,6 +30,8 @@ from wm_envs.models.bundle_config import VISION_KINDS
 from wm_envs.models.residual_vae import ResidualVAE
 from wm_envs.models.vae import (
     ACTIVE,
+    CALIBRATED,
+    SQUARED,
     ConvVAE,
     error_weight,
     kl_per_dimension,
@@ -41,10 +43,7 @@ from wm_envs.models.vae import (
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
-CALIBRATED = "calibrated"  # a kind of error
-COOLED = (
-    0.03  # what a calibrated error weighs at the end, when V has found what to code and codes too many of its details
-)
+COOLED = 0.03  # factor of a calibrated error at the end: V has found what to code, and codes too many of its details
 COLLAPSED = 4  # active dimensions below which V is collapsing
 
 
@@ -74,8 +73,8 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     )
     kl_floor: float = stage_option(0.0, "nats that V may use freely (0: the paper's, Z/2)", identity=True, minimum=0)
     error: str = stage_option(
-        "squared", "squared (the paper's), or calibrated: it weighs more the smaller it gets, so small things count",
-        identity=True, choices=("squared", CALIBRATED),
+        SQUARED, "squared (the paper's), or calibrated: it weighs more the smaller it gets, so small things count",
+        identity=True, choices=(SQUARED, CALIBRATED),
     )  # fmt: skip
     scale: float = stage_option(
         1.0, "factor of the squared error against the KL (the paper: 1)", identity=True, exclusive_minimum=0

@@ -73,8 +73,7 @@ class LatentGames:
         self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards + costs))
         ticks = self.state.ticks.cpu().numpy()
         if self.curious:
-            surprise = self.world.surprise(prediction, latents).double().cpu().numpy()
-            return StepResult(np.where(self.running, surprise, 0.0), terminated, {"ticks": ticks})
+            rewards = np.where(self.running, self.world.surprise(prediction, latents).cpu().numpy(), 0)
         return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
 
     def observe(self, observation: str) -> Tensor:

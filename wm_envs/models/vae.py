@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 ACTIVE = 0.05  # nats of mean KL from which a latent dimension counts as active
 LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite for any weights
+SQUARED, CALIBRATED = "squared", "calibrated"  # kinds of error
 LEAST_ERROR = 0.5  # of a picture, below which a calibrated error does not weigh more
 
 
@@ -95,7 +96,7 @@ def kl_term(mean: Tensor, logvar: Tensor, floor: float | None = None) -> Tensor:
 
 def vae_loss(
     images: Tensor, reconstruction: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor | None = None,
-    kl_floor: float | None = None, scale: float = 1.0, error: str = "squared",
+    kl_floor: float | None = None, scale: float = 1.0, error: str = SQUARED,
 ) -> Tensor:  # fmt: skip
     """`scale` * sum of squared errors + max(KL, `kl_floor`), averaged over the batch (the authors' code). A scalar.
 
@@ -109,7 +110,7 @@ def vae_loss(
     """
     errors = (images - reconstruction.float()).square()  # (B, 3, 64, 64)
     total = (errors if weight is None else errors * weight).sum(dim=(1, 2, 3))  # (B,)
-    if error == "calibrated":
+    if error == CALIBRATED:
         scale = scale * images[0].numel() / (2 * float(total.detach().mean().clamp_min(LEAST_ERROR)))
     return (scale * total + kl_term(mean, logvar, kl_floor)).mean()
 

@@ -116,7 +116,7 @@ class ActionCodec:
     def _chosen(self, vectors: Array) -> list[NDArray[Any]]:
         """Of each one-hot in vectors (..., A) the index of its largest number, (...,).
 
-        With slices, not `numpy.split`, which the exporter to ONNX does not know.
+        With slices, and `normal` with comparisons: the exporter to ONNX knows neither `numpy.split` nor `numpy.eye`.
         """
         ends = itertools.accumulate(self.sizes)
         return [vectors[..., end - size : end].argmax(-1) for end, size in zip(ends, self.sizes, strict=True)]
