@@ -14,12 +14,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.data.episode_store import PARTS_A_ROUND, RolloutStore
+import numpy as np
+
+from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import evaluate, evolve, memory, ppo, vision
 from wm_envs.files import read_json, write_json, write_text
 
+HELD_OUT_PARTS = 2  # of each kind of play, at most
 SEEN: dict[str, Any] = {"frames": 300_000}
 OF_V: dict[str, Any] = {"kind": "column-vae", "motion": 20.0, "scale": 3.0, "kl_floor": 40.0, "batches": 1_000}
 OF_M: dict[str, Any] = {
@@ -31,7 +34,7 @@ OF_EVOLUTION: dict[str, Any] = {"steps": 1_500_000, "validate_episodes": 0}
 # What a row changes: of the store, V, M, and of PPO or of CMA-ES.
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "all": {},
-    "30,000 frames": {"store": {"frames": 30_000}},
+    "50,000 frames": {"store": {"frames": 50_000}},
     "100,000 frames": {"store": {"frames": 100_000}},
     "1,000,000 frames": {"store": {"frames": 1_000_000}},
     "2,000,000 frames": {"store": {"frames": 2_000_000}},
@@ -57,13 +60,22 @@ HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in th
 
 
 def part_of_store(source: Path, run: Path, frames: int) -> None:
-    """Parts of the store, as hard links: a fifth of random play, the rest of controllers, `frames` in all."""
+    """Parts of the store, as hard links: `frames` to learn from, of which random play is a fifth and play of controllers
+    the rest, and the same held-out parts for every row."""
+    learnt, held_out = RolloutStore(source / "rollouts").split()
+    chosen = [part for first in (0, PARTS_A_ROUND) for part in _of_round(held_out, first)[:HELD_OUT_PARTS]]
     for first, share in ((0, 0.2), (PARTS_A_ROUND, 0.8)):
-        parts = [
-            part for part in RolloutStore(source / "rollouts").parts if first <= part.index < first + PARTS_A_ROUND
-        ]
-        for part in parts[: max(2, round(share * frames / parts[0].size))]:
-            link_folder(part.path, run / "rollouts" / part.path.name)
+        parts = _of_round(learnt, first)
+        before = np.cumsum([0, *(part.size for part in parts)])
+        if before[-1] < share * frames:
+            raise SystemExit(f"{source}: {share * frames:.0f} frames of this play are needed; it has {before[-1]}")
+        chosen += [part for part, size in zip(parts, before[:-1], strict=True) if size < share * frames]
+    for part in chosen:
+        link_folder(part.path, run / "rollouts" / part.path.name)
+
+
+def _of_round(parts: list[Part], first: int) -> list[Part]:
+    return [part for part in parts if first <= part.index < first + PARTS_A_ROUND]
 
 
 def folder_name(what: str) -> str:
