@@ -60,8 +60,10 @@ HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in th
 
 
 def part_of_store(source: Path, run: Path, frames: int) -> None:
-    """Parts of the store, as hard links: `frames` to learn from, of which random play is a fifth and play of controllers
-    the rest, and the same held-out parts for every row."""
+    """Parts of the store, as hard links: `frames` to learn from, and the same held-out parts for every row.
+
+    A fifth of the frames is random play, the rest is play of controllers.
+    """
     learnt, held_out = RolloutStore(source / "rollouts").split()
     chosen = [part for first in (0, PARTS_A_ROUND) for part in _of_round(held_out, first)[:HELD_OUT_PARTS]]
     for first, share in ((0, 0.2), (PARTS_A_ROUND, 0.8)):
