@@ -19,18 +19,27 @@ import numpy as np
 from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
-from training.stages import evaluate, evolve, memory, ppo, vision
+from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
 from wm_envs.files import read_json, write_json, write_text
 
 HELD_OUT_PARTS = 2  # of each kind of play, at most
 SEEN: dict[str, Any] = {"frames": 300_000}
 OF_V: dict[str, Any] = {"kind": "column-vae", "motion": 20.0, "scale": 3.0, "kl_floor": 40.0, "batches": 1_000}
 OF_M: dict[str, Any] = {
-    "hidden": 256, "kind": "autoregressive", "clock": True, "observed": "modelled", "latent_dropout": 0.1,
-    "learning_rate": 2e-3, "steps": 2_000_000,
+    "hidden": 256, "kind": "autoregressive", "observed": "modelled", "learning_rate": 2e-3, "steps": 2_000_000,
 }  # fmt: skip
-OF_PPO: dict[str, Any] = {"total_timesteps": 1_500_000, "batch_size": 1024, "validate_episodes": 0}
-OF_EVOLUTION: dict[str, Any] = {"steps": 1_500_000, "validate_episodes": 0}
+OF_PPO: dict[str, Any] = {"total_timesteps": 1_500_000, "batch_size": 1024}
+OF_EVOLUTION: dict[str, Any] = {"steps": 1_500_000}
+OF_GAME: dict[str, dict[str, dict[str, Any]]] = {
+    "takecover": {
+        "M": {"clock": True, "latent_dropout": 0.1},
+        "C": {"temperature": 1.0, "temperature_high": 1.4},
+    },
+    "carracing": {
+        "M": {"latent_dropout": 0.25},
+        "C": {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99},
+    },
+}
 # What a row changes: of the store, V, M, and of PPO or of CMA-ES.
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "all": {},
@@ -56,7 +65,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "C: CMA-ES, 16 candidates, 8 dreams each": {"CMA-ES": {"population": 16, "rollouts": 8}},
     "C: CMA-ES, 8 candidates, 16 dreams each": {"CMA-ES": {"population": 8, "rollouts": 16}},
 }  # fmt: skip
-HEADER = "| budget | V: error of what moves | V: active | M: nats a step | in the dream | in the game | 95% interval |"
+HEADER = "V: moving error, active | M: NLL, with other actions | log ratio, Spearman | in dreams | in the game | 95% |"
 
 
 def part_of_store(source: Path, run: Path, frames: int) -> None:
@@ -94,31 +103,46 @@ def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
     part_of_store(given.run, shared, seen["frames"])
     of_vision = vision.main(vision.VisionOptions(run=shared, **common, **of_v))
     link_folder(shared, run)
-    of_memory = memory.main(memory.MemoryOptions(run=run, **common, **OF_M | changed.get("M", {})))
+    return {"vision": of_vision} | learn_and_play(run, "takecover", given, changed)
+
+
+def learn_and_play(run: Path, task: str, given: argparse.Namespace, changed: dict[str, Any]) -> dict[str, Any]:
+    """Learn M and C from the store and the V of a run, and measure dreams and play."""
+    of_game = OF_GAME[task]
+    of_memory = memory.main(
+        memory.MemoryOptions(run=run, task=task, seed=given.seed, **OF_M | of_game["M"] | changed.get("M", {}))
+    )
+    world = str(RunFolder(run).round(0).world)
+    alike = fidelity.main(fidelity.FidelityOptions(world=world, controllers="none", workers=given.workers))
     where: dict[str, Any] = {
-        "run": run, "round": 0, "name": "controller", "temperature": 1.0, "temperature_high": 1.4,
-        "workers": given.workers, "seed": given.seed,
+        "run": run, "round": 0, "name": "controller", "workers": given.workers, "seed": given.seed,
+        "validate_episodes": 0, **of_game["C"],
     }  # fmt: skip
     if "CMA-ES" in changed:
         card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
     else:
         card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | changed.get("PPO", {})))
-    world = str(RunFolder(run).round(0).world)
     scored = evaluate.main(
         evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
     )
-    return {"vision": of_vision, "memory": of_memory, "dream": card["dream"], "game": scored}
+    alike = {name: found for name, found in alike.items() if name != "policies"}
+    return {"memory": of_memory, "fidelity": alike, "dream": card["dream"], "game": scored}
 
 
 def cells(row: str, found: dict[str, Any]) -> str:
     """A row of the table."""
-    game = found["game"]
-    each = [
-        row, f"{found['vision']['moving_error']:.1f}", f"{found['vision']['active']:.0f}",
-        f"{found['memory']['nats_per_step']:.1f}", f"{found['dream']['mean']:.0f}",
-        f"{game['mean']:.0f} +- {game['std']:.0f}", f"+- {game['interval']:.0f}",
+    of_vision = f"{found['vision']['moving_error']:.1f}, {found['vision']['active']:.0f}"
+    return f"| {' | '.join([row, of_vision, *cells_of_play(found)])} |"
+
+
+def cells_of_play(found: dict[str, Any]) -> list[str]:
+    """The cells of what `learn_and_play` found."""
+    of_memory, alike, game = found["memory"], found["fidelity"], found["game"]
+    distance = alike.get("log_ratio", alike.get("relative_error"))
+    return [
+        f"{of_memory['nll']:.3f}, {of_memory['shuffled']:.3f}", f"{distance:.2f}, {alike['spearman']:.2f}",
+        f"{found['dream']['mean']:.0f}", f"{game['mean']:.0f} +- {game['std']:.0f}", f"+- {game['interval']:.0f}",
     ]  # fmt: skip
-    return f"| {' | '.join(each)} |"
 
 
 def main() -> None:
@@ -137,7 +161,7 @@ def main() -> None:
             known[row] = play(row, given)
             write_json(results, known)
         print(cells(row, known[row]), flush=True)
-    lines = [HEADER, f"|{'---|' * 7}", *(cells(row, known[row]) for row in ROWS if row in known)]
+    lines = [f"| budget | {HEADER}", f"|{'---|' * 7}", *(cells(row, known[row]) for row in ROWS if row in known)]
     write_text(given.out / "budgets.md", "\n".join(lines) + "\n")
 
 
