@@ -38,6 +38,7 @@ OF_GAME: dict[str, dict[str, dict[str, Any]]] = {
     "carracing": {
         "M": {"latent_dropout": 0.25},
         "C": {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99},
+        "fidelity": {"episodes": 16},
     },
 }
 # What a row changes: of the store, V, M, and of PPO or of CMA-ES.
@@ -65,7 +66,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "C: CMA-ES, 16 candidates, 8 dreams each": {"CMA-ES": {"population": 16, "rollouts": 8}},
     "C: CMA-ES, 8 candidates, 16 dreams each": {"CMA-ES": {"population": 8, "rollouts": 16}},
 }  # fmt: skip
-HEADER = "V: moving error, active | M: NLL, with other actions | log ratio, Spearman | in dreams | in the game | 95% |"
+HEADER_OF_PLAY = "M: NLL, with other actions | fidelity: distance, Spearman | in dreams | in the game | 95%"
 
 
 def part_of_store(source: Path, run: Path, frames: int) -> None:
@@ -103,19 +104,26 @@ def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
     part_of_store(given.run, shared, seen["frames"])
     of_vision = vision.main(vision.VisionOptions(run=shared, **common, **of_v))
     link_folder(shared, run)
-    return {"vision": of_vision} | learn_and_play(run, "takecover", given, changed)
+    return {"vision": of_vision} | learn_and_play(run, "takecover", given.seed, given, changed)
 
 
-def learn_and_play(run: Path, task: str, given: argparse.Namespace, changed: dict[str, Any]) -> dict[str, Any]:
+def learn_and_play(
+    run: Path, task: str, seed: int, given: argparse.Namespace, changed: dict[str, Any]
+) -> dict[str, Any]:
     """Learn M and C from the store and the V of a run, and measure dreams and play."""
     of_game = OF_GAME[task]
     of_memory = memory.main(
-        memory.MemoryOptions(run=run, task=task, seed=given.seed, **OF_M | of_game["M"] | changed.get("M", {}))
+        memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | of_game["M"] | changed.get("M", {}))
     )
     world = str(RunFolder(run).round(0).world)
-    alike = fidelity.main(fidelity.FidelityOptions(world=world, controllers="none", workers=given.workers))
+    alike = fidelity.main(
+        fidelity.FidelityOptions(
+            world=world, controllers="none", workers=given.workers, cache=str(given.out / "real.json"),
+            **of_game.get("fidelity", {}),
+        )
+    )  # fmt: skip
     where: dict[str, Any] = {
-        "run": run, "round": 0, "name": "controller", "workers": given.workers, "seed": given.seed,
+        "run": run, "round": 0, "name": "controller", "workers": given.workers, "seed": seed,
         "validate_episodes": 0, **of_game["C"],
     }  # fmt: skip
     if "CMA-ES" in changed:
@@ -161,7 +169,11 @@ def main() -> None:
             known[row] = play(row, given)
             write_json(results, known)
         print(cells(row, known[row]), flush=True)
-    lines = [f"| budget | {HEADER}", f"|{'---|' * 7}", *(cells(row, known[row]) for row in ROWS if row in known)]
+    lines = [
+        f"| budget | V: moving error, active | {HEADER_OF_PLAY} |",
+        f"|{'---|' * 7}",
+        *(cells(row, known[row]) for row in ROWS if row in known),
+    ]
     write_text(given.out / "budgets.md", "\n".join(lines) + "\n")
 
 

@@ -8,7 +8,7 @@ mean picture (1: V draws only that), `feature distance` is the mean squared diff
 encoder of the shipped V, which none of these has seen, makes of a frame and of its reconstruction, as a share of the
 variance between frames. `jump` is the mean change of the mean latents from one tick to the next, against the spread of
 these latents. OUT/visions.png has real frames, what each V makes of them, and what its decoder makes of draws from the
-prior.
+prior. With `--play`, M and C learn from each V, with the budget of `budgets.py`, and the game judges.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from budgets import HEADER_OF_PLAY, cells_of_play, folder_name, learn_and_play
 
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
 from training.evaluation.pictures import save_strip
+from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import vision
+from wm_envs.files import read_json, write_json
 from wm_envs.models.bundle import load_world
 from wm_envs.models.vae import ConvVAE, to_images
 
@@ -45,16 +48,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def train(variant: str, given: argparse.Namespace, seed: int) -> ConvVAE:
+def folder_of(variant: str, seed: int, given: argparse.Namespace) -> Path:
+    """The run folder of a V."""
+    return Path(given.out) / f"{folder_name(variant)}-{seed}"
+
+
+def train(variant: str, seed: int, given: argparse.Namespace) -> ConvVAE:
     """V of a variant; the folder keeps it."""
-    run = Path(given.out) / f"{variant.replace(' ', '-')}-{seed}"
-    run.mkdir(parents=True, exist_ok=True)
-    if not (run / "rollouts").exists():
-        (run / "rollouts").symlink_to((given.run / "rollouts").resolve())
-    task = RolloutStore(run / "rollouts").parts[0].attributes["task"]
-    options = vision.VisionOptions(run=run, task=task, batches=given.batches, batch_size=given.batch_size, seed=seed)
+    run = folder_of(variant, seed, given)
+    link_folder(given.run / "rollouts", run / "rollouts")
+    options = vision.VisionOptions(
+        run=run, task=given.task, batches=given.batches, batch_size=given.batch_size, seed=seed, checkpoint_every=100
+    )
     vision.main(dataclasses.replace(options, **VARIANTS[variant]))
     return load_vision(RunFolder(run).round(0).vision)
+
+
+def play(variant: str, seed: int, given: argparse.Namespace) -> str:
+    """A row of what M and C make of this V; the folder keeps what was found."""
+    run = folder_of(variant, seed, given)
+    found = run / "played.json"
+    if not found.exists():
+        write_json(found, learn_and_play(run, given.task, seed, given, {}))
+    return " | ".join([variant, str(seed), *cells_of_play(read_json(found))])
 
 
 @torch.no_grad()
@@ -92,7 +108,11 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--judge", default="takecover-paper", help="the world whose V measures the feature distance")
+    parser.add_argument("--play", action="store_true")
+    parser.add_argument("--episodes", type=int, default=100, help="of the game, for --play")
+    parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
+    given.task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
     judge = load_world(given.judge).vision
     _, held_out = RolloutStore(given.run / "rollouts").split()
     frames, near = FrameBlocks(held_out, seed=1, chunks=64).read(0)
@@ -101,12 +121,17 @@ def main() -> None:
     for variant in given.variants:
         each = []
         for seed in given.seeds:
-            made = train(variant, given, seed)
+            made = train(variant, seed, given)
             each.append(measure(made, judge, held_out, frames, near))
             strips += rows(made, frames[:12]) if seed == given.seeds[0] else []
         mean, spread = np.mean(each, axis=0), np.std(each, axis=0)
         cells = [f"{a:.3g} +- {b:.2g}" if len(each) > 1 else f"{a:.3g}" for a, b in zip(mean, spread, strict=True)]
         print(" | ".join([variant, *cells]), flush=True)
+    if given.play:
+        print(f"V | seed | {HEADER_OF_PLAY}")
+        for variant in given.variants:
+            for seed in given.seeds:
+                print(play(variant, seed, given), flush=True)
     save_strip(given.out / "visions.png", np.stack([np.concatenate(list(part)) for part in zip(*strips, strict=True)]))
 
 
