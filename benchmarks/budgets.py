@@ -96,15 +96,25 @@ def folder_name(what: str) -> str:
 
 
 def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Learn a row and play it; rows with the same store and V share that V."""
+    """Learn a row and play it; rows with the same store and V share that V, and so it is with M."""
     changed = ROWS[row]
     seen, of_v = SEEN | changed.get("store", {}), OF_V | changed.get("V", {})
-    shared, run = given.out / folder_name(json.dumps([seen, of_v])), given.out / folder_name(row)
-    common: dict[str, Any] = {"task": "takecover", "seed": given.seed}
-    part_of_store(given.run, shared, seen["frames"])
-    of_vision = vision.main(vision.VisionOptions(run=shared, **common, **of_v))
-    link_folder(shared, run)
+    with_v = given.out / folder_name(json.dumps([seen, of_v]))
+    with_m = given.out / folder_name(json.dumps([seen, of_v, changed.get("M", {})]))
+    run = given.out / folder_name(row)
+    part_of_store(given.run, with_v, seen["frames"])
+    of_vision = vision.main(vision.VisionOptions(run=with_v, task="takecover", seed=given.seed, **of_v))
+    link_folder(with_v, with_m)
+    learn_memory(with_m, "takecover", given.seed, changed)
+    link_folder(with_m, run)
     return {"vision": of_vision} | learn_and_play(run, "takecover", given.seed, given, changed)
+
+
+def learn_memory(run: Path, task: str, seed: int, changed: dict[str, Any]) -> dict[str, Any]:
+    """Learn M, or say what it reached."""
+    return memory.main(
+        memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | OF_GAME[task]["M"] | changed.get("M", {}))
+    )
 
 
 def learn_and_play(
@@ -112,9 +122,7 @@ def learn_and_play(
 ) -> dict[str, Any]:
     """Learn M and C from the store and the V of a run, and measure dreams and play."""
     of_game = OF_GAME[task]
-    of_memory = memory.main(
-        memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | of_game["M"] | changed.get("M", {}))
-    )
+    of_memory = learn_memory(run, task, seed, changed)
     world = str(RunFolder(run).round(0).world)
     alike = fidelity.main(
         fidelity.FidelityOptions(

@@ -80,15 +80,15 @@ def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
 
 
 def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """A row of the table: error, unexplained, moving error, feature distance, KL, active dimensions, jump."""
+    """A row of the table, without its name."""
     found = vision.measure(made, frames, near)
     copies = np.round(vision.reconstruct(made, frames) * 255).astype(np.uint8)
     real, copied = features(judge, frames), features(judge, copies)
     distance = float((real - copied).square().mean() / real.var(0).mean())
     means, _ = encode_frames(made, held_out[0].read(0, 400))
     jump = float((means[1:] - means[:-1]).abs().mean() / means.std(0).mean())
-    unexplained = found["error"] / ((frames / np.float32(255)).var(0).sum())
-    return np.array([found["error"], unexplained, found["moving_error"], distance, found["kl"], found["active"], jump])
+    named = [found[name] for name in ("error", "unexplained", "moving_unexplained", "kl", "active")]
+    return np.array([*named, distance, jump])
 
 
 @torch.no_grad()
@@ -117,7 +117,7 @@ def main() -> None:
     _, held_out = RolloutStore(given.run / "rollouts").split()
     frames, near = FrameBlocks(held_out, seed=1, chunks=64).read(0)
     strips = [frames[:12]]
-    print("V | error | unexplained | of what moves | feature distance | KL | active | jump")
+    print("V | error | unexplained | unexplained of what moves | KL | active | feature distance | jump")
     for variant in given.variants:
         each = []
         for seed in given.seeds:

@@ -153,4 +153,6 @@ def test_doctor_compares_dreams_with_the_game(own_world: Path, capsys: pytest.Ca
     pytest.importorskip("vizdoom")
     with pytest.raises(Unsound, match=": dreams"):
         look(own_world, episodes=2, workers=1)
-    assert "game / dream" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "game / dream" in said
+    assert "FIX  " + f"{own_world}: pictures" in said, "a V of random weights draws nothing"

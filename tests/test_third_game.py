@@ -156,7 +156,8 @@ def test_the_doctor(toy: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str
     world = make_world(tmp_path / "world", toy)
     with pytest.raises(Unsound, match=": V"):  # four latent dimensions are too few
         doctor.main(doctor.DoctorOptions(world, episodes=2, workers=1))
-    assert "relative error" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "relative error" in said and "where it moves" in said and "against scripts" in said
 
 
 def test_the_doctor_plays_no_game_that_is_not_installed(

@@ -1,8 +1,8 @@
 """What is installed here, and whether worlds are intact, realistic and not exploited.
 
-For each world: whether it loads and its hashes hold, whether V uses its latent dimensions, whether scripted policies
-score in its dreams as in the game (played now, if the game is installed), and whether a controller is far better in
-dreams than in the game.
+For each world: whether it loads and its hashes hold, whether V uses its latent dimensions, and whether a controller is
+far better in dreams than in the game. If the game is installed, it is played now: whether V draws what moves, whether
+scripted policies score in dreams as in the game, and whether the controller is better in dreams than these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from training.data.frame_batches import FrameBlocks
 from training.evaluation.fidelity import open_loop_battery
 from training.evaluation.policies import Policy, actor, load_policy
 from training.evaluation.rollout import dream_episodes, real_returns
@@ -26,7 +28,10 @@ from training.infra.options import check_options, stage_option
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import Workers, available_cores
 from training.infra.worlds import find_folder
+from training.stages.collect import random_episode
+from training.stages.vision import measure
 from wm_envs.errors import Unsound, WorldModelError
+from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle import load_controller, load_world, read_config, shipped_worlds
@@ -39,6 +44,9 @@ EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fi
 }
 MIN_ACTIVE = 6  # dimensions; with fewer, V hardly distinguishes frames
 EXPLOITED = 1.6  # times better in dreams than in the game
+FRAMES_SEEN = 300  # of random play, to look at V's pictures
+MISSED = 0.5  # share of what moves that V may leave out
+SCRIPTS = 4
 
 
 class Finding(NamedTuple):
@@ -93,7 +101,8 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         yield vision(name, world)
         yield from exploitation(name, read_config(folder)["controllers"])
         if options.episodes and not missing(world.task.requires):
-            yield realism(name, folder, world, options)
+            yield pictures(name, world)
+            yield from realism(name, folder, world, options)
 
 
 def installation() -> Iterator[Finding]:
@@ -133,10 +142,38 @@ def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(f"{name}: {controller}", found, fix)
 
 
-def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Finding:
+def pictures(name: str, world: WorldModel) -> Finding:
+    """Whether V draws what moves in frames of random play."""
+    frames, neighbours = _random_play(world.task)
+    found = measure(world.vision, frames, neighbours)
+    missed = found["moving_unexplained"]
+    fix = "V misses what moves: see --motion and --kind of vision, train it longer, or look at its pictures"
+    shown = (
+        f"V leaves out {found['unexplained']:.0%} of what differs from the mean picture, {missed:.0%} where it moves"
+    )
+    return Finding(f"{name}: pictures", shown, fix if missed > MISSED else "")
+
+
+def _random_play(task: Task) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Frames and their neighbours a moment away, both (FRAMES_SEEN, 64, 64, 3)."""
+    frames: list[NDArray[Any]] = []
+    neighbours: list[NDArray[Any]] = []
+    game, seed = task.open(), VALIDATION_SEEDS
+    try:
+        while sum(map(len, frames)) < FRAMES_SEEN:
+            played = random_episode(game, task, seed, np.random.default_rng(seed)).frames
+            frames.append(played[FrameBlocks.lag :: 2])
+            neighbours.append(played[: -FrameBlocks.lag : 2])
+            seed += 1
+    finally:
+        game.close()
+    return np.concatenate(frames)[:FRAMES_SEEN], np.concatenate(neighbours)[:FRAMES_SEEN]
+
+
+def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Iterator[Finding]:
     """Four scripts and the first controllers, in the game and in dreams at the default temperature."""
     there = open_loop_battery(world.task)
-    battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, 4)]
+    battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, SCRIPTS)]
     # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.
     battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
     seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
@@ -150,4 +187,9 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))
     found = f"{measure.replace('_', ' ')} {value:.2f} (game / dream: {shown})"
     fix = "M needs more, or other, rollouts; another temperature may do: see fidelity"
-    return Finding(f"{name}: dreams", found, "" if value < limit else fix)
+    yield Finding(f"{name}: dreams", found, "" if value < limit else fix)
+    if len(battery) > SCRIPTS:
+        controller, best = means[SCRIPTS][1], max(dream for _, dream in means[:SCRIPTS])
+        found = f"{controller:.0f} in dreams, where the best of {SCRIPTS} scripts has {best:.0f}"
+        fix = "C has not learned its dream: train it longer, or with another learner"
+        yield Finding(f"{name}: {battery[SCRIPTS].name} against scripts", found, "" if controller > best else fix)
