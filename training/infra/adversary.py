@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from training.infra.checkpoint import restore, training_state
 from training.infra.optim import clip_gradients, total_loss
+from wm_envs.hardware import compute_dtype
 from wm_envs.models.vae import ConvVAE, kl_term
 
 BETAS = (0.5, 0.999)  # of Adam, for all three networks: less momentum keeps their game stable
@@ -72,10 +73,12 @@ class Adversary:
         is that of a fooled discriminator, -log D, which has a gradient when the discriminator is sure.
         """
         size, device = (len(images), self.vision.config.latent), images.device
-        mean, logvar = self.vision.encode(images)
         noise, prior = (torch.randn(size, generator=draw).to(device) for _ in range(2))
-        made = self.vision.decode(torch.cat([mean + noise * (logvar / 2).exp(), prior])).float()
-        features, logits = self.network(torch.cat([images, made]))
+        dtype = compute_dtype(device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            mean, logvar = (part.float() for part in self.vision.encode(images))
+            made = self.vision.decode(torch.cat([mean + noise * (logvar / 2).exp(), prior]))
+            features, logits = (part.float() for part in self.network(torch.cat([images, made.float()])))
         (real, copied, _), (of_real, *of_made) = features.chunk(3), logits.chunk(3)
 
         kl = kl_term(mean, logvar, self.kl_floor).mean()
