@@ -34,7 +34,7 @@ OF_GAME: dict[str, dict[str, dict[str, Any]]] = {
         "C": {"temperature": 1.0, "temperature_high": 1.4},
     },
     "carracing": {
-        "V": {"motion": 0.0, "batches": 1_000},
+        "V": {"motion": 0.0, "batches": 1_000, "batch_size": 64},
         "M": {"latent_dropout": 0.25, "steps": 4_000_000},
         "C": {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99},
         "fidelity": {"episodes": 8},
