@@ -127,19 +127,18 @@ def vision(name: str, world: WorldModel) -> Finding:
 
 
 def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
-    """Whether a controller exploits the errors of M."""
+    """Whether controllers exploit the errors of M, by their validations."""
     for controller, entry in controllers.items():
         card = entry["card"]
         if "dream" in card and "validation" in card:
             dream, real = card["dream"]["mean"], card["validation"]["mean"]
-            cheats = dream > EXPLOITED * max(real, 1.0)
-            fix = (
-                "it exploits its dream: train it at a higher temperature, or after a round with its own play"
-                if cheats
-                else ""
-            )
             found = f"{dream:.0f} in dreams, {real:.0f} in the game (validation seeds)"
-            yield Finding(f"{name}: {controller}", found, fix)
+            yield Finding(f"{name}: {controller}", found, _against_exploitation(dream, real))
+
+
+def _against_exploitation(dream: float, real: float) -> str:
+    fix = "it exploits its dream: train it at a higher temperature, or after a round with its own play"
+    return fix if dream > EXPLOITED * max(real, 1.0) else ""
 
 
 def pictures(name: str, world: WorldModel) -> Finding:
@@ -189,7 +188,10 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     fix = "M needs more, or other, rollouts; another temperature may do: see fidelity"
     yield Finding(f"{name}: dreams", found, "" if value < limit else fix)
     if len(battery) > SCRIPTS:
-        controller, best = means[SCRIPTS][1], max(dream for _, dream in means[:SCRIPTS])
-        found = f"{controller:.0f} in dreams, where the best of {SCRIPTS} scripts has {best:.0f}"
+        controller, (played, dreamt) = battery[SCRIPTS].name, means[SCRIPTS]
+        best = max(dream for _, dream in means[:SCRIPTS])
+        found = f"{dreamt:.0f} in dreams, {played:.0f} in the game"
+        yield Finding(f"{name}: {controller} now", found, _against_exploitation(dreamt, played))
+        found = f"{dreamt:.0f} in dreams, where the best of {SCRIPTS} scripts has {best:.0f}"
         fix = "C has not learned its dream: train it longer, or with another learner"
-        yield Finding(f"{name}: {battery[SCRIPTS].name} against scripts", found, "" if controller > best else fix)
+        yield Finding(f"{name}: {controller} against scripts", found, "" if dreamt > best else fix)
