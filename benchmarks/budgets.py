@@ -91,7 +91,7 @@ def _of_round(parts: list[Part], first: int) -> list[Part]:
 
 def folder_name(what: str) -> str:
     """Letters and digits of a text, for a folder."""
-    return "".join(c if c.isalnum() else "-" for c in what).strip("-")
+    return "".join(c if c.isalnum() else "-" for c in what)
 
 
 def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -99,8 +99,8 @@ def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
     changed = ROWS[row]
     task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
     seen, of_v = SEEN | changed.get("store", {}), OF_GAME[task]["V"] | changed.get("V", {})
-    with_v = given.out / folder_name(json.dumps([seen, of_v]))
-    with_m = given.out / folder_name(json.dumps([seen, of_v, changed.get("M", {})]))
+    with_v = given.out / folder_name(f"V {json.dumps([seen, of_v])}")
+    with_m = given.out / folder_name(f"M {json.dumps([seen, of_v, changed.get('M', {})])}")
     run = given.out / folder_name(row)
     part_of_store(given.run, with_v, seen["frames"])
     of_vision = vision.main(vision.VisionOptions(run=with_v, task=task, seed=given.seed, **of_v))
