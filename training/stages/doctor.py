@@ -80,7 +80,7 @@ def main(options: DoctorOptions) -> dict[str, Any]:
             "doctor",
             "; ".join(finding.what for finding in wrong),
             "nothing to fix",
-            "see the lines above that say FIX",
+            "see the lines above that say FIX, the first one first: C depends on M, and M on V",
         )
     return {"findings": len(findings), "to_fix": 0}
 
