@@ -1,10 +1,11 @@
-"""Can curiosity replace the reward when play is collected? Random play, a curious player, one paid by the game.
+"""Can curiosity replace the reward when play is collected? Four players of CarRacing, with the shipped V.
 
     python benchmarks/curiosity.py --out curiosity
 
-In CarRacing with the shipped V: M learns from random play. Then three players record as many frames more: random play,
-a player that PPO trained in the game on M's surprise, and one that PPO trained on the game's reward. M learns from
-each store from nothing, C learns in its dream, and the game judges. The same command goes on where it stopped.
+M learns from random play. Then four players record as many frames more: random play, C that learned in M's dream
+("own": what `run` does in its next round), a player that PPO trained in the game on M's surprise ("curious"), and one
+that PPO trained on the game's reward ("paid"). M learns from each store from nothing, C learns in its dream, and the
+game judges. The same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
 from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
-from training.stages import collect, evaluate, memory, ppo
+from training.stages import collect, evaluate, fidelity, memory, ppo
 from wm_envs.files import read_json, write_json
 from wm_envs.models.bundle import load_world
 
-PLAYERS = ("random", "curious", "paid")
-HEADER = "| who plays | reward of 1,000 ticks of its play | C in its dream | C in the game | 95% |"
+PLAYERS = ("random", "own", "curious", "paid")
+HEADER = "| who plays | reward of 1,000 ticks of its play | M: NLL, with other actions | relative error of scripts " \
+    "| C in its dream | C in the game | 95% |"  # fmt: skip
+DREAMS: dict[str, Any] = {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99, "batch_size": 1024}
 
 
 def shipped_vision(run: Path, world: str) -> None:
@@ -59,27 +62,41 @@ def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
     parts = [part for part in RolloutStore(run / "rollouts").parts if part.index >= PARTS_A_ROUND]
     paid = sum(float(part.rewards.sum()) for part in parts if part.rewards is not None)
     of_memory = learn(run, 1, given, given.steps)
-    card = ppo.main(
-        ppo.PpoOptions(
-            run=run, round=1, name="controller", temperature=0.8, temperature_high=1.4, gamma=0.99, batch_size=1024,
-            total_timesteps=given.dream_steps, validate_episodes=0, workers=given.workers,
-        )
-    )  # fmt: skip
     world = str(RunFolder(run).round(1).world)
+    alike = fidelity.main(
+        fidelity.FidelityOptions(
+            world=world, controllers="none", episodes=8, cache=str(given.out / "real.json"), workers=given.workers
+        )
+    )
+    card = learn_to_drive(run, 1, "controller", given)
     scored = evaluate.main(
         evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
     )
     paid_a_tick = paid / sum(part.size for part in parts)
-    return {"paid": 1000 * paid_a_tick, "memory": of_memory, "dream": card["dream"], "game": scored}
+    return {
+        "paid": 1000 * paid_a_tick, "memory": of_memory, "relative_error": alike["relative_error"],
+        "dream": card["dream"], "game": scored,
+    }  # fmt: skip
+
+
+def learn_to_drive(run: Path, number: int, name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """C of a round, from its dream alone."""
+    return ppo.main(
+        ppo.PpoOptions(
+            run=run, round=number, name=name, total_timesteps=given.dream_steps, validate_episodes=0,
+            workers=given.workers, **DREAMS,
+        )
+    )  # fmt: skip
 
 
 def start(given: argparse.Namespace) -> None:
-    """Random play, M of it, and the two players that learn in the game."""
+    """Random play, M of it, and the three players that learn."""
     run = given.out / "start"
     shipped_vision(run, "carracing")
     collect.main(collect.CollectOptions(run=run, task="carracing", frames=given.frames, workers=given.workers))
     learn(run, 0, given, given.steps // 3)
-    for name in PLAYERS[1:]:
+    learn_to_drive(run, 0, "own", given)
+    for name in ("curious", "paid"):
         in_the_game = ppo.IN_THE_GAME | {"total_timesteps": given.real_steps, "curious": name == "curious"}
         ppo.main(
             ppo.PpoOptions(
@@ -91,9 +108,10 @@ def start(given: argparse.Namespace) -> None:
 
 def cells(player: str, found: dict[str, Any]) -> str:
     """A row of the table."""
-    game = found["game"]
+    game, of_memory = found["game"], found["memory"]
     each = [
-        player, f"{found['paid']:.0f}", f"{found['dream']['mean']:.0f}", f"{game['mean']:.0f} +- {game['std']:.0f}",
+        player, f"{found['paid']:.0f}", f"{of_memory['nll']:.3f}, {of_memory['shuffled']:.3f}",
+        f"{found['relative_error']:.2f}", f"{found['dream']['mean']:.0f}", f"{game['mean']:.0f} +- {game['std']:.0f}",
         f"+- {game['interval']:.0f}",
     ]  # fmt: skip
     return f"| {' | '.join(each)} |"
