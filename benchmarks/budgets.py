@@ -36,7 +36,8 @@ OF_GAME: dict[str, dict[str, dict[str, Any]]] = {
     "carracing": {
         "V": {"motion": 0.0, "batches": 1_000, "batch_size": 64},
         "M": {"latent_dropout": 0.25, "steps": 4_000_000},
-        "C": {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99},
+        "C": {"temperature": 0.8, "temperature_high": 1.4},
+        "PPO": {"gamma": 0.99},
         "fidelity": {"episodes": 8},
     },
 }
@@ -137,7 +138,7 @@ def learn_and_play(
     if "CMA-ES" in changed:
         card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
     else:
-        card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | changed.get("PPO", {})))
+        card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
     scored = evaluate.main(
         evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
     )
