@@ -25,7 +25,7 @@ from budgets import HEADER_OF_PLAY, cells_of_play, folder_name, learn_and_play
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
-from training.evaluation.pictures import save_strip
+from training.evaluation.pictures import save_strip, to_bytes
 from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import vision
@@ -93,7 +93,7 @@ def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
 def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A row of the table, without its name."""
     found = vision.measure(made, frames, near)
-    copies = np.round(vision.reconstruct(made, frames) * 255).astype(np.uint8)
+    copies = to_bytes(vision.reconstruct(made, frames))
     real, copied = features(judge, frames), features(judge, copies)
     distance = float((real - copied).square().mean() / real.var(0).mean())
     means, _ = encode_frames(made, held_out[0].read(0, 400))
@@ -107,7 +107,7 @@ def rows(made: ConvVAE, frames: np.ndarray) -> list[np.ndarray]:
     """Strips (64, 64 * N, 3) of reconstructions, and of as many draws from the prior."""
     drawn = made.decode(torch.randn(len(frames), made.config.latent, generator=torch.Generator().manual_seed(0)))
     found = vision.reconstruct(made, frames), drawn.permute(0, 2, 3, 1).numpy()
-    return [np.round(part * 255).astype(np.uint8) for part in found]
+    return [to_bytes(part) for part in found]
 
 
 def main() -> None:

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from wm_envs.files import write_bytes
 
 
+def to_bytes(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pictures in [0, 1] as bytes."""
+    return np.round(pictures * 255).astype(np.uint8)
+
+
 def strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames (N, height, 64, 3) side by side, (height, 64 * N, 3)."""
     return np.concatenate(list(frames), axis=1)
@@ -18,7 +23,7 @@ def strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def save_pairs(path: Path, real: NDArray[np.uint8], made: NDArray[np.float32], columns: int = 8) -> None:
     """Write a PNG of real frames (N, 64, 64, 3) uint8, each above V's version (float in [0, 1]), at twice the size."""
-    pairs = np.concatenate([real, np.round(made * 255).astype(np.uint8)], axis=1)  # (N, 128, 64, 3)
+    pairs = np.concatenate([real, to_bytes(made)], axis=1)  # (N, 128, 64, 3)
     rows = [strip(pairs[at : at + columns]) for at in range(0, len(pairs), columns)]
     _save(path, np.concatenate([row for row in rows if row.shape == rows[0].shape]))
 
