@@ -2,7 +2,7 @@
 
     python benchmarks/curiosity.py --out curiosity
 
-M learns from random play. Then four players record as many frames more: random play, C that learned in M's dream
+M learns from random play. Then four players record about as many frames more: random play, C that learned in M's dream
 ("own": what `run` does in its next round), a player that PPO trained in the game on M's surprise ("curious"), and one
 that PPO trained on the game's reward ("paid"). M learns from each store from nothing, C learns in its dream, and the
 game judges. The same command goes on where it stopped.

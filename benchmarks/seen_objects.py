@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from training.data.latent_cache import load_vision
 from training.evaluation.policies import HeldActions
-from training.stages.vision import reconstruct
+from training.evaluation.vision_metrics import reconstruct
 from wm_envs.games.take_cover.game import CROP_ROWS, SCREEN_WIDTH, TakeCoverGame
 from wm_envs.games.take_cover.task import TAKE_COVER
 from wm_envs.models.bundle import load_world

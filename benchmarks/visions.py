@@ -2,13 +2,13 @@
 
     python benchmarks/visions.py RUN --out visions --seeds 0 1 2
 
-Each V learns from the store of RUN, on the same batches, and is kept as a run folder of its own in OUT, so that the
-same command goes on. Held-out frames give the table. `unexplained` is the error as a share of the difference from the
-mean picture (1: V draws only that), `feature distance` is the mean squared difference between what the
-encoder of the shipped V, which none of these has seen, makes of a frame and of its reconstruction, as a share of the
-variance between frames. `jump` is the mean change of the mean latents from one tick to the next, against the spread of
-these latents. OUT/visions.png has real frames, what each V makes of them, and what its decoder makes of draws from the
-prior. With `--play`, M and C learn from each V, with the budget of `budgets.py`, and the game judges.
+Each V learns from the store of RUN (a VAE-GAN goes on from a VAE), and is kept as a run folder of its own in OUT, so
+that the same command goes on. Held-out frames give the table. `unexplained` is the error as a share of the difference
+from the mean picture (1: V draws only that), `feature distance` is the mean squared difference between what the encoder
+of the shipped V, which none of these has seen, makes of a frame and of its reconstruction, as a share of the variance
+between frames. `jump` is the mean change of the mean latents from one tick to the next, against the spread of these
+latents. OUT/visions.png has real frames, what each V makes of them, and what its decoder makes of draws from the prior.
+With `--play`, M and C learn from each V, with the budget of `budgets.py`, and the game judges.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from budgets import HEADER_OF_PLAY, cells_of_play, folder_name, learn_and_play
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
+from training.evaluation import vision_metrics
 from training.evaluation.pictures import save_strip, to_bytes
 from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
@@ -92,8 +93,8 @@ def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
 
 def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A row of the table, without its name."""
-    found = vision.measure(made, frames, near)
-    copies = to_bytes(vision.reconstruct(made, frames))
+    found = vision_metrics.measure(made, frames, near)
+    copies = to_bytes(vision_metrics.reconstruct(made, frames))
     real, copied = features(judge, frames), features(judge, copies)
     distance = float((real - copied).square().mean() / real.var(0).mean())
     means, _ = encode_frames(made, held_out[0].read(0, 400))
@@ -106,7 +107,7 @@ def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndar
 def rows(made: ConvVAE, frames: np.ndarray) -> list[np.ndarray]:
     """Strips (64, 64 * N, 3) of reconstructions, and of as many draws from the prior."""
     drawn = made.decode(torch.randn(len(frames), made.config.latent, generator=torch.Generator().manual_seed(0)))
-    found = vision.reconstruct(made, frames), drawn.permute(0, 2, 3, 1).numpy()
+    found = vision_metrics.reconstruct(made, frames), drawn.permute(0, 2, 3, 1).numpy()
     return [to_bytes(part) for part in found]
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
-from training.data.latent_cache import encode_frames, on_best_device
+from training.data.latent_cache import on_best_device
 from training.evaluation.pictures import save_pairs
+from training.evaluation.vision_metrics import measure, reconstruct
 from training.infra.adversary import BETAS, Adversary
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
@@ -29,19 +30,16 @@ from wm_envs.hardware import best_device, compute_dtype
 from wm_envs.models.bundle_config import VISION_KINDS
 from wm_envs.models.residual_vae import ResidualVAE
 from wm_envs.models.vae import (
-    ACTIVE,
     CALIBRATED,
     SQUARED,
     ConvVAE,
     error_weight,
-    kl_per_dimension,
     motion_weight,
     object_weight,
     to_images,
     vae_loss,
 )
 
-MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
 COOLED = 0.03  # factor of a calibrated error at the end: V has found what to code, and codes too many of its details
 COLLAPSED = 4  # active dimensions below which V is collapsing
@@ -218,35 +216,3 @@ def _train_batch(
     loss.backward()
     clip_gradients(vision, 200.0)
     optimizer.step()
-
-
-@torch.no_grad()
-def reconstruct(vision: ConvVAE, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Frames (N, 64, 64, 3) through V's mean latents and back, (N, 64, 64, 3) float32 in [0, 1]."""
-    device = next(vision.parameters()).device
-    mean, _ = encode_frames(vision, frames)
-    images = torch.cat([vision.decode(part.to(device)) for part in mean.split(256)])
-    return images.permute(0, 2, 3, 1).float().cpu().numpy()
-
-
-def measure(vision: ConvVAE, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8]) -> dict[str, float]:
-    """Held-out figures: squared error a frame, the same on moving pixels only, KL, active dimensions.
-
-    `unexplained` and `moving_unexplained` are these errors as shares of those of the mean picture: with 1, V draws
-    only that.
-    """
-    mean, logvar = encode_frames(vision, frames)
-    kl = kl_per_dimension(mean, logvar).mean(0)
-    real = frames.astype(np.float32) / 255
-    squared = ((reconstruct(vision, frames) - real) ** 2).sum(-1)  # (N, 64, 64)
-    moved = (np.abs(neighbours.astype(np.float32) / 255 - real) > MOVED).any(-1)
-    of_mean = ((real - real.mean(0)) ** 2).sum(-1)
-    return {
-        "error": float(squared.sum((1, 2)).mean()),
-        "moving_error": float(squared[moved].sum() / len(frames)),
-        "moving_error_per_pixel": float(squared[moved].mean()) if moved.any() else 0.0,
-        "unexplained": float(squared.sum() / max(of_mean.sum(), 1e-9)),
-        "moving_unexplained": float(squared[moved].sum() / max(of_mean[moved].sum(), 1e-9)),
-        "kl": float(kl.sum()),
-        "active": int((kl > ACTIVE).sum()),
-    }
