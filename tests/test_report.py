@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import numpy as np
 import torch
 from conftest import synthetic_store, tiny_model
 
@@ -156,3 +157,11 @@ def test_doctor_compares_dreams_with_the_game(own_world: Path, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert "game / dream" in said
     assert "FIX  " + f"{own_world}: pictures" in said, "a V of random weights draws nothing"
+
+
+@pytest.mark.parametrize("frames", [0, 8])
+def test_doctor_cannot_judge_pictures_in_which_nothing_moves(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    still = np.zeros((frames, 64, 64, 3), np.uint8)
+    monkeypatch.setattr(doctor, "_random_play", lambda task: (still, still))
+    finding = doctor.pictures("world", tiny_model())
+    assert "nothing moves" in finding.found and not finding.fix
