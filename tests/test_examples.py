@@ -16,6 +16,7 @@ import wm_envs  # noqa: F401 (registers the ids)
 from wm_envs.models.bundle import load_controller
 
 EXAMPLES = ROOT / "examples"
+OPTIONS = {"score_a_dream": ("--world", "takecover-paper")}  # its M is the quicker one
 ELSEWHERE = {"onnx_dream", "paddle"}  # in test_export.py, which exports a world for it, and in test_any_env.py
 BELOW = {"cheating", "through_the_dream"}  # with tests of their own
 SHORT = {"policy_gradient": 3, "cma_es": 1, "branching": 5, "score_a_dream": 2, "from_tables_to_dreams": 5}
@@ -47,7 +48,7 @@ def output(name: str, *arguments: int | str) -> str:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_example_runs(name: str) -> None:
-    assert "ticks" in output(name, SHORT[name])
+    assert "ticks" in output(name, SHORT[name], *OPTIONS.get(name, ()))
 
 
 def test_a_controller_learns_by_the_gradient_of_the_dream(tmp_path: Path) -> None:
