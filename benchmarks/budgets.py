@@ -66,7 +66,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "C: CMA-ES, 16 candidates, 8 dreams each": {"CMA-ES": {"population": 16, "rollouts": 8}},
     "C: CMA-ES, 8 candidates, 16 dreams each": {"CMA-ES": {"population": 8, "rollouts": 16}},
 }  # fmt: skip
-HEADER_OF_PLAY = "M: NLL (floor), with other actions | scripts: distance | C in dreams | C in the game"
+HEADER_OF_PLAY = "M: NLL (floor), with other actions | scripts: distance, Spearman | C in dreams | C in the game"
 
 
 class TooSmall(Exception):
@@ -163,7 +163,8 @@ def cells_of_play(found: dict[str, Any]) -> list[str]:
     of_memory, alike, game = found["memory"], found["fidelity"], found["game"]
     return [
         f"{of_memory['nll']:.2f} ({of_memory['floor']:.2f}), {of_memory['shuffled']:.2f}",
-        f"{alike.get('log_ratio', alike.get('relative_error')):.2f}", f"{found['dream']['mean']:.0f}",
+        f"{alike.get('log_ratio', alike.get('relative_error')):.2f}, {alike['spearman']:.2f}",
+        f"{found['dream']['mean']:.0f}",
         f"{game['mean']:.0f} +- {game['std']:.0f} (+- {game['interval']:.0f})",
     ]  # fmt: skip
 

@@ -55,3 +55,9 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if fast_bfloat16() else torch.float32
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """The context in which matrix products on `device` are of its `compute_dtype`."""
+    dtype = compute_dtype(device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

@@ -18,7 +18,7 @@ from training.infra.checkpoint import read_tensors, read_vision, save_tensors
 from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.errors import BrokenStore
-from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.hardware import autocast, best_device
 from wm_envs.models.vae import ConvVAE, to_images
 
 
@@ -116,9 +116,8 @@ def weights_hash(model: torch.nn.Module) -> str:
 def encode_frames(vision: ConvVAE, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Mean and log variance, (N, Z) float32 each, of frames (N, 64, 64, 3) uint8, in batches of 256."""
     device = next(vision.parameters()).device
-    dtype = compute_dtype(device)
     means, logvars = [], []
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with autocast(device):
         for at in range(0, len(frames), 256):
             mean, logvar = vision.encode(to_images(torch.from_numpy(frames[at : at + 256]).to(device)))
             means.append(mean.float().cpu())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.data.sequences import Latents, SequenceBatch, Streams
 from training.infra.optim import generator
-from wm_envs.hardware import compute_dtype
+from wm_envs.hardware import autocast
 from wm_envs.models.mdn_rnn import MDNRNN, memory_loss, reward_of_step
 from wm_envs.models.state import Recurrent
 from wm_envs.models.vae import ACTIVE, kl_per_dimension
@@ -45,8 +45,7 @@ def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any
     keep = (1 - batch.restart[0])[:, None].to(device)
     state = tuple(part.to(device) * keep for part in state)
     inputs = memory.assemble(batch.latents, batch.actions, batch.ticks, batch.restart, batch.progress).to(device)
-    dtype = compute_dtype(device)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with autocast(device):
         outputs, after = memory(inputs, state)
     return memory.split(outputs.float()), tuple(part.float() for part in after)
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from training.infra.checkpoint import restore, training_state
 from training.infra.optim import clip_gradients, total_loss
-from wm_envs.hardware import compute_dtype
+from wm_envs.hardware import autocast
 from wm_envs.models.vae import ConvVAE, kl_term
 
 BETAS = (0.5, 0.999)  # of Adam, for all three networks: less momentum keeps their game stable
@@ -74,8 +74,7 @@ class Adversary:
         """
         size, device = (len(images), self.vision.config.latent), images.device
         noise, prior = (torch.randn(size, generator=draw).to(device) for _ in range(2))
-        dtype = compute_dtype(device)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(device):
             mean, logvar = (part.float() for part in self.vision.encode(images))
             made = self.vision.decode(torch.cat([mean + noise * (logvar / 2).exp(), prior]))
             features, logits = (part.float() for part in self.network(torch.cat([images, made.float()])))

@@ -99,8 +99,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         yield Finding(f"{name}: bundle", f"loads, its hashes hold, controllers: {', '.join(controllers) or 'none'}")
         yield vision(name, world)
         # V, then M, then C: what is built on something wrong is wrong, too.
-        playable = options.episodes and not missing(world.task.requires)
-        if playable:
+        if options.episodes and not missing(world.task.requires):
             yield pictures(name, world)
             yield from realism(name, folder, world, options)
         yield from exploitation(name, read_config(folder)["controllers"])

@@ -26,7 +26,7 @@ from training.infra.run_folder import RoundFolder, RunFolder
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
-from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.hardware import autocast, best_device
 from wm_envs.models.bundle_config import VISION_KINDS
 from wm_envs.models.residual_vae import ResidualVAE
 from wm_envs.models.vae import (
@@ -198,8 +198,7 @@ def _train_batch(
     frames, neighbours, *objects = (torch.from_numpy(part).to(device) for part in batch)
     images = to_images(frames)
     noise = torch.randn(len(images), vision.config.latent, generator=draw).to(device)
-    dtype = compute_dtype(device)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with autocast(device):
         reconstruction, mean, logvar = vision(images, noise)
     weight = torch.ones(len(images), 1, 64, 64, device=device)
     if options.motion > 0:
