@@ -52,8 +52,7 @@ def train_vision() -> Callable[[], Any]:
     images, noise = torch.rand(128, 3, 64, 64), torch.randn(128, vision.config.latent)
 
     def step() -> None:
-        dtype = hardware.compute_dtype(torch.device("cpu"))
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with hardware.autocast(torch.device("cpu")):
             reconstruction, mean, logvar = vision(images, noise)
         vae_loss(images, reconstruction, mean, logvar).backward()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
-from wm_envs.hardware import compute_dtype
+from wm_envs.hardware import autocast
 from wm_envs.models.controller import OBSERVATIONS
 from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, reward_of_step
 from wm_envs.models.state import Noise, Outcome, Recurrent, State
@@ -182,8 +182,7 @@ class WorldModel:
     @torch.no_grad()
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, 64, 64, 3) uint8 -> mean and log variance of their latents, (B, Z) float32 each."""
-        dtype = compute_dtype(self.device)
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(self.device):
             mean, logvar = self.vision.encode(to_images(frames.to(self.device)))
         return mean.float(), logvar.float()
 
