@@ -29,13 +29,13 @@ ENDS ?= 200
 MINUTES ?= 60
 STAGES := collect vision memory evolve ppo evaluate fidelity publish report run
 torture: $(VENV)/.installed-dev ## the long tests of docs/reliability.md: kills, full disks, damaged files, fuzzing, soak (hours)
-	@for stage in $(STAGES); do for harm in kill full interrupt; do $(PY) tests/kills.py $$stage $(TIMES) 0 $$harm || exit 1; done; done
+	@for stage in $(STAGES); do for harm in kill full interrupt; do $(PY) -m tests.torture.kills $$stage $(TIMES) 0 $$harm || exit 1; done; done
 	@for stage in $(STAGES); do for harm in readonly vanish clock; do \
-		$(PY) tests/kills.py $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done
-	@$(PY) tests/flips.py $(DAMAGES)
-	@$(PY) tests/orphans.py $(ENDS)
-	@$(PY) tests/fuzz.py $(MINUTES)
-	@$(PY) tests/soak.py $(MINUTES)
+		$(PY) -m tests.torture.kills $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done
+	@$(PY) -m tests.torture.flips $(DAMAGES)
+	@$(PY) -m tests.torture.orphans $(ENDS)
+	@$(PY) -m tests.torture.fuzz $(MINUTES)
+	@$(PY) -m tests.torture.soak $(MINUTES)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(PY) -m ruff check .

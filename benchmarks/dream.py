@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.models.autoregressive import AutoregressiveMDNRNN
-from wm_envs.models.bundle import load_world
+from wm_envs.models.memory.autoregressive import AutoregressiveMDNRNN
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_world
 
 
 def steps_per_second(step: Callable[[], Any], num_envs: int, seconds: float) -> float:

@@ -21,10 +21,10 @@ import torch
 import wm_envs  # noqa: F401 (registers the ids)
 from training.data.latent_cache import encode_frames
 from training.data.sequences import SequenceBatch
-from training.evaluation.memory_metrics import losses, predict
+from training.judging.memory_metrics import losses, predict
 from wm_envs import hardware
-from wm_envs.models.bundle import load_world
-from wm_envs.models.vae import ConvVAE, vae_loss
+from wm_envs.models.vision.conv_vae import ConvVAE, vae_loss
+from wm_envs.worlds.bundle import load_world
 
 
 def fast_order(vision: ConvVAE) -> ConvVAE:

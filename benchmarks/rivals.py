@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 import wm_envs  # noqa: F401 (registers the ids)
-from wm_envs.models.bundle import load_world
+from wm_envs.worlds.bundle import load_world
 
 # --- what a user writes; each class steps `num_envs` dreams at once ----------------------------------
 

@@ -15,8 +15,8 @@ import torch
 from training.data.sequences import SequenceBatch
 from training.infra.allocator import keep_freed_memory
 from training.stages.memory import train_batch
-from wm_envs.models.autoregressive import AutoregressiveConfig
-from wm_envs.models.bundle_config import MEMORY_KINDS
+from wm_envs.models.memory.autoregressive import AutoregressiveConfig
+from wm_envs.worlds.config import MEMORY_KINDS
 
 STEPS, ROWS, LATENTS = 48, 256, 64
 

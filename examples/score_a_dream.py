@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 
 import wm_envs  # noqa: F401 (registers the ids)
-from training.evaluation.fidelity import StoredReturns, compare, open_loop_battery
-from training.evaluation.policies import OpenLoopPolicy
+from training.acting.policies import OpenLoopPolicy
+from training.judging.fidelity import StoredReturns, compare, open_loop_battery
 from wm_envs.games.registry import get_task
 
 TASK = get_task("takecover")

@@ -20,16 +20,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.evaluation.policies import ControllerPolicy, actor
-from training.evaluation.policy_network import flat_parameters
-from training.evaluation.rollout import dream_episodes
-from training.evaluation.scoring import UNSEEN_DREAMS
+from training.acting.policies import ControllerPolicy, actor
+from training.acting.rollout import dream_episodes
+from training.judging.scoring import UNSEEN_DREAMS
+from training.learning.policy_network import flat_parameters
 from training.stages.ppo import PpoOptions, kind_of
-from wm_envs.models.bundle import load_world, resolve, save_controller
 from wm_envs.models.controller import ControllerConfig
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, Prediction
+from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, Prediction
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_world, resolve, save_controller
 
 
 def reparameterised(prediction: Prediction, temperature: float) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from player.drivers import DRIVERS, Controller, load_controllers
 from player.player import TEMPERATURES, VIEWS
 from wm_envs.errors import InvalidOption, UnknownName
-from wm_envs.models.bundle import resolve, shipped_worlds
+from wm_envs.worlds.bundle import resolve, shipped_worlds
 
 
 @dataclass(frozen=True)

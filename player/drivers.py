@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from wm_envs.games.base import Task
-from wm_envs.models.bundle import load_controller, read_config, resolve
 from wm_envs.models.controller import ControllerConfig
+from wm_envs.worlds.bundle import load_controller, read_config, resolve
 
 DRIVERS = ("you", "controller", "random")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}  # right, up

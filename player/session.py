@@ -19,7 +19,7 @@ from player.screen import Screen
 from player.start_screen import StartScreen, card_of
 from player.views import GameView
 from wm_envs.errors import WorldModelError
-from wm_envs.models.bundle import read_config, resolve, shipped_worlds
+from wm_envs.worlds.bundle import read_config, resolve, shipped_worlds
 
 COUNTDOWN, END, REPLAY = 2.0, 3.0, 1.0  # seconds, with a window
 HEADLESS_END = 10  # ticks for which a recording shows the end of a game

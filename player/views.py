@@ -16,9 +16,9 @@ from player.saver import EpisodeSaver
 from wm_envs.envs.real import RealEnv
 from wm_envs.games.base import Array, Tick
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import read_config, resolve
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import read_config, resolve
 
 PLOTTED = 6  # seconds of `history`
 UNIT_NORMAL = 1.42  # nats per dimension of a prediction that knows nothing: the entropy of a standard normal

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_CONTROLLER
 
+from tests.helpers import TINY_CONTROLLER
 from wm_envs.errors import FolderBusy
 from wm_envs.files import file_lock, sweep, temporary_name, write_text
 from wm_envs.games.take_cover import engine_cleanup
-from wm_envs.models import bundle as worlds
-from wm_envs.models.bundle import load_controller, read_config, save_controller
 from wm_envs.processes import stat_fields
+from wm_envs.worlds import bundle as worlds
+from wm_envs.worlds.bundle import load_controller, read_config, save_controller
 
 
 def dead_process() -> int:
@@ -140,7 +140,7 @@ def test_controllers_survive_a_save_interrupted_at_any_write(own_world: Path, mo
 
 def test_two_processes_add_controllers_without_loss(own_world: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path; from wm_envs.models.bundle import *\n"
+        "import sys, torch; from pathlib import Path; from wm_envs.worlds.bundle import *\n"
         "from wm_envs.models.controller import ControllerConfig; kind = ControllerConfig(4, 8, 1, 'zh')\n"
         "for n in range(10):\n"
         "    save_controller(Path(sys.argv[1]), f'{sys.argv[2]}{n}', kind, torch.zeros(kind.parameters))"

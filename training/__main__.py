@@ -8,6 +8,7 @@ import inspect
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from training.infra.arguments import add_arguments, from_arguments
 from training.infra.packages import check_train
 from wm_envs.errors import UnknownName, WorldModelError, did_you_mean
 
-PIPELINES = ("run", "transfer", "ablate", "compare")
+PIPELINES = ("run",)
 STAGES = {  # every stage, in the order of --help, and what it does; the module is stages/STAGE.py or pipelines/STAGE.py
     "run": "all stages in order, from nothing to an evaluated controller",
     "collect": "record random play, or the play of trained controllers",
@@ -27,11 +28,7 @@ STAGES = {  # every stage, in the order of --help, and what it does; the module 
     "fidelity": "compare the dream with the real game, policy by policy",
     "calibrate": "make players live as long in the dream as in the game",
     "evaluate": "play a controller in the real game, on test seeds",
-    "components": "which component of M's mixtures speaks when",
     "plan": "play the real game by searching in the dream",
-    "transfer": "the paper's table: a controller for each temperature of the dream",
-    "ablate": "what C needs of the world: z, h, a trained M",
-    "compare": "PPO and CMA-ES with the same steps of the same dreams",
     "report": "write the report of a run",
     "doctor": "check the installation and the worlds",
     "check": "check the files of a run",
@@ -56,14 +53,20 @@ class Terminated(BaseException):
     """Raised on SIGTERM, so that workers and games are closed."""
 
 
-def _terminate(*_: object) -> None:
+def terminate(*_: object) -> None:
+    """The handler of SIGTERM."""
     raise Terminated
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; returns 0 on success, 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM."""
+    return run_cli(lambda: _main(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_cli(work: Callable[[], int]) -> int:
+    """What `work` returns, or the exit status for the error with which it ends."""
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        return work()
     except WorldModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -89,9 +92,13 @@ def _main(words: list[str]) -> int:
     if name not in STAGES:
         fix = f"see `{program} --help`{did_you_mean(name, STAGES)}"
         raise UnknownName("stage", name, f"one of {', '.join(STAGES)}", fix)
-    module = stage_module(name)
-    options, json_asked = parse_options(program, name, rest)
-    if name not in WITHOUT_EXTRA:
+    return run_module(stage_module(name), program, name, rest, name not in WITHOUT_EXTRA)
+
+
+def run_module(module: Any, program: str, name: str, words: list[str], needs_extra: bool = True) -> int:
+    """Run the command called `name`, whose options and work are in `module`."""
+    options, json_asked = parse_options(module, program, name, words)
+    if needs_extra:
         check_train()
     result = module.main(options)
     print(json.dumps(result, default=str) if json_asked else getattr(module, "describe", _readable)(result))
@@ -110,9 +117,9 @@ def stage_module(name: str) -> Any:
     return importlib.import_module(f"training.{'pipelines' if name in PIPELINES else 'stages'}.{name}")
 
 
-def parse_options(program: str, name: str, words: list[str]) -> tuple[Any, bool]:
-    """The options of a stage, and whether the result is printed as JSON."""
-    module, program = stage_module(name), f"{program} {name}"
+def parse_options(module: Any, program: str, name: str, words: list[str]) -> tuple[Any, bool]:
+    """The options of a command, and whether the result is printed as JSON."""
+    program = f"{program} {name}"
     options = getattr(module, f"{name.capitalize()}Options")
     game = _Parser(program, add_help=False, allow_abbrev=False)  # the defaults in --help are those of the game
     game.add_argument("--task", default=argparse.SUPPRESS)
@@ -143,7 +150,7 @@ def _readable(result: dict[str, Any]) -> str:
 
 def cli() -> NoReturn:
     """The command line: SIGTERM ends a stage as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     keep_freed_memory()
     sys.exit(main())
 

@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
 
 def load_controller(world: str | Path = "takecover", name: str = "") -> Controller:
     """A controller of a world (its first one by default) as a torch module, from observations to actions."""
-    from wm_envs.models.bundle import load_controller_module
+    from wm_envs.worlds.bundle import load_controller_module
 
     return load_controller_module(world, name)
 

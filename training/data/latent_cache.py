@@ -19,7 +19,7 @@ from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.errors import BrokenStore
 from wm_envs.hardware import autocast, best_device
-from wm_envs.models.vae import ConvVAE, to_images
+from wm_envs.models.vision.conv_vae import ConvVAE, to_images
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from wm_envs.games.base import FRAME_SHAPE
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.state import Noise, Recurrent, State
-from wm_envs.models.vae import to_frames, to_images
+from wm_envs.models.vision.conv_vae import to_frames, to_images
 from wm_envs.models.world_model import WorldModel
 
 NOISE = tuple(f"noise_{name}" for name in Noise._fields)

@@ -19,7 +19,7 @@ from training.data.episode_store import Part, RolloutStore
 from wm_envs.envs.dream import DreamEnv
 from wm_envs.envs.spaces import action_kind, action_space
 from wm_envs.games.base import FRAME_SHAPE, Array, Task
-from wm_envs.models.bundle import load_controller_module
+from wm_envs.worlds.bundle import load_controller_module
 
 RANDOM = "random"  # the name of a player that needs no controller
 

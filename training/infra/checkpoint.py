@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
-from wm_envs.models.bundle import load_world
-from wm_envs.models.bundle_config import MEMORY_KINDS, VISION_KINDS, check_vision_config, typed_config
-from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
-from wm_envs.models.vae import ConvVAE
+from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.worlds.bundle import load_world
+from wm_envs.worlds.config import MEMORY_KINDS, VISION_KINDS, check_vision_config, typed_config
 
 Config = TypeVar("Config")
 

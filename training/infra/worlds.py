@@ -9,7 +9,7 @@ from training.infra.option_groups import WorldRoundOptions
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
 from wm_envs.errors import BrokenStore, BrokenWorld, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
 from wm_envs.files import file_lock, write_bytes, write_json
-from wm_envs.models.bundle import WEIGHTS, read_config, resolve, shipped_worlds
+from wm_envs.worlds.bundle import WEIGHTS, read_config, resolve, shipped_worlds
 
 
 def find_folder(world: str | Path) -> Path:

@@ -12,18 +12,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.summary import commands, in_words
-from training.evaluation.validation import selection_score
 from training.infra.options import check_run_options
 from training.infra.packages import check_game
 from training.infra.run_folder import RoundFolder, RunFolder
 from training.infra.worlds import keep_best
+from training.judging.validation import selection_score
 from training.pipelines.journal import Journal
 from training.pipelines.plan import Plan, RoundPlan, RunOptions, RunRecord, make_plan
+from training.reporting.summary import commands, in_words
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
 from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import read_config
+from wm_envs.worlds.bundle import read_config
 
 __all__ = ["RunOptions", "describe", "main"]
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.battery import battery, dream_returns, game_returns
-from training.evaluation.fidelity import is_held_out
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from training.infra.worlds import find_folder
+from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.fidelity import is_held_out
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
-from wm_envs.models.bundle import load_world, read_config, shipped_worlds
+from wm_envs.worlds.bundle import load_world, read_config, shipped_worlds
 
 CLOSE = 0.01  # mean log ratio at which the search ends
 FARTHEST = 3.0  # limit of the shift, in logits

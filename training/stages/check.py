@@ -19,7 +19,7 @@ from training.infra.options import check_options, stage_option
 from training.infra.run_folder import RunFolder
 from wm_envs.errors import BrokenStore, WorldModelError
 from wm_envs.files import read_json, sweep
-from wm_envs.models.bundle import load_controller, load_world, read_config
+from wm_envs.worlds.bundle import load_controller, load_world, read_config
 
 
 @dataclass

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.acting.policies import Act, HeldActions
+from training.acting.rollout import max_steps, rollout
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
 from training.data.recorded import EPISODES_A_PART, MINARI, NPZ, Recording
-from training.evaluation.pictures import save_strip
-from training.evaluation.policies import Act, HeldActions
-from training.evaluation.rollout import max_steps, rollout
 from training.infra.option_groups import EnvOptions, ModelRoundOptions, SeedOption, WorkerOptions, plain_name
 from training.infra.options import check_options, stage_option
 from training.infra.packages import check_game
@@ -27,13 +26,14 @@ from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder
+from training.reporting.pictures import save_strip
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.games.base import Array, Frame, Game, Task, Tick
 from wm_envs.games.registry import TASKS, get_task, in_words
-from wm_envs.models.bundle import load_controller, load_world
 from wm_envs.models.controller import ControllerConfig, act
+from wm_envs.worlds.bundle import load_controller, load_world
 
 SEEDS_FROM = 1_000_000  # of training episodes; validation seeds start at 100,000, test seeds at 200,000
 SEEDS_A_PART = 1_000

@@ -18,23 +18,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.acting.policies import HeldActions, Policy, actor, load_policy
+from training.acting.rollout import dream_episodes, real_returns
 from training.data.frame_batches import FrameBlocks
-from training.evaluation.fidelity import open_loop_battery
-from training.evaluation.policies import HeldActions, Policy, actor, load_policy
-from training.evaluation.rollout import dream_episodes, real_returns
-from training.evaluation.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
-from training.evaluation.vision_metrics import measure
 from training.infra.option_groups import ProcessOption
 from training.infra.options import check_options, stage_option
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import Workers, available_cores
 from training.infra.worlds import find_folder
+from training.judging.fidelity import open_loop_battery
+from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
+from training.judging.vision_metrics import measure
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
-from wm_envs.models.bundle import load_controller, load_world, read_config, shipped_worlds
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_controller, load_world, read_config, shipped_worlds
 
 EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fields of their tasks
     "play": (("pygame", "PIL"), "play.py"),

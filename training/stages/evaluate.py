@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.policies import load_policy, random_policy
-from training.evaluation.scoring import TEST_SEEDS
-from training.evaluation.validation import score
+from training.acting.policies import load_policy, random_policy
 from training.infra.option_groups import WorkerOptions, check_setting, game_settings
 from training.infra.options import check_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.worlds import check_controller, find_folder
+from training.judging.scoring import TEST_SEEDS
+from training.judging.validation import score
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import read_config
+from wm_envs.worlds.bundle import read_config
 
 
 @dataclass

@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.evaluation.policies import ControllerPolicy, Policy, population_actor
-from training.evaluation.rollout import dream_episodes, real_returns
-from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
+from training.acting.policies import ControllerPolicy, Policy, population_actor
+from training.acting.rollout import dream_episodes, real_returns
 from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
 from training.infra.options import check_options, check_run_options, read_record, stage_option
 from training.infra.packages import check_game
@@ -28,12 +27,13 @@ from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder
 from training.infra.worlds import check_controller, find_round
+from training.judging.validation import evaluate_policy, selection_key, spread_temperatures
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import load_controller, load_world, read_config, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
 
 
 @dataclass

@@ -32,8 +32,8 @@ from training.infra.worlds import check_controller, find_folder, fingerprint
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, read_json, write_bytes, write_json
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import load_controller, load_world, read_config
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_controller, load_world, read_config
 
 FORMAT, VERSION = "wm-envs-onnx", 1
 ABOUT = "world.json"

@@ -1,4 +1,4 @@
-"""Whether the dream responds to actions as the game does (see training/evaluation/fidelity.py)."""
+"""Whether the dream responds to actions as the game does (see training/judging/fidelity.py)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.battery import battery, dream_returns, game_returns
-from training.evaluation.fidelity import compare, is_held_out
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from training.infra.worlds import find_folder
-from wm_envs.models.bundle import load_world
+from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.fidelity import compare, is_held_out
+from wm_envs.worlds.bundle import load_world
 
 
 @dataclass

@@ -14,7 +14,6 @@ from torch import Tensor
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join, reward_unit
-from training.evaluation.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
 from training.infra.checkpoint import (
     load_checkpoint,
     read_extra_state,
@@ -22,24 +21,25 @@ from training.infra.checkpoint import (
     save_checkpoint,
     start_from,
 )
-from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedOption, TaskOption
 from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
+from training.judging.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
+from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device
-from wm_envs.models.autoregressive import AutoregressiveConfig
-from wm_envs.models.bundle import save_world
-from wm_envs.models.bundle_config import MEMORY_KINDS
-from wm_envs.models.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.memory.autoregressive import AutoregressiveConfig
+from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vae import ConvVAE
+from wm_envs.models.vision.conv_vae import ConvVAE
 from wm_envs.models.world_model import WorldConfig, WorldModel
+from wm_envs.worlds.bundle import save_world
+from wm_envs.worlds.config import MEMORY_KINDS
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Plan in the dream: play the real game by searching for every action in dreams that begin in the current state.
 
 It needs no learned controller; with one, the controller proposes and the search decides. Nothing is trained. The
-searches and what they are compared with play the same episodes (see training/evaluation/planning.py).
+searches and what they are compared with play the same episodes (see training/acting/planning.py).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.planning import CEM_ITERATIONS, simulations_per_second
-from training.evaluation.policies import Policy, load_policy, random_policy
-from training.evaluation.rollout import TILE, play_real, real_jobs
-from training.evaluation.scoring import VALIDATION_SEEDS, summary
-from training.evaluation.simulation import METHODS, SearchPolicy
+from training.acting.planning import CEM_ITERATIONS, simulations_per_second
+from training.acting.policies import Policy, load_policy, random_policy
+from training.acting.rollout import TILE, play_real, real_jobs
+from training.acting.simulation import METHODS, SearchPolicy
 from training.infra.option_groups import SeedOption, WorkerOptions
 from training.infra.options import as_json, check_options, read_record, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import PATIENCE, Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.worlds import check_controller, find_folder, fingerprint
+from training.judging.scoring import VALIDATION_SEEDS, summary
 from wm_envs.envs.spaces import game_kwargs
 from wm_envs.errors import InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json
-from wm_envs.models.bundle import load_world, read_config
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_world, read_config
 
 BESIDE = ("random", "flat", "controller")
 RESUMED = ("controller", "beside", "workers", "ray", "scores", "episodes")  # options that a resumed search may change

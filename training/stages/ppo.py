@@ -16,11 +16,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from training.evaluation.policies import ControllerPolicy
-from training.evaluation.policy_network import ensemble, parameters_of, start_from
-from training.evaluation.validation import evaluate_policy, selection_key, spread_temperatures
+from training.acting.policies import ControllerPolicy
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, save_checkpoint
-from training.infra.optim import one_cycle
 from training.infra.option_groups import (
     ControllerOptions,
     DreamOptions,
@@ -37,13 +34,16 @@ from training.infra.pool import Workers
 from training.infra.progress import Progress
 from training.infra.run_folder import LearnerFolder, RoundFolder
 from training.infra.worlds import check_controller, find_round
+from training.judging.validation import evaluate_policy, selection_key, spread_temperatures
+from training.learning.optim import one_cycle
+from training.learning.policy_network import ensemble, parameters_of, start_from
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import BrokenStore, InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import load_controller, load_world, read_config, save_controller
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
 
 if TYPE_CHECKING:  # of the extra 'train', which --help does not need
     from stable_baselines3 import PPO
@@ -122,7 +122,7 @@ def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
-    from training.infra.clip_reward import ClipReward
+    from training.learning.clip_reward import ClipReward
 
     env = VecNormalize(
         ClipReward(_make_envs(folder, world, options), options.reward_clip), norm_obs=False, gamma=options.gamma

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.scoring import TEST_SEEDS
 from training.infra.folders import new_folder
 from training.infra.options import StageOptions, check_options, stage_option
 from training.infra.worlds import check_controller, find_folder
+from training.judging.scoring import TEST_SEEDS
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.games.registry import get_task
-from wm_envs.models import hub
-from wm_envs.models.bundle import (
+from wm_envs.worlds import hub
+from wm_envs.worlds.bundle import (
     CONTROLLERS,
     load_controller,
     load_world,
@@ -24,7 +24,7 @@ from wm_envs.models.bundle import (
     save_controller,
     save_world,
 )
-from wm_envs.models.bundle_config import MEMORY_KINDS, VISION_KINDS
+from wm_envs.worlds.config import MEMORY_KINDS, VISION_KINDS
 
 
 @dataclass

@@ -26,7 +26,7 @@ class ReportOptions(RunOption):
 
 def main(options: ReportOptions) -> dict[str, Any]:
     """Write the report; returns its path and the sections without data."""
-    from training.evaluation.report_page import make_page  # of the extra 'train', which --help does not need
+    from training.reporting.report_page import make_page  # of the extra 'train', which --help does not need
 
     check_options(options)
     run = RunFolder(options.run)

@@ -14,22 +14,20 @@ from numpy.typing import NDArray
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import on_best_device
-from training.evaluation.pictures import save_pairs
-from training.evaluation.vision_metrics import measure, reconstruct
-from training.infra.adversary import BETAS, Adversary
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_from
-from training.infra.optim import clip_gradients, generator, one_cycle, total_loss
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption
 from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.progress import Progress
 from training.infra.run_folder import RoundFolder, RunFolder
+from training.judging.vision_metrics import measure, reconstruct
+from training.learning.adversary import BETAS, Adversary
+from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
+from training.reporting.pictures import save_pairs
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import autocast, best_device
-from wm_envs.models.bundle_config import VISION_KINDS
-from wm_envs.models.residual_vae import ResidualVAE
-from wm_envs.models.vae import (
+from wm_envs.models.vision.conv_vae import (
     CALIBRATED,
     SQUARED,
     ConvVAE,
@@ -39,6 +37,8 @@ from wm_envs.models.vae import (
     to_images,
     vae_loss,
 )
+from wm_envs.models.vision.residual_vae import ResidualVAE
+from wm_envs.worlds.config import VISION_KINDS
 
 VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
 COOLED = 0.03  # factor of a calibrated error at the end: V has found what to code, and codes too many of its details

@@ -19,8 +19,8 @@ from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import OwnActions
 from wm_envs.games.registry import get_task
-from wm_envs.models.bundle import load_controller_module, read_config, resolve
 from wm_envs.models.controller import Controller
+from wm_envs.worlds.bundle import load_controller_module, read_config, resolve
 
 Indices = int | Iterable[int] | None
 

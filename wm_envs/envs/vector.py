@@ -25,9 +25,9 @@ from wm_envs.envs.spaces import (
     scaled,
 )
 from wm_envs.errors import InvalidOption, ResetNeeded
-from wm_envs.models.bundle import load_world
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_world
 
 
 class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):

@@ -140,7 +140,7 @@ class Task:
     frame_skip: int = 4  # ticks in a step of M, unless it is trained with another number
     burn_in: int = 0  # ticks skipped at the start of an episode, while its frames cannot be predicted
 
-    # --- further open-loop policies that judge its dreams, in ticks (see training/evaluation/fidelity.py) ---
+    # --- further open-loop policies that judge its dreams, in ticks (see training/judging/fidelity.py) ---
     fidelity_periods: tuple[int, ...] = (20, 40, 80, 120)  # of alternation between the moving actions
     fidelity_pauses: tuple[tuple[int, int], ...] = ()  # move for so many ticks, be idle for so many, and so on
     fidelity_holds: tuple[tuple[int, int], ...] = ()  # beside `hold_scales`

@@ -17,9 +17,9 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import autocast
 from wm_envs.models.controller import OBSERVATIONS
-from wm_envs.models.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, reward_of_step
+from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, reward_of_step
 from wm_envs.models.state import Noise, Outcome, Recurrent, State
-from wm_envs.models.vae import ConvVAE, ConvVAEConfig, to_frames, to_images
+from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig, to_frames, to_images
 
 
 @dataclass(frozen=True)

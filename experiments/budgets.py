@@ -1,0 +1,202 @@
+"""What limits a small budget: frames, V, M or C. One of them is small at a time, and the game judges.
+
+    python -m experiments.budgets RUN --out budgets
+
+RUN has a store of CarRacing or Take Cover (random play in round 0, play of controllers in round 1). Each row learns V,
+M and C from a part of it, in a run folder of its own in OUT/seed-0, and plays 100 validation episodes. The same command
+goes on where it stopped; `--rows` picks some. OUT/seed-0/budgets.md is the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
+from training.infra.folders import link_folder
+from training.infra.run_folder import RunFolder
+from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
+from wm_envs.files import read_json, write_json, write_text
+
+HELD_OUT_PARTS = 2  # of each kind of play, at most
+SEEN: dict[str, Any] = {"frames": 300_000}
+OF_M: dict[str, Any] = {"hidden": 256, "kind": "autoregressive", "observed": "modelled", "learning_rate": 2e-3}
+OF_PPO: dict[str, Any] = {"total_timesteps": 1_500_000, "batch_size": 1024}
+OF_EVOLUTION: dict[str, Any] = {"steps": 1_500_000}
+OF_GAME: dict[str, dict[str, dict[str, Any]]] = {
+    "takecover": {
+        "V": {"kind": "column-vae", "motion": 20.0, "scale": 3.0, "kl_floor": 40.0, "batches": 1_000},
+        "M": {"clock": True, "latent_dropout": 0.1, "steps": 2_000_000},
+        "C": {"temperature": 1.0, "temperature_high": 1.4},
+    },
+    "carracing": {
+        "V": {"motion": 0.0, "batches": 1_000, "batch_size": 64},
+        "M": {"latent_dropout": 0.25, "steps": 4_000_000},
+        "C": {"temperature": 0.8, "temperature_high": 1.4},
+        "PPO": {"gamma": 0.99},
+        "fidelity": {"episodes": 8},
+    },
+}
+# What a row changes: of the store, V, M, and of PPO or of CMA-ES.
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    "all": {},
+    "50,000 frames": {"store": {"frames": 50_000}},
+    "100,000 frames": {"store": {"frames": 100_000}},
+    "1,000,000 frames": {"store": {"frames": 1_000_000}},
+    "2,000,000 frames": {"store": {"frames": 2_000_000}},
+    "V: 100 batches": {"V": {"batches": 100}},
+    "V: 300 batches": {"V": {"batches": 300}},
+    "V: 3,000 batches": {"V": {"batches": 3_000}},
+    "V: moving pixels weigh no more": {"V": {"motion": 0.0}},
+    "V: moving pixels weigh more": {"V": {"motion": 20.0}},
+    "V: collapsed on purpose": {"V": {"scale": 0.003, "kl_floor": 0.01}},
+    "M: 0.1M steps": {"M": {"steps": 100_000}},
+    "M: 1M steps": {"M": {"steps": 1_000_000}},
+    "M: 10M steps": {"M": {"steps": 10_000_000}},
+    "M: the paper's kind": {"M": {"kind": "mdn-rnn", "clock": False, "observed": "all"}},
+    "C: PPO, 0.3M steps": {"PPO": {"total_timesteps": 300_000}},
+    "C: PPO, 5M steps": {"PPO": {"total_timesteps": 5_000_000}},
+    "C: CMA-ES, 64 candidates, 16 dreams each": {"CMA-ES": {"population": 64, "rollouts": 16}},
+    "C: CMA-ES, 64 candidates, 1 dream each": {"CMA-ES": {"population": 64, "rollouts": 1}},
+    "C: CMA-ES, 16 candidates, 16 dreams each": {"CMA-ES": {"population": 16, "rollouts": 16}},
+    "C: CMA-ES, 16 candidates, 8 dreams each": {"CMA-ES": {"population": 16, "rollouts": 8}},
+    "C: CMA-ES, 8 candidates, 16 dreams each": {"CMA-ES": {"population": 8, "rollouts": 16}},
+}  # fmt: skip
+HEADER_OF_PLAY = "M: NLL (floor), with other actions | scripts: distance, Spearman | C in dreams | C in the game"
+
+
+class TooSmall(Exception):
+    """The store has less play than a row needs."""
+
+
+def part_of_store(source: Path, run: Path, frames: int) -> None:
+    """Parts of the store, as hard links: `frames` to learn from, and the same held-out parts for every row.
+
+    A fifth of the frames to learn from is random play, the rest is play of controllers. Raises `TooSmall` for a store
+    that is too small.
+    """
+    learnt, held_out = RolloutStore(source / "rollouts").split()
+    chosen = [part for first in (0, PARTS_A_ROUND) for part in _of_round(held_out, first)[:HELD_OUT_PARTS]]
+    for first, share in ((0, 0.2), (PARTS_A_ROUND, 0.8)):
+        parts = _of_round(learnt, first)
+        before = np.cumsum([0, *(part.size for part in parts)])
+        if before[-1] < share * frames:
+            kind = "play of controllers" if first else "random play"
+            raise TooSmall(f"{share * frames:.0f} frames of {kind} are needed; {source} has {before[-1]}")
+        chosen += [part for part, size in zip(parts, before[:-1], strict=True) if size < share * frames]
+    for part in chosen:
+        link_folder(part.path, run / "rollouts" / part.path.name)
+
+
+def _of_round(parts: list[Part], first: int) -> list[Part]:
+    return [part for part in parts if first <= part.index < first + PARTS_A_ROUND]
+
+
+def folder_name(what: str) -> str:
+    """Letters and digits of a text, for a folder."""
+    return "".join(c if c.isalnum() else "-" for c in what)
+
+
+def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Learn a row and play it; rows with the same store and V share that V, and so it is with M."""
+    changed = ROWS[row]
+    task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
+    seen, of_v = SEEN | changed.get("store", {}), OF_GAME[task]["V"] | changed.get("V", {})
+    with_v = given.out / folder_name(f"V {json.dumps([seen, of_v])}")
+    with_m = given.out / folder_name(f"M {json.dumps([seen, of_v, changed.get('M', {})])}")
+    run = given.out / folder_name(row)
+    part_of_store(given.run, with_v, seen["frames"])
+    of_vision = vision.main(vision.VisionOptions(run=with_v, task=task, seed=given.seed, **of_v))
+    link_folder(with_v, with_m)
+    learn_memory(with_m, task, given.seed, changed)
+    link_folder(with_m, run)
+    return {"vision": of_vision} | learn_and_play(run, task, given.seed, given, changed)
+
+
+def learn_memory(run: Path, task: str, seed: int, changed: dict[str, Any]) -> dict[str, Any]:
+    """Learn M, or say what it reached."""
+    return memory.main(
+        memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | OF_GAME[task]["M"] | changed.get("M", {}))
+    )
+
+
+def learn_and_play(
+    run: Path, task: str, seed: int, given: argparse.Namespace, changed: dict[str, Any]
+) -> dict[str, Any]:
+    """Learn M and C from the store and the V of a run, and measure dreams and play."""
+    of_game = OF_GAME[task]
+    of_memory = learn_memory(run, task, seed, changed)
+    world = str(RunFolder(run).round(0).world)
+    alike = fidelity.main(
+        fidelity.FidelityOptions(
+            world=world, controllers="none", workers=given.workers, cache=str(given.out / "real.json"),
+            **of_game.get("fidelity", {}),
+        )
+    )  # fmt: skip
+    where: dict[str, Any] = {
+        "run": run, "round": 0, "name": "controller", "workers": given.workers, "seed": seed,
+        "validate_episodes": 0, **of_game["C"],
+    }  # fmt: skip
+    if "CMA-ES" in changed:
+        card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
+    else:
+        card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
+    scored = evaluate.main(
+        evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
+    )
+    alike = {name: found for name, found in alike.items() if name != "policies"}
+    return {"memory": of_memory, "fidelity": alike, "dream": card["dream"], "game": scored}
+
+
+def cells(row: str, found: dict[str, Any]) -> str:
+    """A row of the table."""
+    of_vision = f"{found['vision']['moving_unexplained']:.0%}; {found['vision']['active']}"
+    return f"| {' | '.join([row, of_vision, *cells_of_play(found)])} |"
+
+
+def cells_of_play(found: dict[str, Any]) -> list[str]:
+    """The cells of what `learn_and_play` found."""
+    of_memory, alike, game = found["memory"], found["fidelity"], found["game"]
+    return [
+        f"{of_memory['nll']:.2f} ({of_memory['floor']:.2f}), {of_memory['shuffled']:.2f}",
+        f"{alike.get('log_ratio', alike.get('relative_error')):.2f}, {alike['spearman']:.2f}",
+        f"{found['dream']['mean']:.0f}",
+        f"{game['mean']:.0f} +- {game['std']:.0f} (+- {game['interval']:.0f})",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("budgets"))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.out /= f"seed-{given.seed}"
+    results = given.out / "results.json"
+    known = read_json(results) if results.exists() else {}
+    for row in given.rows:
+        if row not in known:
+            try:
+                known[row] = play(row, given)
+            except TooSmall as error:
+                print(f"{row}: left out, {error}")
+                continue
+            write_json(results, known)
+        print(cells(row, known[row]), flush=True)
+    lines = [
+        f"| budget | V leaves out, where it moves; active | {HEADER_OF_PLAY} |",
+        f"|{'---|' * 6}",
+        *(cells(row, known[row]) for row in ROWS if row in known),
+    ]
+    write_text(given.out / "budgets.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

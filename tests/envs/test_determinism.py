@@ -1,0 +1,106 @@
+"""The same seed gives the same numbers: over threads, workers, processes, and whatever else a user turns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import ROOT
+from training.acting.policies import OpenLoopPolicy
+from training.acting.rollout import real_episodes
+from training.infra.pool import Workers
+from wm_envs.envs.dream import DreamVectorEnv
+
+HASHES = """
+import hashlib, sys
+import gymnasium as gym, numpy as np, torch, wm_envs
+torch.set_num_threads(int(sys.argv[1]))
+for name in ("WMDream-v0", "WMDreamCarRacing-v0"):
+    for lanes in (2, 16, 256):
+        envs, rng = gym.make_vec(name, num_envs=lanes), np.random.default_rng(0)
+        digest = hashlib.sha256(envs.reset(seed=5)[0].tobytes())
+        for _ in range(30):
+            actions = rng.uniform(-1, 1, envs.action_space.shape).astype(np.float32)
+            digest.update(b"".join(np.asarray(value).tobytes() for value in envs.step(actions)[:4]))
+        print(name, lanes, digest.hexdigest())
+"""
+SINGLE = """
+import sys
+import gymnasium as gym, torch, wm_envs
+torch.set_num_threads(int(sys.argv[1]))
+for name in ("WMDream-v0", "WMDreamCarRacing-v0"):
+    env = gym.make(name)
+    env.reset(seed=5)
+    for _ in range(3):
+        observation = env.step(env.action_space.low)[0]
+    print(*observation)
+"""
+
+
+def with_threads(code: str) -> list[str]:
+    """What `code` prints with one thread and with two."""
+    return [
+        subprocess.run(
+            [sys.executable, "-c", code, str(threads)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            capture_output=True, text=True, check=True, timeout=300,
+        ).stdout
+        for threads in (1, 2)
+    ]  # fmt: skip
+
+
+def test_shipped_dreams_are_the_same_with_any_number_of_threads() -> None:
+    found = with_threads(HASHES)
+    assert found[0] == found[1] and len(set(found[0].splitlines())) == 6
+
+
+def test_a_single_shipped_dream_is_the_same_up_to_rounding() -> None:
+    """On some processors BLAS adds a product of a vector and a matrix in another order with more threads."""
+    one, two = (np.array([float(word) for word in said.split()]) for said in with_threads(SINGLE))
+    assert len(one) == len(two) > 800 and np.abs(one - two).max() < 1e-3
+
+
+@pytest.mark.parametrize("game", ["Box2D", "vizdoom"])
+def test_real_games_are_the_same_with_any_number_of_workers(game: str, tiny_world: Path, tiny_drive: Path) -> None:
+    pytest.importorskip(game)
+    world, renderer = (tiny_world, {}) if game == "vizdoom" else (tiny_drive, {"renderer": "fast"})
+    policy = OpenLoopPolicy("random", "hold", 30, 60)
+    found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), renderer) for count in (1, 3)]
+    assert found[0] == found[1]
+
+
+@given(
+    st.floats(0.01, 5), st.integers(1, 9), st.sampled_from(AutoresetMode), st.integers(0, 2**63), st.integers(1, 12),
+    st.sampled_from(["zh", "zch", "z", "pixels"]), st.sampled_from(["continuous", "discrete"]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_dream_is_finite_in_its_space_and_the_same_twice(
+    tiny_world: Path, temperature: float, lanes: int, mode: AutoresetMode, seed: int, limit: int, observation: str,
+    actions: str,
+) -> None:  # fmt: skip
+    def play() -> list[Any]:
+        env = DreamVectorEnv(
+            lanes, limit, str(tiny_world), temperature, observation, actions, autoreset_mode=mode
+        )  # fmt: skip
+        env.action_space.seed(3)
+        found: list[Any] = [env.reset(seed=seed)[0]]
+        for _ in range(15):
+            step = env.step(env.action_space.sample())
+            found += step[:4]
+            assert env.observation_space.contains(step[0]) and np.isfinite(step[0]).all()
+            assert (step[1] >= 0).all() and not (step[2] & step[3]).any()
+            over = step[2] | step[3]
+            if mode == AutoresetMode.DISABLED and over.any():
+                found.append(env.reset(options={"reset_mask": over})[0])
+        return found
+
+    for first, second in zip(play(), play(), strict=True):
+        np.testing.assert_array_equal(first, second)

@@ -1,0 +1,346 @@
+"""Any Gymnasium environment as a game: its description, its actions, its pictures, and a whole small run."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+
+import tests.toy_env  # noqa: F401 (registers the environments)
+import wm_envs
+from player.drivers import Keys
+from player.guides import guide_of
+from tests.helpers import ROOT, TINY, fresh_process, tiny_model
+from training.__main__ import main
+from training.data.episode_store import RolloutStore
+from training.exports.graphs import Step, as_onnx
+from training.infra.run_folder import RunFolder
+from training.stages import collect
+from wm_envs.envs.sb3 import load_policy
+from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
+from wm_envs.games.gym_env.actions import ActionCodec
+from wm_envs.games.gym_env.describe import _meanings, describe
+from wm_envs.games.gym_env.description import parse
+from wm_envs.games.gym_env.frames import as_rgb, is_picture, small
+from wm_envs.games.registry import get_task, is_task
+from wm_envs.worlds.bundle import load_world, save_world
+
+SPACES = {
+    "discrete": spaces.Discrete(3, start=-1),
+    "multi": spaces.MultiDiscrete([3, 2]),
+    "binary": spaces.MultiBinary(3),
+    "box": spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32)),
+    "square": spaces.Box(-1, 1, (2, 2)),
+    "many": spaces.MultiDiscrete([20, 20]),
+    "wide": spaces.Box(-1, 1, (9,)),
+}
+
+
+# --- actions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_actions_survive_their_encoding(name: str) -> None:
+    space = SPACES[name]
+    codec = ActionCodec.of(space)
+    assert codec.space == space
+    space.seed(0)
+    actions = np.stack([np.asarray(space.sample()) for _ in range(20)])
+    vectors = codec.encode(actions)
+    assert vectors.shape == (20, codec.size) and np.abs(vectors).max() <= 1
+    np.testing.assert_allclose(codec.decode(vectors), actions, atol=1e-6)
+    for action, vector in zip(actions, vectors, strict=True):
+        np.testing.assert_array_equal(codec.encode(action), vector)
+    np.testing.assert_allclose(codec.normal(vectors), vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("discrete", 3), ("multi", 6), ("binary", 8), ("box", 6), ("many", 39), ("wide", 19)]
+)
+def test_controllers_choose_from_a_few_different_actions(name: str, count: int) -> None:
+    codec = ActionCodec.of(SPACES[name])
+    assert len(set(codec.choices)) == len(codec.choices) == count
+    assert all(np.asarray(each) in codec.space for each in codec.decode(np.array(codec.choices, np.float32)))
+
+
+@pytest.mark.parametrize("name", ["endless", "dict"])
+def test_other_action_spaces_are_refused(name: str) -> None:
+    with pytest.raises(InvalidOption, match="action space"):
+        describe("ToyLight-v0", {"space": name})
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_every_layout() -> None:
+    grey = np.arange(80 * 64, dtype=np.uint8).reshape(80, 64)
+    colour = np.stack([grey, grey // 2, grey // 3], -1)
+    np.testing.assert_array_equal(as_rgb(grey), np.stack([grey] * 3, -1))
+    np.testing.assert_array_equal(as_rgb(grey[..., None]), as_rgb(grey))
+    np.testing.assert_array_equal(as_rgb(np.stack([grey * 0, grey])), as_rgb(grey))  # a stack: the last one
+    np.testing.assert_array_equal(as_rgb(colour.transpose(2, 0, 1)), colour)
+    np.testing.assert_array_equal(as_rgb(np.stack([colour * 0, colour])), colour)
+    np.testing.assert_array_equal(as_rgb(colour / np.float32(255)), colour)
+    with pytest.raises(BrokenGame, match="shape"):
+        as_rgb(np.zeros(5))
+    assert not is_picture(spaces.Box(0, 255, (7, 7, 3), np.uint8))
+    assert is_picture(spaces.Box(0, 255, (4, 84, 84), np.uint8))
+    assert not is_picture(spaces.Box(-9, 9, (84, 84, 3)))
+
+
+def test_pictures_are_cropped_and_shrunk_by_area() -> None:
+    picture = np.zeros((130, 128, 3), np.uint8)
+    picture[2:, ::2] = 200
+    frame = small(picture, (2, 0, 0, 0))
+    assert frame.shape == (64, 64, 3) and (frame == 100).all()
+    with pytest.raises(BrokenGame, match="crop"):
+        small(picture, (70, 60, 0, 0))
+
+
+# --- descriptions -------------------------------------------------------------------------------------------------
+
+
+def test_a_description_is_the_name_of_its_task() -> None:
+    found = describe("ToyLight-v0", {"space": "box"}, crop=(8, 8, 0, 0), life_loss_ends=True)
+    assert (found.picture, found.tick_limit, found.ticks_per_second) == ("render", 50, 10)
+    assert parse(found.name) == found and get_task(found.name).name == found.name
+    assert get_task(found.name).title == "ToyLight-v0 with {'space': 'box'}"
+    assert describe("ToyGrey-v0").picture == "observation"
+    assert "gymnasium" in found.versions
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.update(tick_limit=0), lambda d: d.update(crop=[1]), lambda d: d.update(id=7), lambda d: d.pop("id"),
+        lambda d: d["actions"].update(sizes=[10**9]), lambda d: d["actions"].update(kind="box"),
+        lambda d: d.update(x=1),
+        lambda d: d.update(keys=[[1, 0, 99]]), lambda d: d["actions"].update(dtype="object"),
+    ],
+)  # fmt: skip
+def test_a_damaged_description_is_refused(damage: Any) -> None:
+    name = describe("ToyLight-v0").name
+    values = json.loads(name.removeprefix("gym:"))
+    damage(values)
+    with pytest.raises(InvalidOption, match="description"):
+        get_task("gym:" + json.dumps(values))
+    assert is_task(name) and not is_task("gym:" + json.dumps(values))
+
+
+def test_reading_a_description_imports_nothing_and_opens_nothing() -> None:
+    name = describe("ToyLight-v0").name
+    code = f"""
+import sys, wm_envs
+from wm_envs.games.registry import get_task
+task = get_task({name!r})
+print("toy_env" in sys.modules, "torch" in sys.modules)
+try:
+    task.open()
+except Exception as error:
+    print(type(error).__name__, "WM_ENVS_IMPORT" in str(error))
+"""
+    assert fresh_process(code) == "False False\nUnknownName True\n"
+
+
+def test_unknown_ids_name_near_ones() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'ToyLight-v0'"):
+        describe("ToyLigth-v0")
+    with pytest.raises(InvalidOption, match="pictures"):
+        describe("ToyBlind-v0")
+    with pytest.raises(InvalidOption, match="render_mode"):
+        describe("ToyLight-v0", {"render_mode": "human"})
+
+
+@pytest.mark.parametrize("fault", ["make", "reset", "step", "reward", "size"])
+def test_a_broken_environment_is_named(fault: str) -> None:
+    with pytest.raises(BrokenGame, match="ToyLight-v0"):
+        describe("ToyLight-v0", {"fault": fault})
+
+
+def test_an_environment_that_ignores_its_seed_is_warned_about() -> None:
+    with pytest.warns(UserWarning, match="ignores its seed"):
+        describe("ToyLight-v0", {"fault": "seed"})
+
+
+def test_a_lost_life_can_end_an_episode() -> None:
+    for ends in (False, True):
+        game = get_task(describe("ToyLight-v0", life_loss_ends=ends).name).open()
+        game.reset(0)
+        still = np.array([0, 1, 0], np.float32)
+        assert game.advance(still, 10).ticks == (4 if ends else 10)
+
+
+def test_the_player_has_keys_for_it() -> None:
+    task = get_task(
+        describe("ToyLight-v0").name
+    )  # its first action moves left, as Gymnasium's games with three actions do
+    assert [task.keyboard_action(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert guide_of(task).keys == "arrows: left, right"
+    box = get_task(describe("ToyLight-v0", {"space": "box"}).name)
+    assert box.keyboard_action(0, 0) == box.discrete_actions[0]
+
+
+def test_digits_choose_actions_that_no_arrow_takes() -> None:
+    task = get_task(describe("ToyLight-v0", {"space": "multi"}).name)
+    assert guide_of(task).keys.endswith("0 to 5: actions by number")
+    keys = Keys()
+    keys.press("left")
+    keys.press("4")
+    assert tuple(keys.action(task)) == task.discrete_actions[4]  # a digit before an arrow
+    keys.release("4")
+    keys.release("left")
+    keys.press("9")  # no such action
+    assert tuple(keys.action(task)) == task.keyboard_action(0, 0)
+    assert tuple(keys.action(get_task("takecover"))) == (0.0,)  # its keys are the arrows
+
+
+def test_names_of_actions_that_a_game_does_not_have_are_no_keys() -> None:
+    names = enum.IntEnum("Actions", ["left", "right", "forward", "pickup"], start=0)
+    game = types.SimpleNamespace(actions=names, get_keys_to_action=None)
+    three = types.SimpleNamespace(unwrapped=game, action_space=spaces.Discrete(3))
+    assert _meanings(three) == ["LEFT", "RIGHT", "FORWARD"]  # type: ignore[arg-type]
+
+
+# --- its worlds ---------------------------------------------------------------------------------------------------
+
+
+def make_world(folder: Path, kwargs: dict[str, Any] | None = None, env: str = "ToyLight-v0") -> str:
+    """A random world of a toy."""
+    found = describe(env, kwargs)
+    memory = dataclasses.replace(TINY.memory, action=found.actions.size, reward=True)
+    config = dataclasses.replace(TINY, task=found.name, memory=memory, reward_scale=0.5, frame_skip=1)
+    save_world(folder, tiny_model(config=config))
+    return str(folder)
+
+
+@pytest.mark.slow
+def test_its_step_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    make_world(tmp_path / "world")
+    world = load_world(tmp_path / "world")
+    step = Step(world)
+    session = runtime.InferenceSession(as_onnx(step))
+    action = torch.rand(2, world.task.action_size)
+    state, _, noise, temperature = step.example
+    expected, outcome = world.step(state, torch.from_numpy(world.task.game_action(action.numpy())), noise, temperature)
+    given = (*state.tensors(), action, *noise, temperature)
+    found = session.run(None, {name: each.numpy() for name, each in zip(step.inputs, given, strict=True)})
+    np.testing.assert_allclose(found[0], expected.latents, atol=1e-3)
+    np.testing.assert_allclose(found[step.outputs.index("reward")], outcome.reward, atol=1e-3)
+
+
+@pytest.mark.parametrize("space", ["discrete", "multi", "binary", "box"])
+def test_its_dream_and_its_game_have_its_own_actions(tmp_path: Path, space: str) -> None:
+    world = make_world(tmp_path / "world", {"space": space})
+    for env_id in ("WMDream-v0", "WMLatent-v0"):
+        env = gym.make(env_id, world=world)
+        assert env.action_space == gym.make("ToyLight-v0", space=space).action_space
+        check_env(env.unwrapped, skip_render_check=True)
+        env.reset(seed=0)
+        with pytest.raises(InvalidAction):
+            env.step(np.full(7, 3.5))
+        many = gym.make_vec(env_id, num_envs=3, world=world)
+        many.reset(seed=0)
+        many.action_space.seed(0)
+        observations, *_ = many.step(many.action_space.sample())
+        assert observations.shape == (3, *env.observation_space.shape)  # type: ignore[misc]
+        assert gym.make(env_id, world=world, actions="discrete").action_space == spaces.Discrete(
+            len(load_world(world).task.discrete_actions)
+        )
+
+
+def test_the_game_pays_what_the_environment_pays(tmp_path: Path) -> None:
+    env, own = gym.make("WMLatent-v0", world=make_world(tmp_path / "world")), gym.make("ToyLight-v0")
+    env.reset(seed=3)
+    own.reset(seed=3)
+    for action in (1, 1, -1, 0, 1):
+        assert env.step(np.int64(action))[1] == pytest.approx(own.step(action)[1])
+
+
+def test_the_wrapper_shows_what_the_game_shows(tmp_path: Path) -> None:
+    world = make_world(tmp_path / "world")
+    game = gym.make("WMLatent-v0", world=world)
+    wrapper = wm_envs.LatentFeatures(gym.make("ToyLight-v0", render_mode="rgb_array"), world=world)
+    np.testing.assert_allclose(wrapper.reset(seed=4)[0], game.reset(seed=4)[0], atol=1e-5)
+    for action in (1, -1, 0, 1, 1):
+        ours, theirs = wrapper.step(action), game.step(np.int64(action))
+        np.testing.assert_allclose(ours[0], theirs[0], atol=1e-5)
+        assert ours[1] == pytest.approx(theirs[1])
+    with pytest.raises(InvalidAction):
+        wrapper.step(2)
+    with pytest.raises(InvalidOption, match="action space"):
+        wm_envs.LatentFeatures(gym.make("ToyLight-v0", space="box"), world=world)
+    with pytest.raises(InvalidOption, match="WMTakeCover-v0"):
+        wm_envs.LatentFeatures(gym.make("ToyLight-v0"), world="takecover")
+
+
+def test_the_wrapper_on_car_racing() -> None:
+    game = gym.make("WMCarRacing-v0")
+    wrapper = wm_envs.LatentFeatures(gym.make("CarRacing-v3"), world="carracing")
+    np.testing.assert_allclose(wrapper.reset(seed=5)[0], game.reset(seed=5)[0], atol=1e-4)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        action = rng.uniform(-1, 1, 3).astype(np.float32)
+        theirs = game.step(action)
+        ours = wrapper.step(load_world("carracing").task.game_action(action))
+        np.testing.assert_allclose(ours[0], theirs[0], atol=1e-4)
+        assert ours[1] == pytest.approx(theirs[1], abs=1e-5)
+
+
+def test_a_bundle_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
+    path = Path(make_world(tmp_path / "world")) / "config.json"
+    path.write_text(path.read_text().replace('\\"tick_limit\\":50', '\\"tick_limit\\":0'))
+    with pytest.raises(BrokenWorld):
+        load_world(path.parent)
+
+
+# --- its runs -----------------------------------------------------------------------------------------------------
+
+SMALL = [
+    "--rounds", "0",
+    "--own-frames", "200", "--collect.frames", "400", "--collect.part-frames", "100", "--vision.batches", "2",
+    "--vision.batch-size", "8", "--memory.steps", "400", "--memory.batch-size", "4", "--memory.sequence-length", "10",
+    "--memory.hidden", "16", "--ppo.total-timesteps", "64", "--ppo.num-envs", "4", "--ppo.n-steps", "8",
+    "--ppo.batch-size", "32", "--ppo.validate-episodes", "2", "--fidelity.episodes", "2", "--fidelity.dreams", "4",
+    "--evaluate.episodes", "2", "--workers", "1",
+]  # fmt: skip
+
+
+def test_the_tutorial_at_a_small_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run = tmp_path / "run"
+    assert main(["run", "--env", "examples.paddle:Paddle-v0", "--run", str(run), *SMALL]) == 0
+    folder = RunFolder(run)
+    assert folder.preview.exists() and folder.report.exists()
+    world = load_world(folder.best)
+    assert world.task.title == "Paddle-v0" and world.config.frame_skip == 1
+    assert world.reward_scale == 1  # of each catch
+    env = gym.make("WMLatent-v0", world=str(folder.best))
+    action, _ = load_policy(folder.best).predict(env.reset(seed=0)[0])
+    assert env.action_space.contains(action)
+    before = folder.results.read_bytes()
+    assert main(["run", "--run", str(run), *SMALL]) == 0  # the run knows its environment
+    assert folder.results.read_bytes() == before
+
+
+def test_a_store_of_another_environment_is_refused(tmp_path: Path) -> None:
+    options = {"frames": 100, "part_frames": 100, "workers": 1}
+    collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", **options))
+    with pytest.raises(InvalidOption, match="'fault': 'none'"):
+        collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", env_kwargs='{"fault": "none"}', **options))
+    with pytest.raises(InvalidOption, match="JSON"):
+        collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", env_kwargs="frameskip=4"))
+    with pytest.raises(InvalidOption, match="--env"):
+        collect.main(collect.CollectOptions(run=tmp_path, tick_limit=4))
+    assert len(RolloutStore(tmp_path / "rollouts").parts) == 1

@@ -1,0 +1,141 @@
+"""play.py's command line: headless GIFs, recordings, a missing display, and user errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, make_player, make_world
+
+pygame = pytest.importorskip("pygame")
+Image = pytest.importorskip("PIL.Image")
+
+
+import play  # noqa: E402
+from player.recorder import PICTURES, Recorder  # noqa: E402
+from player.session import run  # noqa: E402
+
+
+def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "deep" / "recordings"
+    code = play.main(
+        ["--world", world, "--headless", "--record", str(folder), "--steps", "70", "--seed", "1", "--json"]
+    )
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert code == 0
+    assert result == {"steps": 70, "episodes": 0, "scores": [], "gif": str(folder / "dream.gif")}
+    assert [path.name for path in folder.iterdir()] == ["dream.gif"]
+    with Image.open(folder / "dream.gif") as gif:
+        assert gif.size == (320, 320)
+        assert 20 <= gif.n_frames <= 35
+        durations = 0
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            durations += gif.info["duration"]
+    assert durations == pytest.approx(2000, abs=60)  # 70 ticks at 35 per second
+
+
+def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path / "short", end_bias=50.0, controller=False)
+    argv = ["--world", world, "--headless", "--record", str(tmp_path), "--steps", "12", "--json"]
+    assert play.main(argv) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["scores"] == [2.5, 2.5, 2.5]
+
+
+def test_long_recording_drops_frames(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PICTURES, "gif", 10)
+    recorder, screen, player = Recorder(tmp_path, None), play.Screen(), make_player(world, "random")
+    run(player, screen, recorder, None, 100, window=False)
+    assert len(recorder.pictures) <= 15
+    assert recorder.stride * len(recorder.pictures) == pytest.approx(100, abs=recorder.stride)
+
+
+def test_window_plays_at_the_games_speed_and_records(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    waits = []
+
+    class Clock:
+        def tick(self, rate: float) -> None:
+            waits.append(rate)
+
+    monkeypatch.setattr(pygame.time, "Clock", Clock)
+    assert play.main(["--world", world, "--steps", "9", "--temperature", "1.3", "--record", str(tmp_path)]) == 0
+    assert waits == [35] * (70 + 9)  # the countdown, and the ticks
+    assert (tmp_path / "dream.gif").is_file()
+
+
+def test_records_with_a_message_if_there_is_no_display(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(play.Screen, "open", lambda self, title, views: False)
+    monkeypatch.chdir(tmp_path)
+    assert play.main(["--world", world, "--steps", "5"]) == 0
+    assert "--headless" in capsys.readouterr().out.splitlines()[0]
+    assert (tmp_path / "recordings" / "dream.gif").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have a display")
+def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert play.Screen().open("test") is False
+    pygame.quit()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--world", "nowhere"], "world: got nowhere"),
+        (["--temperature", "0"], "temperature: got 0.0"),
+        (["--temperature", "nan"], "temperature: got nan"),
+        (["--temperature", "3.5"], "temperature: got 3.5"),
+        (["--temperature", "hot"], "'hot'"),
+        (["--steps", "0"], "steps: got 0"),
+        (["--steps", "-5"], "steps: got -5"),
+        (["--seed", "-1"], "seed: got -1"),
+        (["--driver", "nobody"], "nobody"),
+        (["--driver", "controler"], "did you mean 'controller'?"),
+        (["--view", "bot"], "did you mean 'both'?"),
+        (["--world", "car-racing"], "did you mean 'carracing'?"),
+        (["--world", "carracing", "--controller", "carefull"], "did you mean 'careful'?"),
+        (["--controller", "tau-1", "--driver", "random"], "driver: got random"),
+        (["--format", "mp3"], "did you mean 'mp4'?"),
+        (["--driver", "you", "--headless"], "driver: got you"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_user_errors_are_printed_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play.main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_unwritable_folder_is_an_error(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert play.main(["--world", world, "--headless", "--record", str(tmp_path / "file" / "x")]) == 2
+    assert "record: got" in capsys.readouterr().err
+
+
+def test_missing_controller_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path / "world", controller=False)
+    assert play.main(["--world", world, "--headless", "--driver", "controller", "--record", str(tmp_path)]) == 2
+    assert "controller: got none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "name"), [("pygame", "pygame"), ("PIL", "PIL")])
+def test_missing_package_error_gives_the_pip_command(module: str, name: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; import play; sys.exit(play.main([]))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert "-m pip install" in done.stderr and "[play]" in done.stderr
+    assert "Traceback" not in done.stderr

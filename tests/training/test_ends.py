@@ -1,0 +1,83 @@
+"""A stage that is told to end says how to go on, leaves no process behind, and goes on when it is asked again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+from training.stages.check import CheckOptions
+from training.stages.check import main as check
+
+pytest.importorskip("Box2D")
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+
+COLLECT = ["collect", "--task", "carracing", "--frames", "4000", "--part-frames", "200", "--workers", "2"]
+PATIENCE = 60.0  # seconds
+
+
+def command(run: Path) -> list[str]:
+    return [sys.executable, "-m", "training", *COLLECT, "--run", str(run), "--json"]
+
+
+def alive(session: int) -> list[int]:
+    """Processes of a session that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, of = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(of) == session and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("signals", "status", "said"),
+    [
+        ((signal.SIGTERM,), {143}, "terminated; run the same command again"),
+        ((signal.SIGINT,), {130}, "stopped; run the same command again"),
+        ((signal.SIGINT, signal.SIGINT), {130, -signal.SIGINT, 1}, ""),
+        ((signal.SIGKILL,), {-signal.SIGKILL}, ""),
+    ],
+    ids=["SIGTERM", "Ctrl-C", "Ctrl-C twice", "SIGKILL"],
+)
+def test_a_stage_that_is_ended(tmp_path: Path, signals: tuple[int, ...], status: set[int], said: str) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command(run), cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    until = time.monotonic() + 4 * PATIENCE
+    while not list(run.glob("rollouts/part-*.zarr")) and time.monotonic() < until:
+        time.sleep(0.05)
+    for number in signals:  # a terminal sends Ctrl-C to the workers, too
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        time.sleep(0.1)
+    error = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode in status and said in error and ("Traceback" not in error or not said), error
+    until = time.monotonic() + PATIENCE
+    while alive(process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not alive(process.pid), "workers are left"
+
+    done = {path: path.stat().st_mtime_ns for path in run.glob("rollouts/part-*.zarr")}
+    assert 0 < len(done) < 20
+    check(CheckOptions(run))  # raises when something is broken
+    again = subprocess.run(command(run), cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout.splitlines()[-1])["parts"] == 20
+    parts = sorted(run.glob("rollouts/part-*.zarr"))
+    assert len(parts) == 20 and all(path.stat().st_mtime_ns == done[path] for path in done), "what was there stays"
+    assert not [path for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]

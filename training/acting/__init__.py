@@ -1,0 +1,1 @@
+"""Policies, the one loop in which they act, and planning."""

@@ -1,0 +1,224 @@
+"""The one loop in which a policy acts, and complete episodes in dreams and in the real game."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.acting.planning import search_actor
+from training.acting.policies import Act, OpenLoopPolicy, Policy, actor
+from training.acting.simulation import SearchPolicy
+from training.infra.pool import Workers, run_jobs
+from wm_envs.envs.dreams import Dreams
+from wm_envs.envs.engine import Engine, Mask, StepResult
+from wm_envs.envs.latent_games import LatentGames
+from wm_envs.games.base import Task
+from wm_envs.models.state import State
+from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import load_world
+
+TILE = 8  # real games per batch of V; fixed, so that results do not depend on the number of workers
+
+
+class Rollout(NamedTuple):
+    """The result of a policy in B environments."""
+
+    returns: NDArray[Any]  # (B,) sums of rewards; (groups, rollouts) from `dream_episodes`
+    steps: int  # summed over all environments
+
+
+def rollout(
+    engine: Engine, act: Act, observation: str, max_steps: int, before_step: Callable[[int], None] | None = None
+) -> Rollout:
+    """Run `act` in all environments of `engine`, already reset, until all have terminated or for `max_steps` steps.
+
+    `before_step(step)` is called before every step.
+    """
+    task = engine.world.task
+    returns: NDArray[Any] | None = None
+    steps = 0
+    for step in range(max_steps):
+        if before_step is not None:
+            before_step(step)
+        actions = act(engine.observe(observation), engine.envs, step)
+        running = engine.running.copy()
+        result = engine.step(task.game_action(actions.numpy()))
+        if returns is None:
+            returns = np.zeros(len(running), result.rewards.dtype)
+        returns[engine.envs.numpy()] += result.rewards * running
+        steps += int(running.sum())
+        if not engine.running.any():
+            break
+        engine.drop_finished()
+    assert returns is not None, "at least one step"
+    return Rollout(returns, steps)
+
+
+def max_steps(world: WorldModel, burn_in: int = 0) -> int:
+    """Steps until the game's tick limit, after a burn-in of `burn_in` ticks."""
+    return -(-(world.task.tick_limit - burn_in) // world.config.frame_skip)
+
+
+# --- dreams ---------------------------------------------------------------------------------------------
+
+
+class ObservedDreams(Dreams):
+    """Dreams of one world, observed through the M of another world with the same V (`observer`)."""
+
+    def __init__(self, observer: WorldModel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.observer = observer
+
+    def reset(self, mask: Mask | None = None, state: State | None = None) -> None:
+        """Start new dreams, with the observer's recurrent state before the first step."""
+        super().reset(mask, state)
+        self._seen = self.observer.state_from_latents(self.state.latents)._replace(ticks=self.state.ticks)
+
+    def step(self, actions: NDArray[np.float32]) -> StepResult:
+        """One step of both Ms."""
+        _, recurrent = self.observer.predict(self._seen, torch.from_numpy(actions).to(self.world.device))
+        result = super().step(actions)
+        self._seen = self.state._replace(recurrent=recurrent)
+        return result
+
+    def observe(self, observation: str) -> Tensor:
+        """Features (B, F) from the observer's recurrent state."""
+        return self.observer.observe(self._seen, observation)
+
+    def _keep(self, running: Tensor) -> None:
+        super()._keep(running)
+        self._seen = self._seen.select(running.to(self.world.device))
+
+
+def dream_episodes(
+    world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | Tensor, seed: int,
+    observer: WorldModel | None = None,
+) -> Rollout:  # fmt: skip
+    """Complete dreams, groups * rollouts in one batch, with returns (groups, rollouts).
+
+    Rollout r has the same initial state and random numbers in all groups, so that the candidates of a population are
+    compared on the same dreams. `temperature` is one number or (rollouts, 1). With an `observer`, the features come
+    from its M, see `ObservedDreams`.
+    """
+    arguments = (world, rollouts, temperature, groups)
+    dreams = Dreams(*arguments) if observer is None else ObservedDreams(observer, *arguments)
+    dreams.seed(seed)
+    dreams.reset()
+    played = rollout(dreams, act, observation, max_steps(world, world.config.burn_in))
+    return Rollout(as_returns(world.task, played.returns.reshape(groups, rollouts)), played.steps)
+
+
+# --- the real game --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RealJob:
+    """One tile of real episodes; the result depends on nothing else."""
+
+    world: str
+    policy: Policy | SearchPolicy
+    seeds: tuple[int, ...]
+    game_kwargs: tuple[tuple[str, Any], ...] = ()  # keywords of `Task.open`
+
+
+@functools.lru_cache(maxsize=4)
+def _world(path: str) -> WorldModel:
+    return load_world(path)
+
+
+class Played(NamedTuple):
+    """The result of one real episode."""
+
+    score: float
+    finished: bool  # the game's goal was reached
+
+
+def play_real(job: RealJob) -> list[Played]:
+    """Play a tile of episodes in the real game."""
+    world = _world(job.world)
+    if isinstance(job.policy, OpenLoopPolicy):
+        return _play_open_loop(job, world.task, world.config.frame_skip, job.policy)
+    games = LatentGames(world, len(job.seeds), **dict(job.game_kwargs))
+    try:
+        games.reset(np.ones(len(job.seeds), bool), job.seeds)
+        if isinstance(job.policy, SearchPolicy):
+            act, observation = search_actor(job.policy, games)
+        else:
+            act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
+        played = rollout(games, act, observation, max_steps(world))
+        finished = [game.finished for game in games.games]
+    finally:
+        games.close()
+    scores = as_returns(world.task, played.returns).tolist()
+    return [Played(*each) for each in zip(scores, finished, strict=True)]
+
+
+def _play_open_loop(job: RealJob, task: Task, frame_skip: int, policy: OpenLoopPolicy) -> list[Played]:
+    """The same without V and M, which an open-loop policy does not need."""
+    found = []
+    game = task.open(**dict(job.game_kwargs))
+    try:
+        for seed in job.seeds:
+            game.reset(seed)
+            total = 0.0
+            for action in task.game_action(policy.plan(task, seed, frame_skip)):
+                tick = game.advance(action, frame_skip)
+                total += tick.reward
+                if tick.terminated:
+                    break
+            found.append(Played(float(as_returns(task, np.array(total))), game.finished))
+    finally:
+        game.close()
+    return found
+
+
+def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
+    """Returns from summed rewards. For survival tasks they are capped, because the last step can exceed the limit."""
+    return np.minimum(totals, task.tick_limit) if task.survival else totals
+
+
+def real_jobs(
+    world: str | Path,
+    policies: Sequence[Policy | SearchPolicy],
+    seeds: list[int],
+    game_kwargs: dict[str, Any] | None = None,
+) -> list[RealJob]:
+    """The jobs of every policy on every seed."""
+    tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
+    return [
+        RealJob(str(world), policy, tile, tuple((game_kwargs or {}).items())) for policy in policies for tile in tiles
+    ]
+
+
+def real_episodes(
+    world: str | Path,
+    policies: list[Policy],
+    seeds: list[int],
+    workers: Workers,
+    game_kwargs: dict[str, Any] | None = None,
+) -> dict[str, list[Played]]:
+    """Play every policy on every seed in the real game. The results are by policy name, in the order of `seeds`."""
+    found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
+    for job, played in run_jobs(play_real, real_jobs(world, policies, seeds, game_kwargs), workers):
+        found[job.policy.name].update(zip(job.seeds, played, strict=True))
+    return {name: [episodes[seed] for seed in seeds] for name, episodes in found.items()}
+
+
+def real_returns(
+    world: str | Path,
+    policies: list[Policy],
+    seeds: list[int],
+    workers: Workers,
+    game_kwargs: dict[str, Any] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """As `real_episodes`, but only the returns, (seeds,) each."""
+    played = real_episodes(world, policies, seeds, workers, game_kwargs)
+    return {name: np.array([episode.score for episode in episodes]) for name, episodes in played.items()}

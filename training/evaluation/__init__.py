@@ -1,1 +1,0 @@
-"""Policies, episodes and scores."""

@@ -1,0 +1,1 @@
+"""Fidelity, scores, validation and metrics."""

@@ -1,0 +1,114 @@
+"""How faithful a dream is: policies play the game and the dream, and their scores are compared.
+
+The protocol needs two functions, so that any model of a game can be judged by it (see docs/fidelity.md):
+
+- `real(policy)` plays episodes of the game and gives their returns;
+- `dream(policy)` plays episodes of the model and gives theirs.
+
+A faithful model ranks the policies as the game does (Spearman) and gives each the score that it has in the game (mean
+absolute log ratio). A third of the policies is held out: nothing about a model may be chosen by their scores.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.acting.policies import OpenLoopPolicy, Policy
+from training.infra.options import read_record
+from training.judging.scoring import distance, spearman, summary
+from wm_envs.files import write_json
+from wm_envs.games.base import Task
+from wm_envs.games.registry import TASKS
+
+Returns = NDArray[np.float64]  # (N,) of N episodes
+PARTS = ("all", "chosen by", "held out")
+
+
+def open_loop_battery(task: Task) -> list[OpenLoopPolicy]:
+    """The fixed policies of a game: constant actions, alternations, pauses and random holds."""
+    named = OpenLoopPolicy
+    constants = [named(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
+    alternating = [named(f"alternate {k}", "alternate", k) for k in task.fidelity_periods]
+    pauses = [named(f"move {move}, wait {wait}", "pause", move, wait) for move, wait in task.fidelity_pauses]
+    holds = [named(f"hold {low}-{high}", "hold", low, high) for low, high in (*task.hold_scales, *task.fidelity_holds)]
+    return [*constants, *alternating, *pauses, *holds]
+
+
+def is_held_out(name: str) -> bool:
+    """Whether no choice may look at this policy: a third of all names, by their CRC-32."""
+    return zlib.crc32(name.encode()) % 3 == 0
+
+
+def compare(
+    task: Task, policies: Iterable[Policy], real: Callable[[Policy], Returns], dream: Callable[[Policy], Returns]
+) -> dict[str, Any]:
+    """Play every policy in both and compare the scores.
+
+    Gives `policies`, a row for each with the summaries of both; Spearman's correlation and the distance of all, and
+    under `parts` those of the policies that choices are made by and of those that are held out.
+    """
+    rows = [
+        {
+            "policy": policy.name, "held_out": is_held_out(policy.name), "real": summary(real(policy)),
+            "dream": summary(dream(policy)),
+        }
+        for policy in policies
+    ]  # fmt: skip
+    chosen_by = [row for row in rows if not row["held_out"]]
+    held_out = [row for row in rows if row["held_out"]]
+    parts = dict(zip(PARTS, (rows, chosen_by, held_out), strict=True))
+    figures = {name: _figures(task, part) for name, part in parts.items() if len(part) > 1}
+    return figures.get("all", {}) | {"parts": figures, "policies": rows}
+
+
+def _figures(task: Task, rows: list[dict[str, Any]]) -> dict[str, float]:
+    means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])
+    found = distance(task, means)
+    return {"policies": len(rows), "spearman": spearman(means[:, 0], means[:, 1]), found.measure: found.value}
+
+
+# --- stored scores of the real game -----------------------------------------------------------------------------------
+
+
+def stored_file(task: Task) -> Path:
+    """The file with the real returns of a game's open-loop policies that comes with the package; it may not exist."""
+    return Path(__file__).parent / "real_scores" / f"{task.name}.json"
+
+
+class StoredReturns:
+    """Real returns of open-loop policies, which depend on no model: of the package and of a cache file.
+
+    An entry is for one policy, one number of ticks in a step and a first seed; its returns are in the order of the
+    seeds, so fewer episodes are a part of more.
+    """
+
+    def __init__(self, task: Task, frame_skip: int, first_seed: int, cache: Path | None = None) -> None:
+        self._cache, self._key = cache, f"{frame_skip}/{first_seed}"
+        self._own = {} if cache is None else _read(cache)
+        stored = _read(stored_file(task)) if task.name in TASKS else {}
+        self._known = stored | self._own
+
+    def get(self, policy: Policy, episodes: int) -> Returns | None:
+        """The first `episodes` returns; None if there are fewer."""
+        found = self._known.get(f"{policy.name}/{self._key}", []) if isinstance(policy, OpenLoopPolicy) else []
+        return np.array(found[:episodes], float) if len(found) >= episodes else None
+
+    def keep(self, played: dict[Policy, Returns]) -> None:
+        """Add returns of open-loop policies to the cache file; others depend on a world and are left out."""
+        assert self._cache is not None
+        self._own |= {
+            f"{policy.name}/{self._key}": returns.tolist()
+            for policy, returns in played.items()
+            if isinstance(policy, OpenLoopPolicy)
+        }
+        write_json(self._cache, {"returns": self._own})
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    return dict(read_record(path).get("returns", {})) if path.exists() else {}

@@ -1,0 +1,187 @@
+"""M on recorded sequences: its predictions, losses, held-out metrics and calibration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.sequences import Latents, SequenceBatch, Streams
+from training.learning.optim import generator
+from wm_envs.hardware import autocast
+from wm_envs.models.memory.mdn_rnn import MDNRNN, memory_loss, reward_of_step
+from wm_envs.models.state import Recurrent
+from wm_envs.models.vision.conv_vae import ACTIVE, kl_per_dimension
+
+
+def active_dimensions(latents: Latents) -> tuple[int, ...]:
+    """The latent dimensions that V uses, most informative first: those with a mean KL above `ACTIVE`; all if none."""
+    at = torch.randperm(len(latents.means), generator=generator(4, 0))[:50_000]
+    kl = kl_per_dimension(latents.means[at].float(), latents.logvars[at].float()).mean(0)  # (Z,)
+    order: list[int] = kl.argsort(descending=True).tolist()
+    return tuple(dimension for dimension in order if kl[dimension] > ACTIVE) or tuple(order)
+
+
+def losses(
+    memory: MDNRNN, prediction: Any, batch: SequenceBatch, reward_weight: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`memory_loss` of a prediction for a window."""
+    device = prediction.termination.device
+    rewards = None if batch.rewards is None else batch.rewards.to(device)
+    return memory_loss(
+        memory, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
+        (batch.has_next + batch.terminated).to(device), rewards, reward_weight,
+    )  # fmt: skip
+
+
+def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
+    """M's prediction for a window. A sequence that starts an episode with the window starts from zeros;
+    within the window the restart flag tells M to forget, as in the paper."""
+    device = memory.device
+    keep = (1 - batch.restart[0])[:, None].to(device)
+    state = tuple(part.to(device) * keep for part in state)
+    inputs = memory.assemble(batch.latents, batch.actions, batch.ticks, batch.restart, batch.progress).to(device)
+    with autocast(device):
+        outputs, after = memory(inputs, state)
+    return memory.split(outputs.float()), tuple(part.float() for part in after)
+
+
+@torch.no_grad()
+def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
+    """Metrics on held-out episodes, in nats per modelled latent dimension.
+
+    `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
+    the nll with the actions of other sequences. `nats_per_step` is the NLL of all active dimensions of one step, which
+    compares different kinds of M on the same V. `precision` and `recall` of the end are at probability 1/2;
+    `calibration` is the number of predicted ends over the number of real ones.
+    """
+    streams = Streams(latents, batch_size, 48, seed=7)
+    order = torch.randperm(batch_size, generator=generator(7, 0))
+    active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
+    states = [memory.initial_state(batch_size) for _ in range(2)]
+    nlls: list[list[Tensor]] = [[], []]
+    nats: list[Tensor] = []
+    predicted, real = [], []
+    rewards: list[tuple[Tensor, Tensor]] = []  # (predicted, real)
+    for index in range(min(max_batches, streams.batches_per_epoch)):
+        batch = streams.batch(index, generator(7, index))
+        shuffled = dataclasses.replace(batch, actions=batch.actions[:, order])
+        for which, seen in enumerate((batch, shuffled)):
+            prediction, states[which] = predict(memory, seen, states[which])
+            nlls[which].append(losses(memory, prediction, seen)[0].cpu())
+            if which == 0:
+                nats.append(_active_nll(memory, prediction, batch, active))
+                valid = (batch.has_next + batch.terminated) > 0
+                ends = memory.termination_probability(prediction.termination)
+                if batch.rewards is not None:
+                    rewards.append((reward_of_step(prediction, ends).cpu()[valid], batch.rewards[valid]))
+                predicted.append(ends.cpu()[valid])
+                real.append(batch.terminated[valid])
+    probability, termination = torch.cat(predicted), torch.cat(real)
+    sharp = probability > 0.5
+    noise = latents.logvars[:, memory.modelled].float()
+    hits = float((sharp * termination).sum())
+    return {
+        "nll": float(torch.stack(nlls[0]).mean()),
+        "shuffled": float(torch.stack(nlls[1]).mean()),
+        "nats_per_step": float(torch.stack(nats).mean()),
+        "marginal": marginal_nll(latents, memory.modelled),
+        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
+        "precision": hits / max(1.0, float(sharp.sum())),
+        "recall": hits / max(1.0, float(termination.sum())),
+        "calibration": float(probability.sum()) / max(1.0, float(termination.sum())),
+    } | _of_rewards(rewards)
+
+
+def _active_nll(memory: MDNRNN, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
+    """Mean NLL of the active dimensions of one step; of all dimensions where M has one mixture for all."""
+    nll = memory.nll(prediction, batch.targets.to(memory.device)).cpu()  # (T, B, N) or (T, B, 1)
+    nll = (nll[..., active] if nll.shape[-1] == len(active) else nll).sum(-1)  # (T, B)
+    return (nll * batch.has_next).sum() / batch.has_next.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
+    """Shift the bias of the end so that M predicts as many ends on held-out episodes as there are.
+
+    M sees each end of its training episodes many times and memorises some of them, so it predicts too few of others.
+    Returns the shift (in logits) and the calibration after it; without held-out ends nothing changes.
+    """
+    logits, deaths = _ends(memory, latents)
+    if float(deaths.sum()) == 0:
+        return {}
+    low, high = -5.0, 5.0
+    for _ in range(40):
+        shift = (low + high) / 2
+        too_many = float(memory.termination_probability(logits + shift).sum()) > float(deaths.sum())
+        low, high = (low, shift) if too_many else (shift, high)
+    memory.head.bias[memory.termination_output] += shift
+    return {"shift": shift, "calibration": float(memory.termination_probability(logits + shift).sum() / deaths.sum())}
+
+
+def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 96) -> tuple[Tensor, Tensor]:
+    """Logits of the end and whether the episode ended, over held-out steps with the recorded latents as input."""
+    streams, state = Streams(latents, batch_size, 48, seed=8), memory.initial_state(batch_size)
+    logits, real = [], []
+    for index in range(min(max_batches, streams.batches_per_epoch)):
+        batch = streams.batch(index, generator(8, index))
+        prediction, state = predict(memory, batch, state)
+        valid = (batch.has_next + batch.terminated) > 0
+        logits.append(prediction.termination.cpu()[valid])
+        real.append(batch.terminated[valid])
+    return torch.cat(logits), torch.cat(real)
+
+
+EVENT = 0.5  # a reward that differs from the usual one by more than this is an event; in M's unit
+USUAL_SHARE = 0.1  # of steps with an event, from which rewards have the weight 1
+MAX_REWARD_WEIGHT = 30.0
+
+
+def is_event(rewards: Tensor, usual: Tensor) -> Tensor:
+    """Whether each reward is an event: it differs from the `usual` one, the median, by more than `EVENT`."""
+    return (rewards - usual).abs() > EVENT
+
+
+def reward_weight(rewards: np.ndarray[Any, Any] | None) -> float:
+    """The loss weight of rewards (N,), in M's unit: more than 1 where events are rare, or M would forget them."""
+    if rewards is None:
+        return 1.0
+    values = torch.from_numpy(rewards)
+    share = float(is_event(values, values.median()).float().mean())
+    return 1.0 if share == 0 else min(MAX_REWARD_WEIGHT, max(1.0, USUAL_SHARE / share))
+
+
+def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """What M knows of rewards: `r2`, the share of their variance (absent where they do not vary); `reward_ratio`,
+    predicted over real sum (absent where the sum is 0); and for rare rewards the precision and recall of events."""
+    if not rewards:
+        return {}
+    predicted, real = (torch.cat(side) for side in zip(*rewards, strict=True))
+    found = {}
+    if float(real.var()) > 1e-6:
+        found["r2"] = 1 - float((predicted - real).square().mean() / real.var())
+    if abs(float(real.sum())) > 1e-6:
+        found["reward_ratio"] = float(predicted.sum() / real.sum())
+    usual = real.median()
+    events, foretold = is_event(real, usual), is_event(predicted, usual)
+    if 0 < float(events.float().mean()) < USUAL_SHARE:
+        hits = float((events & foretold).sum())
+        found["reward_precision"] = hits / max(1.0, float(foretold.sum()))
+        found["reward_recall"] = hits / max(1.0, float(events.sum()))
+    return found
+
+
+def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:
+    """Mean NLL of the given dimensions of latents under their own histograms: the best prediction without memory."""
+    at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
+    drawn = latents.draw(at, generator(3, 1)).numpy()[:, dimensions]
+    total = 0.0
+    for column in drawn.T:
+        counts, edges = np.histogram(column, bins)
+        share = counts[counts > 0] / len(column)
+        total -= float((share * np.log(share / (edges[1] - edges[0]))).sum())
+    return total / drawn.shape[1]
