@@ -28,7 +28,7 @@ DAMAGES ?= 10000
 ENDS ?= 200
 MINUTES ?= 60
 STAGES := collect vision memory evolve ppo evaluate fidelity publish report run
-torture: $(VENV)/.installed-dev ## the long tests of docs/reliability.md: kills, full disks, damaged files, fuzzing, soak (hours)
+torture: $(VENV)/.installed-dev ## the long tests of docs/experiments/reliability.md: kills, full disks, damaged files, fuzzing, soak (hours)
 	@for stage in $(STAGES); do for harm in kill full interrupt; do $(PY) -m tests.torture.kills $$stage $(TIMES) 0 $$harm || exit 1; done; done
 	@for stage in $(STAGES); do for harm in readonly vanish clock; do \
 		$(PY) -m tests.torture.kills $$stage $$(( ($(TIMES) + 4) / 5 )) 0 $$harm || exit 1; done; done

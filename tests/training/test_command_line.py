@@ -209,8 +209,8 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
 
 
 def test_the_commands_of_the_tables_make_their_rows() -> None:
-    """The options that stand beside the tables of docs/takecover_paper.md give the names of their rows."""
-    text = (ROOT / "docs" / "takecover_paper.md").read_text()
-    command = next(each for each in commands_of(ROOT / "docs" / "takecover_paper.md") if " compare " in each)
+    """The options that stand beside the tables of docs/experiments/takecover_paper.md give the names of their rows."""
+    text = (ROOT / "docs/experiments/takecover_paper.md").read_text()
+    command = next(each for each in commands_of(ROOT / "docs/experiments/takecover_paper.md") if " compare " in each)
     options, _ = parse_options(compare, "wm-train", "compare", shlex.split(command)[4:])
     assert options.world == "takecover-paper" and all(f"\n| {name} |" in text for name in compare.row_names(options))

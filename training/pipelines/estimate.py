@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-# Per second, on the two cores of the timings in docs/training.md.
+# Per second, on the two cores of the timings in docs/experiments/training.md.
 RANDOM_FRAMES, OWN_FRAMES, ENCODED_FRAMES = 3_000, 1_700, 7_000
 BATCHES_OF_V, STEPS_OF_M, DREAM_STEPS, REAL_STEPS = 5, 20_000, 17_000, 500
 STEPS_OF_A_DREAM, STEPS_OF_A_GAME, BATTERY = 300, 300, 14

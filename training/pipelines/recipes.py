@@ -15,7 +15,7 @@ from wm_envs.games.gym_env.description import PREFIX
 BUDGET = 90  # minutes of a run with --env, unless --minutes says otherwise
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "carracing": {  # docs/training.md: 879 +- 52 in about three hours
+    "carracing": {  # docs/experiments/training.md: 879 +- 52 in about three hours
         "rounds": 4, "explore_steps": 500_000, "own_frames": 500_000,
         "temperature": 0.8, "temperature_high": 1.4,
         "real_steps": 500_000, "real_settings": ("off_road_cost=2",),
