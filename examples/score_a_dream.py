@@ -33,7 +33,7 @@ def dream(policy: OpenLoopPolicy, episodes: int, temperature: float, world: str)
         if not running.any():
             break
     envs.close()
-    return np.minimum(returns, TASK.tick_limit)
+    return np.minimum(returns, TASK.timing.tick_limit)
 
 
 def main() -> None:

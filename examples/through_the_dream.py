@@ -99,7 +99,7 @@ def train(world: WorldModel, chooser: Chooser, options: argparse.Namespace) -> N
         optimizer.step()
         recurrent = tuple(part.detach() for part in state.recurrent)
         state = state._replace(latents=state.latents.detach(), recurrent=recurrent)
-        ended |= state.ticks >= world.task.tick_limit
+        ended |= state.ticks >= world.task.timing.tick_limit
         state.put(ended, world.initial_state(options.dreams, generator).select(ended))
         if (update + 1) % 20 == 0 or update + 1 == options.updates:
             steps, seconds = (update + 1) * options.dreams * options.horizon, time.time() - began
@@ -131,7 +131,7 @@ def main() -> None:
     torch.manual_seed(0)
     world = load_world(options.world)
     memory = world.config.memory
-    if memory.kind != "mdn-rnn" or memory.joint or not world.task.survival:
+    if memory.kind != "mdn-rnn" or memory.joint or not world.task.rewards.survival:
         parser.error("the world needs the paper's M, not a joint one, and a game of survival")
     chooser = Chooser(kind_of(world, PpoOptions(hidden_sizes=(options.hidden,))))
     train(world, chooser, options)

@@ -34,7 +34,7 @@ def drive(engine: Engine, driver: tuple[ControllerConfig, Any], steps: int) -> d
         if not running.any():
             break
         actions = act(config, parameters, engine.observe(config.observation))
-        result = engine.step(engine.world.task.game_action(actions.numpy()))
+        result = engine.step(engine.world.task.actions.to_game(actions.numpy()))
         found["returns"][running] += result.rewards[running]
         found["ticks"][running] = engine.state.ticks.numpy()[running]
         found["progress"][running] = engine.state.progress.numpy()[running]

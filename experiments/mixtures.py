@@ -38,7 +38,7 @@ def events(task: Task, episode: Episode, seen: Watched) -> Events:
     found: Events = {"the end is near": (np.arange(steps) >= steps - SOON) & seen.terminated}
     for name, side in (("right", 1), ("left", -1)):
         found[f"action to the {name}"] = seen.actions[:, 0].numpy() * side >= TURN
-    if not task.survival:
+    if not task.rewards.survival:
         found["reward above 0"], found["reward below 0"] = seen.rewards > 0, seen.rewards < 0
     for kind, name in enumerate(task.objects if episode.objects is not None else ()):
         assert episode.objects is not None
@@ -125,8 +125,8 @@ def lifetimes(world: WorldModel, policy: Policy, dreams: int, temperature: float
         some = world.with_components(components)
         played = dream_episodes(some, act, observation, 1, dreams, temperature, UNSEEN_DREAMS)
         row = {"components": name, "steps": played.steps / dreams} | summary(played.returns[0])
-        if world.task.survival:
-            row["ended"] = float((played.returns < world.task.tick_limit).mean())
+        if world.task.rewards.survival:
+            row["ended"] = float((played.returns < world.task.timing.tick_limit).mean())
         rows.append(row)
     return rows
 

@@ -31,7 +31,7 @@ class Pixels(gym.Env[Any, Any]):
 
     def __init__(self, task: Task, first_seed: int, skip: int) -> None:
         self.task, self.seed, self.skip = task, first_seed, skip
-        self.game, self.choices = task.open(), np.array(task.discrete_actions, np.float32)
+        self.game, self.choices = task.open(), np.array(task.actions.discrete, np.float32)
         self.observation_space = spaces.Box(0, 255, FRAME_SHAPE, np.uint8)
         self.action_space = spaces.Discrete(len(self.choices))
 
@@ -40,10 +40,10 @@ class Pixels(gym.Env[Any, Any]):
         return self.frame, {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        tick = self.game.advance(self.task.game_action(self.choices[int(action)]), self.skip)
+        tick = self.game.advance(self.task.actions.to_game(self.choices[int(action)]), self.skip)
         self.ticks += tick.ticks
         self.frame = self.frame if tick.frame is None else tick.frame
-        return self.frame, tick.reward, tick.terminated, self.ticks >= self.task.tick_limit, {}
+        return self.frame, tick.reward, tick.terminated, self.ticks >= self.task.timing.tick_limit, {}
 
 
 def main() -> None:

@@ -51,7 +51,8 @@ def main(options: TransferOptions) -> dict[str, Any]:
         for temperature in options.temperatures:
             table.row(f"temperature {temperature:g}", functools.partial(_at, table, options, temperature))
         table.row(
-            "random, holds of {}-{} ticks".format(*task.hold_scales[0]), lambda: Trained(world, random_policy(task))
+            "random, holds of {}-{} ticks".format(*task.random_play.holds[0]),
+            lambda: Trained(world, random_policy(task)),
         )
         table.row("best open loop", functools.partial(_open_loop, table, options))
         if options.ablations:

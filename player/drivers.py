@@ -51,15 +51,15 @@ class Keys:
         pressed, self.tapped = [*self.tapped, *self.held], []
         chosen = [int(key) for key in pressed if key in digits(task)]
         if chosen:
-            return np.array(task.discrete_actions[chosen[-1]], np.float32)
+            return np.array(task.actions.discrete[chosen[-1]], np.float32)
         steps = np.array([(0, 0), *(DIRECTIONS[key] for key in pressed if key in DIRECTIONS)])
         right, up = (int(axis[np.flatnonzero(axis)[-1]]) if axis.any() else 0 for axis in steps.T)
-        return np.array(task.keyboard_action(right, up), np.float32)
+        return np.array(task.actions.of_keys(right, up), np.float32)
 
 
 def digits(task: Task) -> tuple[str, ...]:
     """The digits that choose an action of a game."""
-    return DIGITS[: len(task.discrete_actions)] if task.own_actions else ()
+    return DIGITS[: len(task.actions.discrete)] if task.actions.own else ()
 
 
 class RandomPlay:
@@ -77,9 +77,9 @@ class RandomPlay:
     def action(self) -> NDArray[np.float32]:
         """The agent's action for the next step, (A,)."""
         if self.hold_left == 0:
-            scales: Sequence[tuple[int, int]] = self.task.hold_scales
+            scales: Sequence[tuple[int, int]] = self.task.random_play.holds
             low, high = self.random.choice(scales)
             self.hold_left = math.ceil(self.random.integers(low, high + 1) / self.skip)
-            self.index = int(self.random.integers(len(self.task.discrete_actions)))
+            self.index = int(self.random.integers(len(self.task.actions.discrete)))
         self.hold_left -= 1
-        return np.array(self.task.discrete_actions[self.index], np.float32)
+        return np.array(self.task.actions.discrete[self.index], np.float32)

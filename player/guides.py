@@ -95,14 +95,14 @@ def guide_of(task: Task) -> Guide:
 def _plain_keys(task: Task) -> str:
     """The keys of a game without a guide: arrows that do something, and digits if there are actions beside these."""
     arrows, numbers = _arrows(task), digits(task)
-    by_arrow = {task.keyboard_action(right, up) for right in (-1, 0, 1) for up in (-1, 0, 1)}
+    by_arrow = {task.actions.of_keys(right, up) for right in (-1, 0, 1) for up in (-1, 0, 1)}
     words = [f"arrows: {', '.join(arrows)}"] if arrows else []
-    if numbers and not {tuple(action) for action in task.discrete_actions} <= by_arrow:
+    if numbers and not {tuple(action) for action in task.actions.discrete} <= by_arrow:
         words.append(f"{numbers[0]} to {numbers[-1]}: actions by number")
     return "   ".join(words) or "no key does anything"
 
 
 def _arrows(task: Task) -> list[str]:
     """The arrow keys whose action differs from that of no key."""
-    nothing = task.keyboard_action(0, 0)
-    return [name for name, keys in DIRECTIONS.items() if task.keyboard_action(*keys) != nothing]
+    nothing = task.actions.of_keys(0, 0)
+    return [name for name, keys in DIRECTIONS.items() if task.actions.of_keys(*keys) != nothing]

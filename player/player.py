@@ -245,7 +245,7 @@ class Player:
 
     def show_notice(self, notice: str) -> None:
         """Show a line of text for NOTICE_SECONDS."""
-        self.notice, self.notice_ticks = notice, round(NOTICE_SECONDS * self.task.ticks_per_second)
+        self.notice, self.notice_ticks = notice, round(NOTICE_SECONDS * self.task.timing.ticks_per_second)
 
     # --- display ----------------------------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class Player:
     def seconds(self) -> float:
         """Seconds of the game up to the tick that is shown."""
         ticks = int(self.lead.state.ticks[0]) - (self.skip - self.phase)
-        return max(ticks, 0) / self.task.ticks_per_second
+        return max(ticks, 0) / self.task.timing.ticks_per_second
 
     def score(self, view: View) -> float:
         """The score of a view up to the tick that is shown."""

@@ -57,7 +57,7 @@ class EpisodeSaver:
 
     def finish(self) -> None:
         """Save the episode that is under way, unless it is too short."""
-        if len(self._actions) >= SHORTEST * self.task.ticks_per_second:
+        if len(self._actions) >= SHORTEST * self.task.timing.ticks_per_second:
             self._write(terminated=False)
         self._clear()
 
@@ -72,6 +72,6 @@ class EpisodeSaver:
     def _episode(self, terminated: bool) -> Episode:
         from training.data.episode_store import Episode
 
-        count = min(len(self._actions), self.task.tick_limit)
-        rewards = None if self.task.survival else np.array(self._rewards[:count], np.float32)
+        count = min(len(self._actions), self.task.timing.tick_limit)
+        rewards = None if self.task.rewards.survival else np.array(self._rewards[:count], np.float32)
         return Episode(np.stack(self._frames[:count]), np.stack(self._actions[:count]), terminated, rewards)

@@ -44,7 +44,7 @@ def run(
                 player.show_notice(save_moment(last))
         if window:
             screen.show(player)
-            clock.tick(player.task.ticks_per_second)
+            clock.tick(player.task.timing.ticks_per_second)
 
 
 def save_moment(last: LastSeconds) -> str:
@@ -73,7 +73,7 @@ def open_player(
     )
     try:
         world = env.get_wrapper_attr("world")
-        ticks = world.task.ticks_per_second
+        ticks = world.task.timing.ticks_per_second
         pace = Pace(end=HEADLESS_END)
         if window:
             pace = Pace(round(COUNTDOWN * ticks), round(END * ticks), round(REPLAY * ticks), wait=True)
@@ -109,10 +109,10 @@ class Session:
     def play(self, choice: Choice) -> bool:
         """Play one choice; returns whether the player wants back to the start screen."""
         player = open_player(choice, self.seed, self.window, self.smooth, self.save)
-        self.rate = self.rate or player.task.ticks_per_second
+        self.rate = self.rate or player.task.timing.ticks_per_second
         if self.window:
             pygame.display.set_caption(f"{player.task.title}: dream")
-        last = LastSeconds(self.moments, player.task.ticks_per_second, self.kind) if self.window else None
+        last = LastSeconds(self.moments, player.task.timing.ticks_per_second, self.kind) if self.window else None
         left = None if self.steps is None else self.steps - self.played
         try:
             run(player, self.screen, self.recorder, last, left, self.window)

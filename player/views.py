@@ -35,7 +35,7 @@ class View(ABC):
         self.inner: Any = env.unwrapped
         self.world: WorldModel = env.get_wrapper_attr("world")
         self.guide = guide_of(self.world.task)
-        steps = PLOTTED * self.world.task.ticks_per_second // self.world.config.frame_skip
+        steps = PLOTTED * self.world.task.timing.ticks_per_second // self.world.config.frame_skip
         self.history: deque[float] = deque(maxlen=max(steps, 2))  # danger or surprise of the last steps
         self._clear()
 
@@ -81,7 +81,7 @@ class View(ABC):
     @property
     def lost(self) -> bool:
         """Whether the frames of the last second showed no way back."""
-        return self.lost_steps * self.world.config.frame_skip >= self.world.task.ticks_per_second
+        return self.lost_steps * self.world.config.frame_skip >= self.world.task.timing.ticks_per_second
 
     @abstractmethod
     def frame(self, phase: int) -> NDArray[np.uint8]:
@@ -154,7 +154,7 @@ class GameView(View):
     def __init__(self, world: str, save: str | None = None) -> None:
         self.frames: list[NDArray[np.uint8]] = []
         self.saver: EpisodeSaver | None = None
-        fastest = next(reversed(get_task(read_config(resolve(world))["world"]["task"]).renderers), None)
+        fastest = get_task(read_config(resolve(world))["world"]["task"]).fast_renderer
         shown = {"render_mode": "rgb_array", "renderer": fastest, "on_tick": self._on_tick}
         super().__init__(RealEnv(world, actions="continuous", **shown))  # type: ignore[arg-type]
         self.typical_surprise = _held_out_nll(world)
@@ -191,7 +191,7 @@ class GameView(View):
         before, self.frames = self.state, self.frames[-1:]
         info = super().step(action)
         if not self.ending:
-            game_action = torch.from_numpy(self.world.task.game_action(action[None])).to(self.world.device)
+            game_action = torch.from_numpy(self.world.task.actions.to_game(action[None])).to(self.world.device)
             prediction, *_ = self.world.predict(before, game_action)
             self.surprise = float(self.world.surprise(prediction, self.state.latents))
             self.history.append(self.surprise)

@@ -182,7 +182,7 @@ def test_a_shipped_controller_as_a_policy_of_discrete_actions() -> None:
     chosen, plain = sb3.load_policy("takecover", actions="discrete"), sb3.load_policy("takecover")
     envs = sb3.make_vec_env("WMDreamDiscrete-v0", n_envs=8, seed=0)
     observations = envs.reset()
-    table = np.array(TASKS["takecover"].discrete_actions, np.float32)
+    table = np.array(TASKS["takecover"].actions.discrete, np.float32)
     assert np.array_equal(table[chosen.predict(observations)[0]], plain.predict(observations)[0])
     short = sb3.make_vec_env("WMDreamDiscrete-v0", n_envs=4, seed=0, max_episode_steps=5)
     assert evaluate_policy(chosen, short, n_eval_episodes=4)[0] == 20

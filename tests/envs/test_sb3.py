@@ -198,7 +198,7 @@ def test_the_controller_is_the_policy(tmp_path: Path, hidden_sizes: tuple[int, .
     features = env.reset()
     wanted, _ = learner.predict(features, deterministic=True)
     done = act(config, parameters, torch.from_numpy(features))
-    np.testing.assert_array_equal(done.numpy(), np.array(world.task.discrete_actions, np.float32)[wanted])
+    np.testing.assert_array_equal(done.numpy(), np.array(world.task.actions.discrete, np.float32)[wanted])
     assert len(set(wanted.tolist())) > 1
 
 

@@ -212,7 +212,7 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
 def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
     task = get_task("carracing")
     config = ControllerConfig(
-        4, 8, 3, bias=True, choices=tuple(v for action in task.choices("discrete") for v in action)
+        4, 8, 3, bias=True, choices=tuple(v for action in task.actions.choices("discrete") for v in action)
     )
     sober = ControllerPolicy(
         "sober", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
@@ -232,7 +232,7 @@ def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
         some, actions_of(0.3, list(range(1, 7)))
     )
     assert torch.equal(some[:, 2], actions_of(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "a lane is its own seed's"
-    assert len(np.unique(actions_of(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.discrete_actions)
+    assert len(np.unique(actions_of(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.actions.discrete)
 
 
 def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,10 +184,10 @@ def test_the_player_has_keys_for_it() -> None:
     task = get_task(
         describe("ToyLight-v0").name
     )  # its first action moves left, as Gymnasium's games with three actions do
-    assert [task.keyboard_action(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert [task.actions.of_keys(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert guide_of(task).keys == "arrows: left, right"
     box = get_task(describe("ToyLight-v0", {"space": "box"}).name)
-    assert box.keyboard_action(0, 0) == box.discrete_actions[0]
+    assert box.actions.of_keys(0, 0) == box.actions.discrete[0]
 
 
 def test_digits_choose_actions_that_no_arrow_takes() -> None:
@@ -196,11 +196,11 @@ def test_digits_choose_actions_that_no_arrow_takes() -> None:
     keys = Keys()
     keys.press("left")
     keys.press("4")
-    assert tuple(keys.action(task)) == task.discrete_actions[4]  # a digit before an arrow
+    assert tuple(keys.action(task)) == task.actions.discrete[4]  # a digit before an arrow
     keys.release("4")
     keys.release("left")
     keys.press("9")  # no such action
-    assert tuple(keys.action(task)) == task.keyboard_action(0, 0)
+    assert tuple(keys.action(task)) == task.actions.of_keys(0, 0)
     assert tuple(keys.action(get_task("takecover"))) == (0.0,)  # its keys are the arrows
 
 
@@ -231,9 +231,11 @@ def test_its_step_is_exported(tmp_path: Path) -> None:
     world = load_world(tmp_path / "world")
     step = Step(world)
     session = runtime.InferenceSession(as_onnx(step))
-    action = torch.rand(2, world.task.action_size)
+    action = torch.rand(2, world.task.actions.size)
     state, _, noise, temperature = step.example
-    expected, outcome = world.step(state, torch.from_numpy(world.task.game_action(action.numpy())), noise, temperature)
+    expected, outcome = world.step(
+        state, torch.from_numpy(world.task.actions.to_game(action.numpy())), noise, temperature
+    )
     given = (*state.tensors(), action, *noise, temperature)
     found = session.run(None, {name: each.numpy() for name, each in zip(step.inputs, given, strict=True)})
     np.testing.assert_allclose(found[0], expected.latents, atol=1e-3)
@@ -256,7 +258,7 @@ def test_its_dream_and_its_game_have_its_own_actions(tmp_path: Path, space: str)
         observations, *_ = many.step(many.action_space.sample())
         assert observations.shape == (3, *env.observation_space.shape)  # type: ignore[misc]
         assert gym.make(env_id, world=world, actions="discrete").action_space == spaces.Discrete(
-            len(load_world(world).task.discrete_actions)
+            len(load_world(world).task.actions.discrete)
         )
 
 
@@ -293,7 +295,7 @@ def test_the_wrapper_on_car_racing() -> None:
     for _ in range(5):
         action = rng.uniform(-1, 1, 3).astype(np.float32)
         theirs = game.step(action)
-        ours = wrapper.step(load_world("carracing").task.game_action(action))
+        ours = wrapper.step(load_world("carracing").task.actions.to_game(action))
         np.testing.assert_allclose(ours[0], theirs[0], atol=1e-4)
         assert ours[1] == pytest.approx(theirs[1], abs=1e-5)
 

@@ -97,16 +97,16 @@ def test_a_tick_off_the_road_costs_what_it_is_set_to() -> None:
 
 
 def test_the_task() -> None:
-    assert TASKS["carracing"] is CAR_RACING and CAR_RACING.action_size == 3
+    assert TASKS["carracing"] is CAR_RACING and CAR_RACING.actions.size == 3
     given = np.array([[-1, -1, -1], [0.25, 0, 0.5], [1, 1, 1]], np.float32)
-    game_action = CAR_RACING.game_action(given)
+    game_action = CAR_RACING.actions.to_game(given)
     assert game_action.dtype == np.float32
     np.testing.assert_array_equal(game_action, np.array([[-1, 0, 0], [0.25, 0.5, 0.5], [1, 1, 1]], np.float32))
-    np.testing.assert_array_equal(CAR_RACING.game_action(given[1]), game_action[1])
-    choices = CAR_RACING.game_action(np.array(CAR_RACING.discrete_actions, np.float32))
+    np.testing.assert_array_equal(CAR_RACING.actions.to_game(given[1]), game_action[1])
+    choices = CAR_RACING.actions.to_game(np.array(CAR_RACING.actions.discrete, np.float32))
     stock = [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]]
     np.testing.assert_allclose(choices[:5], stock, atol=1e-7)
-    assert [index for index, choice in enumerate(choices) if choice[1] == 0] == list(CAR_RACING.idle_actions)
+    assert [index for index, choice in enumerate(choices) if choice[1] == 0] == list(CAR_RACING.random_play.idle)
     space, game = action_space(CAR_RACING, "continuous"), CAR_RACING.open()
     game.reset(0)
     for action in [*given, *(space.sample() for _ in range(20))]:

@@ -266,7 +266,7 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for part in store.parts:
         frames = part.read(0, part.size)
         assert frames.mean() > 5 and set(np.unique(part.actions)) <= {-1.0, 0.0, 1.0}
-        assert (part.lengths <= TAKE_COVER.tick_limit).all() and len(part.terminated) == len(part.lengths)
+        assert (part.lengths <= TAKE_COVER.timing.tick_limit).all() and len(part.terminated) == len(part.lengths)
 
     seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch_size=16))
     assert seen["error"] > 0
@@ -288,7 +288,7 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         scores.append(json.loads(file.read_text())["scores"])
         assert result["episodes"] == 4 and result["mean"] == pytest.approx(np.mean(list(scores[-1].values())))
     assert scores[0] == scores[1] and list(scores[0]) == [str(200_000 + i) for i in range(4)]
-    assert all(30 < score <= TAKE_COVER.tick_limit for score in scores[0].values())
+    assert all(30 < score <= TAKE_COVER.timing.tick_limit for score in scores[0].values())
 
 
 def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from training.data.episode_store import RolloutStore
 from training.stages import collect, doctor, fidelity
 from wm_envs.envs.real import RealEnv
 from wm_envs.errors import InvalidOption, MissingPackage, Unsound
-from wm_envs.games.base import FRAME_SHAPE, Array, Frame, Task, Tick
+from wm_envs.games.base import FRAME_SHAPE, Actions, Array, Frame, RandomPlay, Rewards, Task, Tick, Timing
 from wm_envs.games.registry import TASKS
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.worlds.bundle import save_controller, save_world
@@ -62,19 +62,18 @@ TOY = Task(
     real_id="WMToy-v0",
     own_envs={"Toy-v0": {"entry_point": f"{__name__}:ToyGame"}},
     settings={"length": (1, 1000)},
-    action_low=(-1.0, -1.0),
-    action_high=(1.0, 1.0),
-    discrete_actions=((0.0, 0.0), (1.0, 0.0), (-1.0, 0.0)),
-    game_action=lambda action: np.round(action).astype(np.float32),
-    hold_scales=((1, 4), (2, 8)),
-    idle_actions=(0,),
-    keyboard_action=lambda right, up: (float(right), float(up)),
-    survival=False,
-    reward_scale=0.5,
-    tick_limit=80,
-    ticks_per_second=10,
+    actions=Actions(
+        low=(-1.0, -1.0),
+        high=(1.0, 1.0),
+        discrete=((0.0, 0.0), (1.0, 0.0), (-1.0, 0.0)),
+        to_game=lambda action: np.round(action).astype(np.float32),
+        of_keys=lambda right, up: (float(right), float(up)),
+    ),
+    rewards=Rewards(survival=False, scale=0.5),
+    random_play=RandomPlay(holds=((1, 4), (2, 8)), idle=(0,)),
+    timing=Timing(tick_limit=80, ticks_per_second=10),
 )
-MEMORY = dataclasses.replace(TINY.memory, action=TOY.action_size)
+MEMORY = dataclasses.replace(TINY.memory, action=TOY.actions.size)
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Task]:
 
 def make_world(folder: Path, task: Task) -> str:
     """A random world of the toy with one controller."""
-    config = dataclasses.replace(TINY, task="toy", memory=dataclasses.replace(MEMORY, reward=not task.survival))
+    config = dataclasses.replace(TINY, task="toy", memory=dataclasses.replace(MEMORY, reward=not task.rewards.survival))
     save_world(folder, tiny_model(config=config))
     policy = ControllerConfig(4, 8, 2, "zh")
     save_controller(folder, "controller", policy, torch.ones(policy.parameters))
@@ -133,7 +132,7 @@ def test_its_real_game(toy: Task, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("survival", [False, True])
 def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool) -> None:
-    monkeypatch.setitem(TASKS, "toy", dataclasses.replace(toy, survival=survival))
+    monkeypatch.setitem(TASKS, "toy", dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     options = {"task": "toy", "frames": 200, "part_frames": 200, "workers": 1}
     assert collect.main(collect.CollectOptions(tmp_path, **options))["recorded"] >= 200
     (part,) = RolloutStore(tmp_path / "rollouts", "toy").parts
@@ -145,11 +144,11 @@ def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.
 def test_fidelity(
     toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool, measure: str
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(TASKS, "toy", task := dataclasses.replace(toy, survival=survival))
+    monkeypatch.setitem(TASKS, "toy", task := dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     world = make_world(tmp_path / "world", task)
     found = fidelity.main(fidelity.FidelityOptions(world, episodes=2, dreams=24, workers=1))
     assert np.isfinite(found[measure]) and -1 <= found["spearman"] <= 1
-    assert len(found["policies"]) == len(TOY.discrete_actions) + 4 + len(TOY.hold_scales) + 1
+    assert len(found["policies"]) == len(TOY.actions.discrete) + 4 + len(TOY.random_play.holds) + 1
 
 
 def test_the_doctor(toy: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -226,8 +226,8 @@ def test_end_is_shown_before_a_new_episode_starts(tmp_path: Path) -> None:
 
 def test_tick_limit_ends_an_episode(world: str) -> None:
     player = make_player(world)
-    tick(player, player.task.tick_limit)
-    assert player.scores == [player.task.tick_limit]
+    tick(player, player.task.timing.tick_limit)
+    assert player.scores == [player.task.timing.tick_limit]
     assert message(player)[0] == "In the dream: You survived to the limit."
 
 

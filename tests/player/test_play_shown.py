@@ -82,7 +82,7 @@ def test_car_without_a_road_in_sight_is_lost(tiny_drive: Path) -> None:
     lost = guide_of(TASKS["carracing"]).lost
     assert lost(grass) and not lost(road) and lost(np.zeros_like(grass))
     player = game(str(tiny_drive), "random")
-    player.dream.lost_steps = player.task.ticks_per_second
+    player.dream.lost_steps = player.task.timing.ticks_per_second
     assert message(player) == ["The car is lost in the green. R: start again"]
 
 

@@ -106,7 +106,7 @@ def test_surprise_is_the_nll_of_the_next_latents(beside: Player) -> None:
     tick(beside, beside.skip)
     before, chosen = beside.game.state, np.array([0.3, 1.0, 0.0], np.float32)
     beside.game.step(chosen)
-    game_action = torch.from_numpy(beside.task.game_action(chosen[None]))
+    game_action = torch.from_numpy(beside.task.actions.to_game(chosen[None]))
     prediction, *_ = beside.world.predict(before, game_action)
     assert beside.game.surprise == pytest.approx(float(mixture_nll(prediction, beside.game.state.latents).mean()))
     assert danger_texts(beside)[0] == surprise_words(beside.game.surprise, beside.game.typical_surprise)

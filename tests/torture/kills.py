@@ -179,7 +179,8 @@ def make_small() -> None:
     )
     small = {"conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE)}
     training.stages.vision.VISION_KINDS = small  # type: ignore
-    TASKS["carracing"] = dataclasses.replace(TASKS["carracing"], tick_limit=60)
+    task = TASKS["carracing"]
+    TASKS["carracing"] = dataclasses.replace(task, timing=dataclasses.replace(task.timing, tick_limit=60))
     policies = battery.open_loop_battery
     battery.open_loop_battery = lambda task: policies(task)[::6]  # type: ignore
     ppo.IN_THE_GAME.update(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)

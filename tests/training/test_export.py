@@ -99,7 +99,9 @@ def dream_difference(source: Path, folder: Path, batch: int, controller: str, to
         (driven,) = drive.run(None, seen)
         given = {f"noise_{name}": value.numpy() for name, value in noise._asdict().items()}
         results = step.run(None, {**seen, **given, "action": driven, "temperature": temperature.numpy()})
-        state, outcome = world.step(state, torch.from_numpy(world.task.game_action(action.numpy())), noise, temperature)
+        state, outcome = world.step(
+            state, torch.from_numpy(world.task.actions.to_game(action.numpy())), noise, temperature
+        )
         ours = [action, *state.tensors(), *outcome]
         greatest = max(greatest, *(distance(a, b) for a, b in zip(ours, [driven, *results], strict=True)))
         theirs = [part.numpy() for part in state.tensors()] if together else results[: len(names)]

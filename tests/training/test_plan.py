@@ -27,7 +27,7 @@ from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.models.world_model import WorldModel
 
 SEARCH = SearchPolicy("search", simulations=24, horizon=6, hold=2)
-LEFT = 2  # in `Task.discrete_actions` of Take Cover: stay, right, left
+LEFT = 2  # in `Actions.discrete` of Take Cover: stay, right, left
 
 
 def left_is_safe() -> WorldModel:
@@ -87,8 +87,8 @@ def test_one_simulation_is_one_dream() -> None:
     dream.reset(state=state)
     total, alive = 0.0, 1.0
     for at, action in enumerate(actions):
-        choice = np.array([world.task.discrete_actions[action]], np.float32)
-        end = float(dream.step(world.task.game_action(choice)).infos["termination_probability"][0])
+        choice = np.array([world.task.actions.discrete[action]], np.float32)
+        end = float(dream.step(world.task.actions.to_game(choice)).infos["termination_probability"][0])
         total += alive * ((1 - end) * 4 + end * 2.5)
         alive *= (1 - end) * 0.9
         if at == 1:

@@ -131,7 +131,7 @@ def test_a_step_has_the_numbers_of_pytorch(browser: Browser) -> None:
         before = {name: part.flatten().tolist() for name, part in zip(names, state.tensors(), strict=True)}
         drawn = {f"noise_{name}": part.flatten().tolist() for name, part in noise._asdict().items()}
         steps.append([before, drawn, action[0].tolist(), float(temperature)])
-        given = torch.from_numpy(world.task.game_action(action.numpy()))
+        given = torch.from_numpy(world.task.actions.to_game(action.numpy()))
         state, outcome = world.step(state, given, noise, temperature)
         ours.append(np.concatenate([np.ravel(part.numpy()) for part in (*state.tensors(), *outcome)]))
     browser.stop()

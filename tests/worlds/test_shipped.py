@@ -91,8 +91,8 @@ def test_endless_dream_stays_finite_at_every_temperature(
     state = model.initial_state(len(temperature), generator)
     sound = torch.ones(len(temperature), dtype=torch.bool)
     for _ in range(steps):
-        agent = 2 * torch.rand(len(temperature), model.task.action_size, generator=generator) - 1
-        action = torch.from_numpy(model.task.game_action(agent.numpy()))
+        agent = 2 * torch.rand(len(temperature), model.task.actions.size, generator=generator) - 1
+        action = torch.from_numpy(model.task.actions.to_game(agent.numpy()))
         state, outcome = model.step(state, action, model.draw_noise(len(temperature), generator), temperature)
         sound &= (state.latents.abs() <= LATENT_LIMIT).all(1) & (state.recurrent[0].abs() <= 1).all(1)
         sound &= state.recurrent[1].isfinite().all(1) & outcome.reward.isfinite()
@@ -106,10 +106,10 @@ def test_dream_of_a_batch_is_close_to_the_single_dream(world: str, monkeypatch: 
     monkeypatch.setattr(hardware, "fast_bfloat16", lambda: True)
     model = load_world(world)
     state = model.initial_state(16, torch.Generator().manual_seed(0))
-    many, *_ = model.predict(state, torch.ones(16, model.task.action_size))
+    many, *_ = model.predict(state, torch.ones(16, model.task.actions.size))
     said = "context" if model.config.memory.kind == "autoregressive" else "means"
     outputs = getattr(many, said)[:2].float().clone()
-    one, *_ = model.predict(state.select(torch.arange(2)), torch.ones(2, model.task.action_size))
+    one, *_ = model.predict(state.select(torch.arange(2)), torch.ones(2, model.task.actions.size))
     assert float((outputs - getattr(one, said)).abs().mean()) < 0.02
 
 

@@ -21,23 +21,23 @@ Act = Callable[[Tensor, Tensor, int], Tensor]  # features (b, F), envs (b,) thei
 class HeldActions:
     """Random play of one episode: each action is held for a random time.
 
-    The episode draws one of `Task.hold_scales`, the range of these times in ticks.
+    The episode draws one of `RandomPlay.holds`, the range of these times in ticks.
     """
 
     def __init__(self, task: Task, rng: np.random.Generator) -> None:
         self.task, self.rng = task, rng
-        self.low, self.high = task.hold_scales[rng.integers(len(task.hold_scales))]
-        everything = range(len(task.discrete_actions))
-        idle = task.idle_actions if rng.random() < 0.5 else ()
+        self.low, self.high = task.random_play.holds[rng.integers(len(task.random_play.holds))]
+        everything = range(len(task.actions.discrete))
+        idle = task.random_play.idle if rng.random() < 0.5 else ()
         self.choices = [index for index in everything if index not in idle]
         self.left = 0
-        self.action = np.zeros(task.action_size, np.float32)
+        self.action = np.zeros(task.actions.size, np.float32)
 
     def __call__(self) -> Array:
         """The action for the next tick, (A,) float32."""
         if self.left == 0:
             choice = self.choices[self.rng.integers(len(self.choices))]
-            self.action = np.array(self.task.discrete_actions[choice], np.float32)
+            self.action = np.array(self.task.actions.discrete[choice], np.float32)
             self.left = int(self.rng.integers(self.low, self.high + 1))
         self.left -= 1
         return self.action
@@ -54,15 +54,15 @@ class OpenLoopPolicy:
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> NDArray[np.float32]:
         """Actions (steps, A) of one episode."""
-        steps = -(-task.tick_limit // frame_skip)
-        choices = np.array(task.discrete_actions, np.float32)
+        steps = task.timing.steps(frame_skip)
+        choices = np.array(task.actions.discrete, np.float32)
         if self.kind == "constant":
             return np.repeat(choices[self.first : self.first + 1], steps, axis=0)
         if self.kind in ("alternate", "pause"):
-            moving = np.array([index for index in range(len(choices)) if index not in task.idle_actions])
+            moving = np.array([index for index in range(len(choices)) if index not in task.random_play.idle])
             ticks = np.arange(steps) * frame_skip
             turn, within = np.divmod(ticks, self.first + (self.last if self.kind == "pause" else 0))
-            return choices[np.where(within < self.first, moving[turn % len(moving)], task.idle_actions[:1] or 0)]
+            return choices[np.where(within < self.first, moving[turn % len(moving)], task.random_play.idle[:1] or 0)]
         held = HeldActions(task, np.random.default_rng(seed))
         held.low, held.high = self.first, self.last
         plan = np.stack([held() for _ in range(steps * frame_skip)])
@@ -92,8 +92,8 @@ class EpsilonRandomPolicy:
 
     def plan(self, task: Task, seed: int, frame_skip: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """For one episode: random actions (steps, A), and the steps that take them, (steps,) bool."""
-        steps, rng = -(-task.tick_limit // frame_skip), np.random.default_rng(seed)
-        choices = np.array(task.discrete_actions, np.float32)
+        steps, rng = task.timing.steps(frame_skip), np.random.default_rng(seed)
+        choices = np.array(task.actions.discrete, np.float32)
         return choices[rng.integers(len(choices), size=steps)], rng.random(steps) < self.epsilon
 
 
@@ -121,8 +121,8 @@ def actor(policy: Policy, task: Task, seeds: list[int], frame_skip: int) -> tupl
 
 
 def random_policy(task: Task) -> OpenLoopPolicy:
-    """Random actions with the hold times of the first of `Task.hold_scales`."""
-    return OpenLoopPolicy("random", "hold", *task.hold_scales[0])
+    """Random actions with the hold times of the first of `RandomPlay.holds`."""
+    return OpenLoopPolicy("random", "hold", *task.random_play.holds[0])
 
 
 def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], rollouts: int) -> Act:

@@ -50,7 +50,7 @@ def rollout(
             before_step(step)
         actions = act(engine.observe(observation), engine.envs, step)
         running = engine.running.copy()
-        result = engine.step(task.game_action(actions.numpy()))
+        result = engine.step(task.actions.to_game(actions.numpy()))
         if returns is None:
             returns = np.zeros(len(running), result.rewards.dtype)
         returns[engine.envs.numpy()] += result.rewards * running
@@ -64,7 +64,7 @@ def rollout(
 
 def max_steps(world: WorldModel, burn_in: int = 0) -> int:
     """Steps until the game's tick limit, after a burn-in of `burn_in` ticks."""
-    return -(-(world.task.tick_limit - burn_in) // world.config.frame_skip)
+    return world.task.timing.steps(world.config.frame_skip, after=burn_in)
 
 
 # --- dreams ---------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def _play_open_loop(job: RealJob, task: Task, frame_skip: int, policy: OpenLoopP
         for seed in job.seeds:
             game.reset(seed)
             total = 0.0
-            for action in task.game_action(policy.plan(task, seed, frame_skip)):
+            for action in task.actions.to_game(policy.plan(task, seed, frame_skip)):
                 tick = game.advance(action, frame_skip)
                 total += tick.reward
                 if tick.terminated:
@@ -182,7 +182,7 @@ def _play_open_loop(job: RealJob, task: Task, frame_skip: int, policy: OpenLoopP
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
     """Returns from summed rewards. For survival tasks they are capped, because the last step can exceed the limit."""
-    return np.minimum(totals, task.tick_limit) if task.survival else totals
+    return np.minimum(totals, task.timing.tick_limit) if task.rewards.survival else totals
 
 
 def real_jobs(

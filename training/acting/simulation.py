@@ -54,7 +54,7 @@ class Simulator:
 
     def __init__(self, world: WorldModel, search: SearchPolicy) -> None:
         self.world, self.search = world, search
-        self.choices = np.array(world.task.discrete_actions, np.float32)  # (N, A) the agent's actions
+        self.choices = np.array(world.task.actions.discrete, np.float32)  # (N, A) the agent's actions
         self._controller = torch.tensor(search.controller.parameters if search.controller else ())  # (P,)
 
     @property
@@ -89,7 +89,7 @@ class Simulator:
         actions = self.choices[plan.clamp(min=0).numpy()]
         if bool((plan == CONTROLLER).any()):
             actions = np.where((plan == CONTROLLER).numpy()[:, None], self._controlled(dreams.state), actions)
-        return self.world.task.game_action(actions)
+        return self.world.task.actions.to_game(actions)
 
     def _controlled(self, state: State) -> np.ndarray:
         """What the controller does, (B, A)."""

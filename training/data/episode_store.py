@@ -5,7 +5,7 @@ disk, so every part in the store is complete. Every chunk has a CRC-32C checksum
 
     part-00012.zarr/
         frames      (N, 64, 64, 3) uint8    x_t, RGB
-        actions     (N, A)         float32  a_t, taken at x_t: `Task.game_action` of the agent's action
+        actions     (N, A)         float32  a_t, taken at x_t: `Actions.to_game` of the agent's action
         lengths     (E,)           int32    ticks of each episode, in order; their sum is N
         terminated  (E,)           bool     the last action ended the game (False: the time limit did)
         rewards     (N,)           float32  of a_t; absent for survival tasks, whose reward is 1 per tick
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from wm_envs.errors import BrokenStore, InvalidOption, NoSpace
 from wm_envs.files import seal, temporary_name, unseal
 from wm_envs.games.base import FRAME_SHAPE, Task
-from wm_envs.games.registry import TASKS, get_task, in_words
+from wm_envs.games.registry import TASKS, get_task, short_name
 
 if TYPE_CHECKING:
     import zarr
@@ -230,7 +230,7 @@ def read_part(path: Path, task: str | None = None) -> Part:
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
             raise ValueError(f"format and version are {[attributes.get(name) for name in ('format', 'version')]}")
         known = get_task(str(attributes.get("task")))
-        names = ["frames", "actions", "lengths", "terminated", *([] if known.survival else ["rewards"])]
+        names = ["frames", "actions", "lengths", "terminated", *([] if known.rewards.survival else ["rewards"])]
         names += ["objects"] if "objects" in group else []
         arrays: dict[str, Any] = {name: group[name] for name in names}
         _check_layout(arrays, known)
@@ -242,8 +242,8 @@ def read_part(path: Path, task: str | None = None) -> Part:
     if task is not None and attributes.get("task") != task:
         found = str(attributes["task"])
         fix = f"give --task {found}" if found in TASKS else "give no --env, which then is that of the run"
-        expected = f"{in_words(found, task)}, the game of {path}"
-        raise InvalidOption("task", in_words(task, found), expected, f"{fix}, or another --run")
+        expected = f"{short_name(found, task)}, the game of {path}"
+        raise InvalidOption("task", short_name(task, found), expected, f"{fix}, or another --run")
     lengths = small["lengths"]
     if not bool((lengths > 0).all()) or int(lengths.sum()) != len(small["actions"]):
         raise _broken(path, "the episode lengths do not add up to the number of frames")
@@ -282,7 +282,7 @@ def _check_layout(arrays: dict[str, Any], task: Task) -> None:
     total, episodes = arrays["frames"].shape[0], arrays["lengths"].shape[0]
     expected = {
         "frames": ((total, *FRAME_SHAPE), np.uint8),
-        "actions": ((total, task.action_size), np.float32),
+        "actions": ((total, task.actions.size), np.float32),
         "lengths": ((episodes,), np.int32),
         "terminated": ((episodes,), np.bool_),
         "rewards": ((total,), np.float32),

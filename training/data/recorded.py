@@ -82,7 +82,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], task: Task) -> Episode:
     ended = ends is None or bool(np.ravel(ends)[-1])
     if before is None:  # a frame came of its action, so the next action is the one taken at it
         frames, actions, rewards = frames[:-1], actions[1:], None if rewards is None else rewards[1:]
-    return as_episode(frames, actions, rewards, ended and len(actions) < task.tick_limit, task)
+    return as_episode(frames, actions, rewards, ended and len(actions) < task.timing.tick_limit, task)
 
 
 # --- Minari ---------------------------------------------------------------------------------------------
@@ -122,12 +122,12 @@ def as_episode(
 ) -> Episode:
     """An episode of T ticks from pictures (T, ...), actions of the game (T, ...) and rewards (T,); raises `ValueError`,
     or `BrokenGame` for other pictures."""
-    if rewards is None and not task.survival:
+    if rewards is None and not task.rewards.survival:
         raise ValueError("it has no rewards")
     lengths = {len(values) for values in (frames, actions, rewards) if values is not None}
     if len(lengths) > 1:
         raise ValueError(f"its arrays have the lengths {sorted(lengths)}")
-    paid = None if rewards is None or task.survival else np.ravel(rewards).astype(np.float32)
+    paid = None if rewards is None or task.rewards.survival else np.ravel(rewards).astype(np.float32)
     if paid is not None and not np.isfinite(paid).all():
         raise ValueError("its rewards are not all finite")
     return Episode(np.stack(list(_resized(frames))), _vectors(actions, task), terminated, paid)
@@ -135,17 +135,17 @@ def as_episode(
 
 def _vectors(given: NDArray[Any], task: Task) -> Array:
     """Vectors (T, A) as M sees them, of the game's own actions."""
-    if task.own_actions is not None:
-        low, high = task.own_actions.limits
-        values = given.reshape(len(given), *task.own_actions.shape)
+    if task.actions.own is not None:
+        low, high = task.actions.own.limits
+        values = given.reshape(len(given), *task.actions.own.shape)
         if not ((values >= low) & (values <= high)).all():
-            raise ValueError(f"its actions are not in {task.own_actions.space}")
-        return task.own_actions.encode(values)
-    vectors = given.reshape(len(given), task.action_size).astype(np.float32)
+            raise ValueError(f"its actions are not in {task.actions.own.space}")
+        return task.actions.own.encode(values)
+    vectors = given.reshape(len(given), task.actions.size).astype(np.float32)
     if not np.isfinite(vectors).all() or np.abs(vectors).max() > 1:
         raise ValueError("its actions are not all from -1 to 1")
     # Take Cover's are the agent's, those of other games are the game's own already.
-    return task.game_action(vectors) if task.survival else vectors
+    return task.actions.to_game(vectors) if task.rewards.survival else vectors
 
 
 def _resized(frames: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:

@@ -77,22 +77,22 @@ def join(
 
 
 def progress_of(task: Task, parts: list[Part]) -> NDArray[np.float32]:
-    """`State.progress` (N,) before every tick: the share of `task.goal_reward` earned so far in its episode."""
+    """`State.progress` (N,) before every tick: the share of `task.rewards.goal` earned so far in its episode."""
     found = []
     for part in parts:
         assert part.rewards is not None
-        earned = task.earned(part.rewards, 1)
+        earned = task.rewards.earned(part.rewards, 1)
         before = np.cumsum(earned, dtype=np.float64) - earned
         starts = np.cumsum(part.lengths) - part.lengths
-        found.append((before - np.repeat(before[starts], part.lengths)) / task.goal_reward)
+        found.append((before - np.repeat(before[starts], part.lengths)) / task.rewards.goal)
     return np.concatenate(found).clip(0, 1).astype(np.float32)
 
 
 def reward_unit(task: Task, parts: list[Part], frame_skip: int) -> float:
-    """The unit of M's rewards: `Task.reward_scale`, or, if that is 0, the root mean square of the sums over
+    """The unit of M's rewards: `Rewards.scale`, or, if that is 0, the root mean square of the sums over
     `frame_skip` ticks that are not 0."""
-    if task.reward_scale:
-        return task.reward_scale
+    if task.rewards.scale:
+        return task.rewards.scale
     sums = []
     for part in parts:
         assert part.rewards is not None

@@ -104,13 +104,13 @@ class Step(Part):
         super().__init__(world)
         self.inputs = [*self.state, "action", *NOISE, "temperature"]
         self.outputs = [*(f"next_{name}" for name in self.state), *OUTCOME]
-        action = torch.zeros(2, world.task.action_size)
+        action = torch.zeros(2, world.task.actions.size)
         self.example = (self.start, action, self.noise, torch.ones(2, 1))
 
     def forward(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[Tensor, ...]:
         """See `WorldModel.step`; the action is the agent's."""
         # The exporter translates NumPy, too; but comparisons of float32 with Python's numbers only as float64.
-        wanted = torch.from_numpy(self.world.task.game_action(action.double().numpy()))
+        wanted = torch.from_numpy(self.world.task.actions.to_game(action.double().numpy()))
         following, outcome = self.world.step(state, wanted.float(), noise, temperature)
         return *following.tensors(), *outcome
 

@@ -90,7 +90,7 @@ def _dream(env: DreamEnv, act: Any, seed: int | None) -> dict[str, Any]:
 
 def _own_actions(vectors: Array, task: Task) -> NDArray[Any]:
     """The actions (..., *shape) of the space that a dream has by default, of vectors (..., A)."""
-    return vectors if task.own_actions is None else task.own_actions.decode(vectors)
+    return vectors if task.actions.own is None else task.actions.own.decode(vectors)
 
 
 def _fields(frames: list[Any], actions: list[Any], rewards: list[float], terminated: bool) -> dict[str, Any]:

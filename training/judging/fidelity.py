@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,32 @@ Returns = NDArray[np.float64]  # (N,) of N episodes
 PARTS = ("all", "chosen by", "held out")
 
 
+@dataclass(frozen=True)
+class Battery:
+    """The lengths, in ticks, of what the open-loop policies of a game do."""
+
+    alternations: tuple[int, ...] = (20, 40, 80, 120)  # between the moving actions
+    pauses: tuple[tuple[int, int], ...] = ()  # move for so many ticks, be idle for so many, and so on
+    holds: tuple[tuple[int, int], ...] = ()  # beside those of random play
+
+
+BATTERIES = {
+    "takecover": Battery(
+        (12, 20, 28, 40, 52, 60, 72, 80, 92, 100, 120, 132, 150),
+        ((30, 30), (60, 20), (60, 60), (60, 100), (60, 130), (100, 40)),
+        ((10, 10), (30, 30), (60, 60), (90, 90)),
+    )
+}
+BY_TICK = Battery((2, 5, 10, 20))  # of other games in which a step of M is one tick
+
+
 def open_loop_battery(task: Task) -> list[OpenLoopPolicy]:
     """The fixed policies of a game: constant actions, alternations, pauses and random holds."""
-    named = OpenLoopPolicy
-    constants = [named(f"constant {values}", "constant", i) for i, values in enumerate(task.discrete_actions)]
-    alternating = [named(f"alternate {k}", "alternate", k) for k in task.fidelity_periods]
-    pauses = [named(f"move {move}, wait {wait}", "pause", move, wait) for move, wait in task.fidelity_pauses]
-    holds = [named(f"hold {low}-{high}", "hold", low, high) for low, high in (*task.hold_scales, *task.fidelity_holds)]
+    named, ticks = OpenLoopPolicy, BATTERIES.get(task.name, BY_TICK if task.timing.frame_skip == 1 else Battery())
+    constants = [named(f"constant {values}", "constant", i) for i, values in enumerate(task.actions.discrete)]
+    alternating = [named(f"alternate {k}", "alternate", k) for k in ticks.alternations]
+    pauses = [named(f"move {move}, wait {wait}", "pause", move, wait) for move, wait in ticks.pauses]
+    holds = [named(f"hold {low}-{high}", "hold", low, high) for low, high in (*task.random_play.holds, *ticks.holds)]
     return [*constants, *alternating, *pauses, *holds]
 
 

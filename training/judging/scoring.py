@@ -39,7 +39,7 @@ def distance(task: Task, means: NDArray[Any]) -> Distance:
     mean absolute difference, divided by the range of the real means.
     """
     real, dream = means.T
-    if task.survival:
+    if task.rewards.survival:
         return Distance("log_ratio", float(np.abs(np.log(dream / real)).mean()), 0.5)
     return Distance("relative_error", float(np.abs(dream - real).mean() / max(np.ptp(real), 1e-9)), 0.2)
 

@@ -27,7 +27,7 @@ def score(
     played = real_episodes(folder, [policy], seeds, workers, game_kwargs)[policy.name]
     scores = [episode.score for episode in played]
     found = summary(np.array(scores))
-    if not get_task(read_config(folder)["world"]["task"]).survival:
+    if not get_task(read_config(folder)["world"]["task"]).rewards.survival:
         found["finished"] = sum(episode.finished for episode in played) / len(played)
     return found, scores
 

@@ -50,7 +50,7 @@ def main(options: CalibrateOptions) -> dict[str, Any]:
         raise InvalidOption("world", options.world, "a folder of your own", "copy it first, with publish --to FOLDER")
     folder = find_folder(options.world)
     world = load_world(folder)
-    if not world.task.survival:
+    if not world.task.rewards.survival:
         fix = "use it for Take Cover and other games that pay for each tick"
         raise InvalidOption("world", world.task.title, "a world of a game of survival", fix)
     there = battery(world.task, folder, options.controllers)

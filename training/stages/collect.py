@@ -1,7 +1,7 @@
 """Play the real game at random, or with trained controllers, and store the episodes.
 
 The paper holds a random action for 1-10 ticks. Such a player hardly moves, and an M that is trained on its play cannot
-predict long moves. So every episode here holds actions at one of several scales (`Task.hold_scales`), and half of the
+predict long moves. So every episode here holds actions at one of several scales (`RandomPlay.holds`), and half of the
 episodes never idle.
 """
 
@@ -31,7 +31,7 @@ from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.games.base import Array, Frame, Game, Task, Tick
-from wm_envs.games.registry import TASKS, get_task, in_words
+from wm_envs.games.registry import TASKS, get_task, short_name
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.worlds.bundle import load_controller, load_world
 
@@ -80,10 +80,10 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, 
     while True:
         if objects:
             places.append(game.objects())  # type: ignore[attr-defined]
-        actions.append(task.game_action(act()))
+        actions.append(task.actions.to_game(act()))
         tick = game.advance(actions[-1], 1)
         rewards.append(tick.reward)
-        if tick.terminated or len(actions) == task.tick_limit:
+        if tick.terminated or len(actions) == task.timing.tick_limit:
             where = np.stack(places) if objects else None
             return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards), where)
         assert tick.frame is not None
@@ -91,7 +91,7 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, 
 
 
 def _rewards(task: Task, rewards: list[float]) -> Array | None:
-    return None if task.survival else np.array(rewards, np.float32)
+    return None if task.rewards.survival else np.array(rewards, np.float32)
 
 
 def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False) -> list[Episode]:
@@ -106,7 +106,7 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], obje
         episode.actions.append(action)  # type: ignore[attr-defined]
         episode.rewards.append(tick.reward)  # type: ignore[union-attr]
         episode.terminated = tick.terminated
-        if tick.frame is not None and len(episode.actions) < world.task.tick_limit:
+        if tick.frame is not None and len(episode.actions) < world.task.timing.tick_limit:
             see(env, tick.frame)
 
     def see(env: int, frame: Frame) -> None:
@@ -140,7 +140,7 @@ def opened_with(objects: bool) -> dict[str, Any]:
 def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: list[np.random.Generator]) -> Act:
     """A controller that now and then holds a random action for 1 to 15 steps, in environment i with the chance
     STRAY[i] a step."""
-    choices = torch.tensor(task.discrete_actions)
+    choices = torch.tensor(task.actions.discrete)
     holds: list[tuple[int, Tensor]] = [(0, choices[0]) for _ in rngs]
 
     def act_and_stray(features: Tensor, envs: Tensor, step: int) -> Tensor:
@@ -207,10 +207,10 @@ def main(options: CollectOptions) -> dict[str, Any]:
         load_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
-            expected, fix = f"controllers for {in_words(options.task)}", f"give the game {in_words(plays)}"
+            expected, fix = f"controllers for {short_name(options.task)}", f"give the game {short_name(plays)}"
             raise InvalidOption("controllers", entry, expected, fix)
     if options.objects and not get_task(options.task).objects:
-        expected = f"a game that knows its objects, which {in_words(options.task)} does not"
+        expected = f"a game that knows its objects, which {short_name(options.task)} does not"
         raise InvalidOption("objects", True, expected, "omit it")
     with file_lock(run.collect_lock):
         if options.task not in TASKS and not run.game.exists():
@@ -224,8 +224,8 @@ def preview(task: Task, path: Path, count: int = 8) -> None:
     game, act = task.open(), HeldActions(task, np.random.default_rng(0))
     try:
         frames = [game.reset(0)]
-        for _ in range(task.tick_limit):
-            tick = game.advance(task.game_action(act()), 1)
+        for _ in range(task.timing.tick_limit):
+            tick = game.advance(task.actions.to_game(act()), 1)
             if tick.frame is None:
                 break
             frames.append(tick.frame)

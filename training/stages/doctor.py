@@ -162,12 +162,12 @@ def _random_play(task: Task) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
         for seed in range(VALIDATION_SEEDS, VALIDATION_SEEDS + EPISODES_SEEN):
             act, frames = HeldActions(task, np.random.default_rng(seed)), [game.reset(seed)]
-            while len(frames) < task.burn_in + FRAMES_SEEN:
-                tick = game.advance(task.game_action(act()), 1)
+            while len(frames) < task.timing.burn_in + FRAMES_SEEN:
+                tick = game.advance(task.actions.to_game(act()), 1)
                 if tick.terminated or tick.frame is None:
                     break
                 frames.append(tick.frame)
-            pieces.append(np.stack(frames)[task.burn_in :])
+            pieces.append(np.stack(frames)[task.timing.burn_in :])
     finally:
         game.close()
     lag = FrameBlocks.lag

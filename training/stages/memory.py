@@ -92,7 +92,7 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     def check(self) -> None:
         """Raises `InvalidOption` for progress in a game without a goal."""
         super().check()
-        if self.progress and not get_task(self.task).goal_reward:
+        if self.progress and not get_task(self.task).rewards.goal:
             expected = f"a game with a goal, which {get_task(self.task).title} is not"
             raise InvalidOption("progress", True, expected, "omit it")
 
@@ -110,7 +110,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
     RunFolder(options.run).check_round(options.round)
     run, task = RunFolder(options.run), get_task(options.task)
     options = dataclasses.replace(
-        options, hidden=options.hidden or task.hidden, frame_skip=options.frame_skip or task.frame_skip
+        options, hidden=options.hidden or task.hidden, frame_skip=options.frame_skip or task.timing.frame_skip
     )
     store = RolloutStore(run.rollouts, options.task, options.rounds)
     folder, weights = run.round(options.round), run.vision_round(options.round).vision
@@ -136,7 +136,7 @@ def _make(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, calibrate, write the bundle."""
     first = [part for part in store.parts if part.index < PARTS_A_ROUND]  # so that M keeps its unit in later rounds
-    reward_scale = None if task.survival else reward_unit(task, first or store.parts, options.frame_skip)
+    reward_scale = None if task.rewards.survival else reward_unit(task, first or store.parts, options.frame_skip)
     training, held_out = (
         join(
             parts,
@@ -155,7 +155,7 @@ def _make(
     metrics = train(memory, training, held_out, folder, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
-    burn_in = -(-task.burn_in // options.frame_skip) * options.frame_skip
+    burn_in = -(-task.timing.burn_in // options.frame_skip) * options.frame_skip
     means, logvars, *recurrent = initial_states(memory, training, burn_in)
     world = WorldModel(
         WorldConfig(
@@ -174,9 +174,10 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
     """The config of M for latents (N, Z) of a task."""
     start = read_memory_config(options.start) if options.start else None
     shared: dict[str, Any] = {
-        "latent": latents.means.shape[1], "action": task.action_size, "hidden": options.hidden,
-        "mixtures": options.mixtures, "reward": not task.survival, "clock": task.tick_limit * options.clock,
-        "progress": options.progress, "end_reward": start.end_reward if start else not task.survival,
+        "latent": latents.means.shape[1], "action": task.actions.size, "hidden": options.hidden,
+        "mixtures": options.mixtures, "reward": not task.rewards.survival, "progress": options.progress,
+        "clock": task.timing.tick_limit * options.clock,
+        "end_reward": start.end_reward if start else not task.rewards.survival,
     }  # fmt: skip
     if options.kind == "autoregressive":
         # Weights go with the order of the dimensions, which other play would change.

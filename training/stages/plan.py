@@ -103,7 +103,7 @@ def main(options: PlanOptions) -> dict[str, Any]:
 def _check_world(options: PlanOptions, folder: Path, world: WorldModel) -> None:
     """Raises the errors of options that do not fit the world, before any work."""
     check_game(world.task)
-    actions = len(world.task.discrete_actions)
+    actions = len(world.task.actions.discrete)
     if options.method == "flat" and options.simulations < actions:
         raise InvalidOption("simulations", options.simulations, f"at least {actions}, one an action", "give more")
     if options.controller:
@@ -129,7 +129,7 @@ def _beside(options: PlanOptions, folder: Path, world: WorldModel, search: Searc
     plain = dataclasses.replace(
         search, name=f"flat, {options.simulations} x {options.horizon}", method="flat", controller=None, margin=0.0
     )
-    if "flat" in options.beside and plain != search and options.simulations >= len(world.task.discrete_actions):
+    if "flat" in options.beside and plain != search and options.simulations >= len(world.task.actions.discrete):
         found.append(plain)
     if "controller" in options.beside and read_config(folder)["controllers"]:
         found.append(load_policy(folder, options.controller))

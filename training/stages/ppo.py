@@ -148,7 +148,7 @@ def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> V
     }
     if options.env == "dream":
         return make_vec_env("WMDream-v0", options.num_envs, temperature=options.temperature, **shared)
-    renderer = next(reversed(world.task.renderers), None)
+    renderer = world.task.fast_renderer
     settings: dict[str, Any] = {**game_settings(options.settings)}
     games = RealVectorEnv(
         options.num_envs, renderer=renderer, autoreset_mode=AutoresetMode.DISABLED, curious=options.curious, **shared,
@@ -315,7 +315,7 @@ def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple
 def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     """The config of the controllers that such options make."""
     memory = world.config.memory
-    choices = tuple(float(value) for action in world.task.choices(options.actions) for value in action)
+    choices = tuple(float(value) for action in world.task.actions.choices(options.actions) for value in action)
     return ControllerConfig(
         world.observed_latents, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes),
         choices,

@@ -68,7 +68,7 @@ class Dreams:
         self.running[mask] = True
 
     def step(self, actions: NDArray[np.float32]) -> StepResult:
-        """One step of M with actions (B, A), values of `Task.game_action`. Rewards are float32.
+        """One step of M with actions (B, A), values of `Actions.to_game`. Rewards are float32.
 
         Infos: `termination_probability` (B,), calibrated, and `ticks` (B,).
         """

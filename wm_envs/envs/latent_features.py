@@ -87,11 +87,11 @@ def check_env_of(task: Task, env: gym.Env[Any, Any]) -> None:
     if not task.env_frame:
         fix = f"use gym.make({task.real_id!r})"
         raise InvalidOption("world", task.title, "a world of an environment with pictures as observations", fix)
-    own = task.own_actions.space if task.own_actions else None
+    own = task.actions.own.space if task.actions.own else None
     if own is not None and env.action_space != own:
         raise InvalidOption("env", f"the action space {env.action_space}", str(own), f"give a copy of {task.title}")
-    if own is None and (not isinstance(env.action_space, spaces.Box) or env.action_space.shape != (task.action_size,)):
-        expected = f"a Box of shape ({task.action_size},)"
+    if own is None and (not isinstance(env.action_space, spaces.Box) or env.action_space.shape != (task.actions.size,)):
+        expected = f"a Box of shape ({task.actions.size},)"
         fix = f"give a copy of {task.title} with continuous actions"
         raise InvalidOption("env", f"the action space {env.action_space}", expected, fix)
 
@@ -101,4 +101,4 @@ def vector_of(task: Task, space: spaces.Space[Any], action: Any) -> Array:
     values = np.asarray(action, space.dtype)
     if not space.contains(values.item() if values.ndim == 0 else values):
         raise InvalidAction("action", action, f"an action of {space}", "take one from env.action_space.sample()")
-    return task.own_actions.encode(values) if task.own_actions else values.astype(np.float32)
+    return task.actions.own.encode(values) if task.actions.own else values.astype(np.float32)

@@ -49,7 +49,7 @@ class LatentGames:
         self.state.put(torch.from_numpy(mask).to(self.world.device), fresh)
 
     def step(self, actions: NDArray[np.float32]) -> StepResult:
-        """One step of `frame_skip` ticks with actions (B, A), values of `Task.game_action`. Rewards are float64.
+        """One step of `frame_skip` ticks with actions (B, A), values of `Actions.to_game`. Rewards are float64.
 
         Infos: `ticks` (B,).
 

@@ -82,8 +82,8 @@ def load_policy(world: str | Path = "takecover", name: str = "", actions: str | 
     if actions == "continuous":
         return Policy(controller)
     if actions == "own":
-        return Policy(controller, own=task.own_actions)
-    config, choices = controller.config, np.array(task.choices(actions), np.float32)
+        return Policy(controller, own=task.actions.own)
+    config, choices = controller.config, np.array(task.actions.choices(actions), np.float32)
     known = np.array(config.choices, np.float32).reshape(-1, config.action)
     if not len(known) or not all((choices == choice).all(axis=1).any() for choice in known):
         raise InvalidOption(

@@ -77,13 +77,13 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
         `play` takes the action of no key as its argument `noop`.
         """
         task, kind = self.world.task, self._vector._actions
-        choices = np.array(task.choices(kind), np.float32)
+        choices = np.array(task.actions.choices(kind), np.float32)
         found: dict[tuple[str | int, ...], Any] = {}
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
-            action = np.array(task.keyboard_action(right, up), np.float32)
+            action = np.array(task.actions.of_keys(right, up), np.float32)
             if kind == "own":
-                assert task.own_actions is not None
-                chosen: Any = task.own_actions.decode(action)
+                assert task.actions.own is not None
+                chosen: Any = task.actions.own.decode(action)
                 chosen = chosen.item() if chosen.ndim == 0 else chosen
             else:
                 chosen = action if kind == "continuous" else int(np.abs(choices - action).sum(axis=1).argmin())

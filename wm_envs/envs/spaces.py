@@ -49,10 +49,10 @@ def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]
     """
     refuse_unknown(settings, task.settings, f"a setting of {task.name}")
     kwargs: dict[str, Any] = {}
-    if renderer is not None or task.renderers:
-        kwargs["renderer"] = (
-            task.renderers[0] if renderer is None else one_of("renderer", renderer, task.renderers or (None,))
-        )
+    if renderer is not None:
+        kwargs["renderer"] = one_of("renderer", renderer, task.renderers or (None,))
+    elif task.score_renderer:
+        kwargs["renderer"] = task.score_renderer
     for name, value in settings.items():
         low, high = task.settings[name]
         if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
@@ -96,7 +96,7 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
     # h is an output gate times a tanh; c grows by at most 1 a step.
     bounds = {
         "z": np.full(world.observed_latents, LATENT_LIMIT),
-        "c": np.full(memory.hidden, 1.0 + world.task.tick_limit),
+        "c": np.full(memory.hidden, 1.0 + world.task.timing.tick_limit),
         "h": np.ones(memory.hidden),
     }
     high = np.concatenate([bounds[letter] for letter in observation]).astype(np.float32)
@@ -105,17 +105,17 @@ def observation_space(world: WorldModel, observation: str) -> spaces.Box:
 
 def action_kind(task: Task, actions: object) -> str:
     """The keyword `actions`, or the default of the game for None; raises `InvalidOption`."""
-    return str(task.action_kinds[0] if actions is None else one_of("actions", actions, task.action_kinds))
+    return str(task.actions.kinds[0] if actions is None else one_of("actions", actions, task.actions.kinds))
 
 
 def action_space(task: Task, actions: str) -> spaces.Space[Any]:
     """The space of one environment: a Box as in the paper, Discrete for DQN-like agents, or the game's own."""
     if actions == "own":
-        assert task.own_actions is not None
-        return task.own_actions.space
+        assert task.actions.own is not None
+        return task.actions.own.space
     if actions != "continuous":
-        return spaces.Discrete(len(task.choices(actions)))
-    return spaces.Box(np.array(task.action_low, np.float32), np.array(task.action_high, np.float32), dtype=np.float32)
+        return spaces.Discrete(len(task.actions.choices(actions)))
+    return spaces.Box(np.array(task.actions.low, np.float32), np.array(task.actions.high, np.float32), dtype=np.float32)
 
 
 def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDArray[np.float32]:
@@ -125,8 +125,8 @@ def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDA
     """
     if actions == "own":
         return _own_actions(task, given, batch)
-    choices = () if actions == "continuous" else task.choices(actions)
-    shape = (() if batch is None else (batch,)) + (() if choices else (task.action_size,))
+    choices = () if actions == "continuous" else task.actions.choices(actions)
+    shape = (() if batch is None else (batch,)) + (() if choices else (task.actions.size,))
     try:
         values = np.asarray(given)
     except ValueError as error:
@@ -136,16 +136,16 @@ def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDA
     if choices:
         if ((values < 0) | (values >= len(choices))).any():
             raise _refused_action(task, choices, given, shape)
-        return task.game_action(np.array(choices, np.float32)[values])
-    low, high = np.array(task.action_low), np.array(task.action_high)
+        return task.actions.to_game(np.array(choices, np.float32)[values])
+    low, high = np.array(task.actions.low), np.array(task.actions.high)
     if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
         raise _refused_action(task, choices, given, shape)
-    return task.game_action(values.clip(low, high).astype(np.float32))
+    return task.actions.to_game(values.clip(low, high).astype(np.float32))
 
 
 def _own_actions(task: Task, given: Any, batch: int | None) -> NDArray[np.float32]:
     """`game_actions` for actions of the game's own space."""
-    own = task.own_actions
+    own = task.actions.own
     assert own is not None
     shape = (() if batch is None else (batch,)) + own.shape
     low, high = own.limits
@@ -166,7 +166,7 @@ def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tup
         numbers = f"from 0 to {len(choices) - 1}"
         many = f"an array of shape {shape} with whole numbers {numbers}"
         return InvalidAction("action", given, many if shape else f"one whole number {numbers}, not an array", fix)
-    limits = f"finite numbers from {task.action_low} to {task.action_high}"
+    limits = f"finite numbers from {task.actions.low} to {task.actions.high}"
     return InvalidAction(
         "action", given, f"an array of shape {shape} with {limits}",
         f"{fix}, or clip it with gymnasium.wrappers.ClipAction",

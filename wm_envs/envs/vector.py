@@ -57,11 +57,11 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         fps = frames_per_second(world)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
-        self._limit = world.task.tick_limit
+        skip, timing = world.config.frame_skip, world.task.timing
+        self._tick_limit, self._step_limit = timing.tick_limit, timing.steps(skip)
         if max_episode_steps is not None:
-            check_count("max_episode_steps", max_episode_steps)
-            self._limit = min(self._limit, max_episode_steps * world.config.frame_skip)
-        self._step_limit = -(-self._limit // world.config.frame_skip)
+            self._step_limit = min(self._step_limit, check_count("max_episode_steps", max_episode_steps))
+            self._tick_limit = min(self._tick_limit, self._step_limit * skip)
         self._done = np.ones(num_envs, bool)  # environments whose episode is over
         self._has_reset = False
 
@@ -133,7 +133,7 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         self._engine.running &= ~idle
         result = self._engine.step(actions)
         rewards, terminated = result.rewards.astype(np.float64), result.terminated.copy()
-        truncated = (self._engine.state.ticks.cpu().numpy() >= self._limit) & ~terminated
+        truncated = (self._engine.state.ticks.cpu().numpy() >= self._tick_limit) & ~terminated
         infos: dict[str, Any] = {name: values.copy() for name, values in result.infos.items()}
         infos |= {f"_{name}": ~idle for name in result.infos}
         for values in (rewards, terminated, truncated):
@@ -185,7 +185,7 @@ def open_world(world: Any, device: Any, termination: str | None = None) -> World
 
 def frames_per_second(world: WorldModel) -> float:
     """Steps per second of a world at the speed of its game."""
-    return world.task.ticks_per_second / world.config.frame_skip
+    return world.task.timing.ticks_per_second / world.config.frame_skip
 
 
 def check_count(field: str, value: object) -> int:

@@ -1,7 +1,7 @@
 """Task: one real game as data. Game: what the class behind it offers.
 
-A task says how to open the game, what its actions are, what M sees of an action, how it is rewarded, which limits
-hold, and under which ids Gymnasium finds it. All other code reads these fields and knows no game by name (see
+A task says how to open the game and under which ids Gymnasium finds it; its parts describe the actions, the rewards,
+random play and the timing. All other code reads these fields and knows no game by name (see
 CONTRIBUTING.md).
 
 Legend of axes used everywhere in this package:
@@ -39,7 +39,7 @@ class Tick:
     reward: float  # summed over the ticks played
     terminated: bool
     ticks: int  # ticks played; fewer than requested when the game terminates before the last one
-    cost: float = 0.0  # what a setting of the game took off the reward; it does not count towards `Task.goal_reward`
+    cost: float = 0.0  # what a setting of the game took off the reward; it does not count towards `Rewards.goal`
 
 
 class Game(Protocol):
@@ -52,7 +52,7 @@ class Game(Protocol):
         ...
 
     def advance(self, action: Array, ticks: int) -> Tick:
-        """Hold `action` (A,), a value of `Task.game_action`, for `ticks` ticks; draw only the last frame."""
+        """Hold `action` (A,), a value of `Actions.to_game`, for `ticks` ticks; draw only the last frame."""
         ...
 
     def close(self) -> None:
@@ -96,6 +96,70 @@ class OwnActions(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Actions:
+    """The actions of a game: what agents choose from, and what the game and M are given."""
+
+    low: tuple[float, ...]  # (A,) limits of a continuous action
+    high: tuple[float, ...]
+    discrete: tuple[tuple[float, ...], ...]  # the choices of actions="discrete"
+    fine: tuple[tuple[float, ...], ...] = ()  # the choices of actions="fine", if the game has it
+    own: OwnActions | None = None  # the game's own action space, actions="own", if the game has it
+    to_game: Callable[[Array], Array]  # (..., A) the agent's action -> (..., A) the game's, which M sees
+    of_keys: Callable[[int, int], tuple[float, ...]]  # keys right (-1, 0, 1), up (-1, 0, 1) -> (A,)
+
+    @property
+    def size(self) -> int:
+        """A."""
+        return len(self.low)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The values of the keyword `actions`, the default first."""
+        own = ("own",) if self.own else ()
+        return (*own, "continuous", "discrete", *(("fine",) if self.fine else ()))
+
+    def choices(self, kind: str) -> tuple[tuple[float, ...], ...]:
+        """The choices of actions="discrete" or "fine"."""
+        return self.fine if kind == "fine" else self.discrete
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewards:
+    """What a game pays."""
+
+    survival: bool  # True: the reward is 1 a tick survived, and M predicts no reward
+    scale: float = 1.0  # otherwise: M predicts rewards divided by this (0: by a unit measured from the store)
+    goal: float = 0.0  # the sum of rewards, without `per_tick`, that reaches the goal (0: there is none)
+    per_tick: float = 0.0  # the part of the reward that every tick has
+
+    def earned(self, rewards: Any, ticks: int) -> Any:
+        """What rewards (an array or a tensor), each the sum of so many ticks, give towards `goal`."""
+        return (rewards - ticks * self.per_tick).clip(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPlay:
+    """How random play holds its actions. Each episode draws one of `holds`."""
+
+    holds: tuple[tuple[int, int], ...]  # an action is held for low..high ticks
+    idle: tuple[int, ...]  # indices in `Actions.discrete` that half of the episodes avoid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long an episode is, and how its ticks make the steps of M."""
+
+    tick_limit: int  # an episode is truncated after this many ticks
+    ticks_per_second: int
+    frame_skip: int = 4  # ticks in a step of M, unless it is trained with another number
+    burn_in: int = 0  # ticks skipped at the start of an episode, while its frames cannot be predicted
+
+    def steps(self, frame_skip: int, after: int = 0) -> int:
+        """Steps of `frame_skip` ticks until the limit, for an episode that is `after` ticks old."""
+        return -(-(self.tick_limit - after) // frame_skip)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One real game as data."""
 
@@ -110,63 +174,25 @@ class Task:
     extra: str = ""  # the pip extra that installs the game; "" if it needs no further package
     requires: tuple[str, ...] = ()  # modules of that extra; the game is not installed if one is missing
 
-    # --- what `open(objects=True)` says beside frames; for training V and measuring it, never an observation ---
-    objects: Mapping[str, float] = field(default_factory=dict)  # kinds of objects -> their relative weight for V
+    # --- the game ---
+    actions: Actions
+    rewards: Rewards
+    random_play: RandomPlay
+    timing: Timing
 
-    # --- how the game is opened ---
-    renderers: tuple[str, ...] = ()  # values of its keyword `renderer`; scores use the first, the last is the fastest
+    # --- how it is opened ---
+    renderers: tuple[str, ...] = ()  # values of its keyword `renderer`, if it has one
+    score_renderer: str | None = None  # the one that scores are measured with
+    fast_renderer: str | None = None  # the fastest one
     settings: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # further keywords: numbers, their ranges
     penalties: tuple[str, ...] = ()  # those of the settings that change the reward: for training, never for a score
-
-    # --- actions ---
-    action_low: tuple[float, ...]  # (A,)
-    action_high: tuple[float, ...]  # (A,)
-    discrete_actions: tuple[tuple[float, ...], ...]  # the choices of actions="discrete"
-    fine_actions: tuple[tuple[float, ...], ...] = ()  # the choices of actions="fine", if the task has it
     env_frame: str = ""  # "module:function" for `LatentFeatures`: task, Gymnasium's env, its observation -> frame
-    own_actions: OwnActions | None = None  # the game's own action space, actions="own", if the task has it
-    game_action: Callable[[Array], Array]  # (..., A) the agent's action -> (..., A) the game's, which M sees
-    hold_scales: tuple[tuple[int, int], ...]  # random play holds an action for low..high ticks
-    idle_actions: tuple[int, ...]  # indices in `discrete_actions` that half of random play avoids
-    keyboard_action: Callable[[int, int], tuple[float, ...]]  # keys right (-1, 0, 1), up (-1, 0, 1) -> (A,)
-
-    # --- rewards and limits ---
-    survival: bool  # True: the reward is 1 a tick survived, and M predicts no reward
-    reward_scale: float = 1.0  # otherwise: M predicts rewards divided by this (0: by a unit measured from the store)
-    goal_reward: float = 0.0  # the sum of rewards, without `tick_reward`, that reaches the goal (0: there is none)
-    tick_reward: float = 0.0  # the part of the reward that every tick has
-    tick_limit: int  # an episode is truncated after this many ticks
-    ticks_per_second: int
-    frame_skip: int = 4  # ticks in a step of M, unless it is trained with another number
-    burn_in: int = 0  # ticks skipped at the start of an episode, while its frames cannot be predicted
-
-    # --- further open-loop policies that judge its dreams, in ticks (see training/judging/fidelity.py) ---
-    fidelity_periods: tuple[int, ...] = (20, 40, 80, 120)  # of alternation between the moving actions
-    fidelity_pauses: tuple[tuple[int, int], ...] = ()  # move for so many ticks, be idle for so many, and so on
-    fidelity_holds: tuple[tuple[int, int], ...] = ()  # beside `hold_scales`
+    # What `open(objects=True)` returns beside frames: for training V and measuring it, never an observation.
+    objects: Mapping[str, float] = field(default_factory=dict)  # kinds of objects -> their relative weight for V
 
     # --- sizes of the paper ---
     latent: int = 64  # Z
     hidden: int = 512  # H
-
-    @property
-    def action_size(self) -> int:
-        """A."""
-        return len(self.action_low)
-
-    @property
-    def action_kinds(self) -> tuple[str, ...]:
-        """The values of the keyword `actions`, the default first."""
-        own = ("own",) if self.own_actions else ()
-        return (*own, "continuous", "discrete", *(("fine",) if self.fine_actions else ()))
-
-    def earned(self, rewards: Any, ticks: int) -> Any:
-        """What rewards (an array or a tensor), each the sum of so many ticks, give towards `goal_reward`."""
-        return (rewards - ticks * self.tick_reward).clip(0)
-
-    def choices(self, actions: str) -> tuple[tuple[float, ...], ...]:
-        """The choices of actions="discrete" or "fine"."""
-        return self.fine_actions if actions == "fine" else self.discrete_actions
 
     def open(self, **kwargs: Any) -> Game:
         """The game, ready for `reset`; keywords are `renderer`, `settings` and `objects`, where the task has them.

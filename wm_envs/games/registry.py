@@ -33,7 +33,7 @@ def is_task(name: object) -> bool:
         return False
 
 
-def in_words(name: str, other: str = "") -> str:
+def short_name(name: str, other: str = "") -> str:
     """A task's name for people; for two descriptions of environments, where they differ from each other."""
     if not name.startswith(PREFIX):
         return name

@@ -36,7 +36,7 @@ class WorldConfig:
     temperature: float = 1.0  # default of gym.make
     observed: str = "all"  # latents in observations: "all", or "modelled", only those that M sees and predicts
     burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
-    reward_scale: float = 0.0  # M predicts rewards divided by this; 0: by Task.reward_scale
+    reward_scale: float = 0.0  # M predicts rewards divided by this; 0: by Rewards.scale
 
 
 class WorldModel:
@@ -53,7 +53,7 @@ class WorldModel:
         self.config = config
         self._shares: WorldModel | None = None  # keeps the world that this one shares its weights with
         self.task: Task = get_task(config.task)
-        self.reward_scale = config.reward_scale or self.task.reward_scale
+        self.reward_scale = config.reward_scale or self.task.rewards.scale
         self.vision = vision.eval().requires_grad_(False)
         self.memory = memory.eval().requires_grad_(False)
         self.device = memory.device
@@ -133,7 +133,7 @@ class WorldModel:
     def step(self, state: State, action: Tensor, noise: Noise, temperature: Tensor) -> tuple[State, Outcome]:
         """One step of B dreams.
 
-        `action` (B, A) is a value of `Task.game_action`; `temperature` (B, 1) or (1, 1) is > 0. Returns the next State
+        `action` (B, A) is a value of `Actions.to_game`; `temperature` (B, 1) or (1, 1) is > 0. Returns the next State
         and the Outcome. `state` is not changed.
         """
         prediction, recurrent = self.predict(state, action)
@@ -154,8 +154,8 @@ class WorldModel:
         """The State after a step from `state` with these results; `rewards` (B,) are the sums over its ticks."""
         skip, progress = self.config.frame_skip, state.progress
         if self.config.memory.progress:
-            earned = self.task.earned(rewards.to(progress), skip)
-            progress = (progress + earned / self.task.goal_reward).clamp(max=1)
+            earned = self.task.rewards.earned(rewards.to(progress), skip)
+            progress = (progress + earned / self.task.rewards.goal).clamp(max=1)
         return State(latents, recurrent, state.ticks + skip, progress)
 
     def expected_reward(self, outcome: Outcome) -> Tensor:

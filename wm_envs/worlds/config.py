@@ -87,7 +87,7 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
     valid = (
         is_task(config.task)
         and config.vision.latent == memory.latent
-        and memory.action == get_task(config.task).action_size
+        and memory.action == get_task(config.task).actions.size
         and check_vision_config(config.vision)
         and 0 < memory.hidden <= 4096
         and 0 < memory.mixtures <= 100
@@ -96,11 +96,11 @@ def check_world_config(config: WorldConfig, folder: Path) -> None:
         and len(set(active)) == len(active)
         and all(0 <= dimension < memory.latent for dimension in active)
         and 0 < config.frame_skip <= 1000
-        and 0 <= config.burn_in < get_task(config.task).tick_limit
+        and 0 <= config.burn_in < get_task(config.task).timing.tick_limit
         and config.termination in ("sampled", "threshold")
         and config.observed in ("all", "modelled")
         and abs(config.termination_shift) <= 10
-        and (not memory.progress or get_task(config.task).goal_reward > 0)
+        and (not memory.progress or get_task(config.task).rewards.goal > 0)
         and config.temperature > 0
         and config.reward_scale >= 0
         and config.posterior_noise >= 0

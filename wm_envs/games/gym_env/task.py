@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from wm_envs.games.base import Task
+from wm_envs.games.base import Actions, RandomPlay, Rewards, Task, Timing
 from wm_envs.games.gym_env.description import EnvDescription, parse
 
 
@@ -15,9 +15,6 @@ def gym_task(name: str) -> Task:
     """The task of the environment that `name` describes; raises `InvalidOption` if it describes none."""
     found = parse(name)
     codec = found.actions
-
-    def keyboard_action(right: int, up: int) -> tuple[float, ...]:
-        return codec.choices[_choice(found, right, up)]
 
     return Task(
         name=name,
@@ -29,20 +26,17 @@ def gym_task(name: str) -> Task:
         extra="env",
         requires=("cv2",),
         env_frame="wm_envs.games.gym_env.frames:env_frame",
-        own_actions=codec,
-        action_low=(-1.0,) * codec.size,
-        action_high=(1.0,) * codec.size,
-        discrete_actions=codec.choices,
-        game_action=codec.normal,
-        hold_scales=((1, 1), (1, 4), (4, 12), (8, 30)),
-        idle_actions=found.idle,
-        keyboard_action=keyboard_action,
-        survival=False,
-        reward_scale=0.0,  # measured from the store
-        tick_limit=found.tick_limit,
-        ticks_per_second=found.ticks_per_second,
-        fidelity_periods=(2, 5, 10, 20),
-        frame_skip=1,
+        actions=Actions(
+            low=(-1.0,) * codec.size,
+            high=(1.0,) * codec.size,
+            discrete=codec.choices,
+            own=codec,
+            to_game=codec.normal,
+            of_keys=lambda right, up: codec.choices[_choice(found, right, up)],
+        ),
+        rewards=Rewards(survival=False, scale=0.0),
+        random_play=RandomPlay(holds=((1, 1), (1, 4), (4, 12), (8, 30)), idle=found.idle),
+        timing=Timing(tick_limit=found.tick_limit, ticks_per_second=found.ticks_per_second, frame_skip=1),
     )
 
 

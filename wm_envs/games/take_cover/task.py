@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wm_envs.games.base import Array, Task
+from wm_envs.games.base import Actions, Array, RandomPlay, Rewards, Task, Timing
 
 
 def game_action(action: Array) -> Array:
@@ -12,7 +12,7 @@ def game_action(action: Array) -> Array:
     return np.where(action > 1 / 3, 1.0, np.where(action < -1 / 3, -1.0, 0.0)).astype(np.float32)
 
 
-def keyboard_action(right: int, up: int) -> tuple[float, ...]:
+def of_keys(right: int, up: int) -> tuple[float, ...]:
     """The keys right and left."""
     return (float(right),)
 
@@ -26,17 +26,14 @@ TAKE_COVER = Task(
     extra="doom",
     requires=("vizdoom", "cv2"),
     objects={"DoomImp": 1.0, "DoomImpBall": 3.0},
-    action_low=(-1.0,),
-    action_high=(1.0,),
-    discrete_actions=((0.0,), (1.0,), (-1.0,)),  # stay, right, left: ViZDoom's own order
-    game_action=game_action,
-    hold_scales=((1, 10), (5, 60), (20, 120), (60, 150)),
-    idle_actions=(0,),
-    keyboard_action=keyboard_action,
-    survival=True,
-    fidelity_periods=(12, 20, 28, 40, 52, 60, 72, 80, 92, 100, 120, 132, 150),
-    fidelity_pauses=((30, 30), (60, 20), (60, 60), (60, 100), (60, 130), (100, 40)),
-    fidelity_holds=((10, 10), (30, 30), (60, 60), (90, 90)),
-    tick_limit=2100,
-    ticks_per_second=35,
+    actions=Actions(
+        low=(-1.0,),
+        high=(1.0,),
+        discrete=((0.0,), (1.0,), (-1.0,)),  # stay, right, left: ViZDoom's own order
+        to_game=game_action,
+        of_keys=of_keys,
+    ),
+    rewards=Rewards(survival=True),
+    random_play=RandomPlay(holds=((1, 10), (5, 60), (20, 120), (60, 150)), idle=(0,)),
+    timing=Timing(tick_limit=2100, ticks_per_second=35),
 )
