@@ -106,7 +106,7 @@ def games(world: WorldModel, episodes: int) -> Iterator[Engine]:
     """Real games on validation seeds, a few at once."""
     for first in range(0, episodes, TILE):
         many = min(TILE, episodes - first)
-        engine = LatentGames(world, many)
+        engine = LatentGames(world, [world.task.open() for _ in range(many)])
         engine.reset(np.ones(many, bool), [VALIDATION_SEEDS + first + i for i in range(many)])
         yield engine
 

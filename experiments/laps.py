@@ -53,7 +53,7 @@ def in_dream(world: WorldModel, driver: Any, episodes: int, temperature: float) 
 def in_game(world: WorldModel, driver: Any, episodes: int) -> dict[str, np.ndarray]:
     parts = []
     for first in range(VALIDATION_SEEDS, VALIDATION_SEEDS + episodes, TILE):
-        games = LatentGames(world, TILE)
+        games = LatentGames(world, [world.task.open() for _ in range(TILE)])
         try:
             games.reset(np.ones(TILE, bool), range(first, first + TILE))
             found = drive(games, driver, max_steps(world))

@@ -32,7 +32,7 @@ from training.infra.run_folder import RunFolder
 from training.infra.worlds import copy_world, find_folder, find_round, fingerprint
 from training.judging.scoring import TEST_SEEDS
 from training.judging.validation import score
-from wm_envs.envs.spaces import game_kwargs
+from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json, write_text
 from wm_envs.models.world_model import WorldModel

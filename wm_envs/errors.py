@@ -37,18 +37,6 @@ class InvalidOption(WorldModelError, ValueError):
     """An option or keyword with a value of the wrong type or out of range."""
 
 
-class UnknownKeyword(InvalidOption, TypeError):
-    """A keyword that the environment does not have; also a TypeError, as Python raises for a function's keywords."""
-
-    def __init__(self, field: str, given: object = None, expected: str = "", fix: str = "") -> None:
-        if fix:  # in Python's words, which TorchRL looks for
-            super().__init__(f"unexpected keyword argument {field!r}", given, expected, fix)
-            self.field = field
-        else:  # `gym.make` raises a TypeError of an environment again, with its own text
-            Exception.__init__(self, field)
-            self.field, self.given, self.expected, self.fix = field, given, expected, fix
-
-
 class InvalidAction(WorldModelError, ValueError):
     """An action of the wrong shape or type, not finite, or outside the action space."""
 

@@ -17,7 +17,8 @@ import torch
 import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import synthetic_store, tiny_model, with_memory
 from training.stages import collect, evaluate, evolve, memory, vision
-from wm_envs.envs.dream import DreamEnv, DreamVectorEnv, check_state
+from wm_envs.envs.checks import check_state
+from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 from wm_envs.errors import (
     ControllerMismatch,
     InvalidAction,

@@ -89,7 +89,7 @@ def test_the_game_counts_its_own_rewards(tmp_path: Path) -> None:
         total, ticks = total + reward, ticks + skip
     progress = float(real.unwrapped.state.progress)
     assert 0 < progress == pytest.approx((total + 0.1 * ticks) / 1000, rel=1e-4)
-    assert float(wrapped._state.progress) == pytest.approx(progress)
+    assert float(wrapped.state.progress) == pytest.approx(progress)
     real.close()
     wrapped.close()
 

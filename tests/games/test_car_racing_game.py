@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import fresh_process, held, load_benchmark
-from wm_envs.envs.spaces import action_space, game_actions, game_kwargs
+from wm_envs.envs.checks import game_kwargs
+from wm_envs.envs.spaces import action_space, game_actions
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import FRAME_SHAPE
 from wm_envs.games.car_racing.exact_renderer import ExactRenderer

@@ -130,6 +130,19 @@ def test_its_real_game(toy: Task, tmp_path: Path) -> None:
         RealEnv(world, renderer="fast")
 
 
+def test_the_surprise_of_a_step_is_that_of_ms_prediction(toy: Task, tmp_path: Path) -> None:
+    env = RealEnv(make_world(tmp_path / "world", toy))
+    env.reset(seed=3)
+    assert env.surprise == 0
+    for right in (1.0, 0.0):
+        before, action = env.state, np.array([right, 0.0], np.float32)
+        env.step(action)
+        prediction, _ = env.world.predict(before, torch.from_numpy(action[None]))
+        assert env.surprise == pytest.approx(float(env.world.surprise(prediction, env.state.latents)))
+    env.reset(seed=3)
+    assert env.surprise == 0
+
+
 @pytest.mark.parametrize("survival", [False, True])
 def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool) -> None:
     monkeypatch.setitem(TASKS, "toy", dataclasses.replace(toy, rewards=Rewards(survival=survival)))

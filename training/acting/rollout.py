@@ -146,7 +146,7 @@ def play_real(job: RealJob) -> list[Played]:
     world = _world(job.world)
     if isinstance(job.policy, OpenLoopPolicy):
         return _play_open_loop(job, world.task, world.config.frame_skip, job.policy)
-    games = LatentGames(world, len(job.seeds), **dict(job.game_kwargs))
+    games = LatentGames(world, [world.task.open(**dict(job.game_kwargs)) for _ in job.seeds])
     try:
         games.reset(np.ones(len(job.seeds), bool), job.seeds)
         if isinstance(job.policy, SearchPolicy):

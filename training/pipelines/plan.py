@@ -21,7 +21,7 @@ from training.infra.options import StageKind, as_json, check_options, passed_opt
 from training.infra.run_folder import RoundFolder, RunFolder
 from training.pipelines.recipes import BUDGET, recipe_of
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
-from wm_envs.envs.spaces import game_kwargs
+from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.games.registry import get_task
 

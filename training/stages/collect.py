@@ -114,7 +114,7 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], obje
         if objects:
             episodes[env].objects.append(games.games[env].objects())  # type: ignore[union-attr, attr-defined]
 
-    games = LatentGames(world, len(seeds), record, **opened_with(objects))
+    games = LatentGames(world, [world.task.open(**opened_with(objects)) for _ in seeds], record)
     try:
         games.reset(np.ones(len(seeds), bool), seeds)
         for env, frame in enumerate(games.frames()):

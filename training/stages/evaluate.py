@@ -15,7 +15,7 @@ from training.infra.pool import Workers
 from training.infra.worlds import check_controller, find_folder
 from training.judging.scoring import TEST_SEEDS
 from training.judging.validation import score
-from wm_envs.envs.spaces import game_kwargs
+from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
 from wm_envs.games.base import Task

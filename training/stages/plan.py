@@ -24,7 +24,7 @@ from training.infra.pool import PATIENCE, Workers, run_jobs
 from training.infra.progress import Progress
 from training.infra.worlds import check_controller, find_folder, fingerprint
 from training.judging.scoring import VALIDATION_SEEDS, summary
-from wm_envs.envs.spaces import game_kwargs
+from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json
 from wm_envs.models.world_model import WorldModel

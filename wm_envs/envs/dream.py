@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from wm_envs.envs.checks import RENDER_MODES, check_components, check_state, check_temperature, one_of, open_world
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Mask
 from wm_envs.envs.single import LatentEnv
-from wm_envs.envs.spaces import RENDER_MODES, check_components, check_temperature, one_of
-from wm_envs.envs.vector import LatentVectorEnv, open_world
+from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
-from wm_envs.models.state import State
-from wm_envs.models.world_model import WorldModel
 
 
 class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
@@ -154,8 +152,9 @@ class DreamEnv(LatentEnv):
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = DreamVectorEnv(
-            1, None, world, temperature, observation, actions, termination, device, "rgb_array", AutoresetMode.DISABLED,
-            render_size, components,
+            world=world, temperature=temperature, observation=observation, actions=actions, termination=termination,
+            device=device, render_mode="rgb_array", autoreset_mode=AutoresetMode.DISABLED, render_size=render_size,
+            components=components,
         )  # fmt: skip
         super().__init__(vector, render_mode)
 
@@ -167,17 +166,3 @@ class DreamEnv(LatentEnv):
     @temperature.setter
     def temperature(self, value: float) -> None:
         self._vector.temperature = value
-
-
-def check_state(world: WorldModel, state: Any, num_envs: int) -> State:
-    """A copy of `state` if it is a State of `num_envs` dreams of this world; raises `InvalidOption`."""
-    expected = world.check_state(state, num_envs)
-    if expected:
-        fix = "take it from env.unwrapped.state of an env of the same world"
-        raise InvalidOption("state", state, expected, fix)
-    tensors = world.state_to_tensors(state)
-    moved = {
-        name: (value.long() if name == "ticks" else value.float()).detach().clone().to(world.device)
-        for name, value in tensors.items()
-    }
-    return world.state_from_tensors(moved)

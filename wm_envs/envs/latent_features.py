@@ -6,15 +6,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import Tensor
 
+from wm_envs.envs.checks import open_world
+from wm_envs.envs.latent_games import LatentGames
 from wm_envs.envs.spaces import observation_space
-from wm_envs.envs.vector import open_world
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.games.base import Array, Frame, Task, load
+from wm_envs.games.base import Array, Frame, Task, Tick, load
 from wm_envs.models.state import State
 
 
@@ -38,48 +37,72 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
     ) -> None:
         super().__init__(env)
         self.world = open_world(world, device)
+        check_env_of(self.world.task, env)
         self._observation = observation
         self.observation_space = observation_space(self.world, observation)
-        check_env_of(self.world.task, env)
-        self._see = load(self.world.task.env_frame)
-        self._generator = torch.Generator()
-        self._state: State | None = None
-        self._frame: Frame | None = None
+        self._game = _OpenedEnv(self.world.task, env)
+        self._engine = LatentGames(self.world, [self._game])
+
+    @property
+    def state(self) -> State:
+        """A copy of the current State, a batch of one; give it to a dream's `reset(options={"state": ...})`."""
+        return self._engine.state.clone()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; the latents are drawn with `seed`, too."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        info = self._game.begin(seed, options)
         drawn = int(self.env.unwrapped.np_random.integers(2**31)) if seed is None else seed
-        self._generator.manual_seed(drawn)
-        self._state = self.world.state_from_latents(self._encode(observation))
+        self._engine.reset(np.ones(1, bool), [drawn])
         return self._observe(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold `action`, one of the action space of `env`, for a step of the world."""
-        if self._state is None:
-            raise ResetNeeded("step", "a step before the first reset", "a running episode", "call env.reset()")
-        vector = torch.from_numpy(vector_of(self.world.task, self.env.action_space, action))[None]
-        _, recurrent = self.world.predict(self._state, vector.to(self.world.device))
+        if not self._engine.running[0]:
+            raise ResetNeeded("step", "no running episode", "a running episode", "call env.reset()")
+        self._game.action = action
+        self._engine.step(vector_of(self.world.task, self.env.action_space, action)[None])
+        return self._observe(), *self._game.ended
+
+    def _observe(self) -> NDArray[Any]:
+        if self._observation == "pixels":
+            return self._engine.frames()[0]
+        return self._engine.observe(self._observation)[0].cpu().numpy()
+
+
+class _OpenedEnv:
+    """The `Game` of an environment that somebody else has made, with the actions of its own action space."""
+
+    finished = False
+
+    def __init__(self, task: Task, env: gym.Env[Any, Any]) -> None:
+        self.task, self.env, self._frame_of = task, env, load(task.env_frame)
+        self.action: Any = None  # of the next step
+        self.ended: tuple[float, bool, bool, dict[str, Any]] = (0.0, False, False, {})  # reward and so on of a step
+
+    def begin(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Reset the environment; returns its info."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.frame: Frame = self._frame_of(self.task, self.env, observation)
+        return info
+
+    def reset(self, seed: int) -> Frame:
+        """The first frame of the episode that has begun."""
+        return self.frame
+
+    def advance(self, action: Array, ticks: int) -> Tick:
+        """Hold `self.action`."""
         total = 0.0
-        for _ in range(self.world.config.frame_skip):
-            observation, reward, terminated, truncated, info = self.env.step(action)
+        for played in range(1, ticks + 1):  # noqa: B007 (used after the loop)
+            observation, reward, terminated, truncated, info = self.env.step(self.action)
             total += float(reward)
             if terminated or truncated:
                 break
-        latents = self._state.latents if terminated else self._encode(observation)
-        self._state = self.world.next_state(self._state, latents, recurrent, torch.tensor([total]))
-        return self._observe(), total, bool(terminated), bool(truncated), info
+        self.ended = total, bool(terminated), bool(truncated), info
+        frame = None if terminated else self._frame_of(self.task, self.env, observation)
+        return Tick(frame, total, bool(terminated), played)
 
-    def _encode(self, observation: Any) -> Tensor:
-        self._frame = self._see(self.world.task, self.env, observation)
-        mean, logvar = self.world.encode(torch.from_numpy(self._frame[None]))
-        return self.world.draw_latents(mean, logvar, torch.randn(mean.shape, generator=self._generator))
-
-    def _observe(self) -> NDArray[Any]:
-        assert self._state is not None and self._frame is not None
-        if self._observation == "pixels":
-            return self._frame
-        return self.world.observe(self._state, self._observation)[0].cpu().numpy()
+    def close(self) -> None:
+        """Does nothing: the wrapper closes the environment."""
 
 
 def check_env_of(task: Task, env: gym.Env[Any, Any]) -> None:

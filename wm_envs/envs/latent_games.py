@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wm_envs.envs.engine import Mask, StepResult
-from wm_envs.games.base import FRAME_SHAPE, Array, Tick
+from wm_envs.games.base import FRAME_SHAPE, Array, Game, Tick
 from wm_envs.models.world_model import WorldModel
 
 OnTick = Callable[[int, Array, Tick], None]  # environment, the game's action, the result
@@ -23,20 +23,21 @@ class LatentGames:
     Latents are drawn from V's posterior, as in the paper and as in M's training. Each game has its own generator, so an
     episode depends only on its seed (except for rounding, which can differ between batch sizes).
 
-    `on_tick(env, action, tick)`, if given, is called after every tick, and every tick is drawn; otherwise only the last
-    frame of a step is drawn. With `curious`, M's surprise is the reward. `game_kwargs` are the keywords of `Task.open`.
+    `games` are opened games of the world. `on_tick(env, action, tick)`, if given, is called after every tick, and every
+    tick is drawn; otherwise only the last frame of a step is drawn. With `curious`, M's surprise is the reward.
     """
 
     def __init__(
-        self, world: WorldModel, num_envs: int, on_tick: OnTick | None = None, curious: bool = False, **game_kwargs: Any
-    ) -> None:  # fmt: skip
-        self.world, self.on_tick, self.curious = world, on_tick, curious
-        self.games = [world.task.open(**game_kwargs) for _ in range(num_envs)]
+        self, world: WorldModel, games: Sequence[Game], on_tick: OnTick | None = None, curious: bool = False
+    ) -> None:
+        self.world, self.games, self.on_tick, self.curious = world, list(games), on_tick, curious
+        num_envs = len(self.games)
         self.envs = torch.arange(num_envs)
         self.generators = [torch.Generator() for _ in range(num_envs)]
         self.state = world.state_from_latents(torch.zeros(num_envs, world.config.memory.latent))
         self.running: Mask = np.zeros(num_envs, bool)
         self._frames = np.zeros((num_envs, *FRAME_SHAPE), np.uint8)
+        self._prediction: Any = None  # M's for the last step
 
     def reset(self, mask: Mask, seeds: Sequence[int]) -> None:
         """Start episodes where `mask` (B,) is True, with `seeds` in order. The other games do not change."""
@@ -59,7 +60,7 @@ class LatentGames:
         rewards, costs = np.zeros((2, len(self.games)), np.float32)
         terminated = np.zeros(len(self.games), bool)
         running = np.flatnonzero(self.running)
-        prediction, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
+        self._prediction, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
         for env in running:
             tick = self._advance(int(env), actions[env], skip)
             rewards[env], costs[env], terminated[env] = tick.reward, tick.cost, tick.terminated
@@ -73,8 +74,16 @@ class LatentGames:
         self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards + costs))
         ticks = self.state.ticks.cpu().numpy()
         if self.curious:
-            rewards = np.where(self.running, self.world.surprise(prediction, latents).cpu().numpy(), 0)
+            rewards = self.surprise
         return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
+
+    @property
+    def surprise(self) -> Array:
+        """M's surprise about the latents of the last step (B,); 0 after a reset and where no episode is running."""
+        if self._prediction is None:
+            return np.zeros(len(self.games), np.float32)
+        nats = self.world.surprise(self._prediction, self.state.latents)
+        return np.where(self.running & (self.state.ticks > 0).cpu().numpy(), nats.cpu().numpy(), np.float32(0))
 
     def observe(self, observation: str) -> Tensor:
         """Features (B, F)."""

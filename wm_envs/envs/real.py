@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
+from wm_envs.envs.checks import RENDER_MODES, game_kwargs, one_of, open_world, refuse_unknown
 from wm_envs.envs.engine import Mask
 from wm_envs.envs.latent_games import LatentGames, OnTick
 from wm_envs.envs.single import LatentEnv
-from wm_envs.envs.spaces import RENDER_MODES, game_kwargs, keywords, one_of, refuse_unknown
-from wm_envs.envs.vector import LatentVectorEnv, open_world
+from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
 
 
@@ -33,13 +35,22 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         on_tick: OnTick | None = None, render_size: int | None = None, curious: bool = False, **settings: float,
     ) -> None:  # fmt: skip
         model = open_world(world, device)
-        known = [*keywords(RealEnv.__init__), *model.task.settings]
-        refuse_unknown(settings, known, f"a keyword of the real {model.task.title}")
+        refuse_unknown(settings, [*RealEnv.keywords()[:-1], *model.task.settings], f"the real {model.task.title}")
         kwargs = game_kwargs(model.task, renderer, settings)
         super().__init__(
             model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
         )
-        self._engine = LatentGames(model, num_envs, on_tick, curious, **kwargs)
+        self._engine = LatentGames(model, [model.task.open(**kwargs) for _ in range(num_envs)], on_tick, curious)
+
+    @property
+    def instruments(self) -> list[dict[str, float]]:
+        """What each game shows beside its picture; see `RealEnv.instruments`."""
+        return [dict(getattr(game, "instruments", {})) for game in self._engine.games]
+
+    @property
+    def surprise(self) -> NDArray[np.float32]:
+        """M's surprise in the last step (B,); see `RealEnv.surprise`."""
+        return self._engine.surprise
 
     def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(seed, list | tuple):
@@ -82,7 +93,7 @@ class RealEnv(LatentEnv):
     - `on_tick(0, action, tick)`: called after every tick, which is then drawn.
     - settings of the game (CarRacing: `lap_complete_percent`, `off_road_cost`).
 
-    Other keywords raise `UnknownKeyword`, also those that mean something only for a dream (`temperature`,
+    Other keywords raise a `TypeError`, also those that mean something only for a dream (`temperature`,
     `termination`). The info of a reset and of a step holds "ticks".
 
     `state` is where a dream of the same moment would be; see `RealVectorEnv`.
@@ -102,8 +113,9 @@ class RealEnv(LatentEnv):
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, RENDER_MODES)
         vector = RealVectorEnv(
-            1, None, world, observation, actions, device, "rgb_array", AutoresetMode.DISABLED, renderer, on_tick,
-            render_size, False, **settings,
+            num_envs=1, max_episode_steps=None, world=world, observation=observation, actions=actions, device=device,
+            render_mode="rgb_array", autoreset_mode=AutoresetMode.DISABLED, renderer=renderer, on_tick=on_tick,
+            render_size=render_size, curious=False, **settings,
         )  # fmt: skip
         super().__init__(vector, render_mode)
 
@@ -113,4 +125,9 @@ class RealEnv(LatentEnv):
 
         M and C do not see it.
         """
-        return dict(getattr(self._vector._engine.games[0], "instruments", {}))
+        return self._vector.instruments[0]
+
+    @property
+    def surprise(self) -> float:
+        """-log p of the last step's latents in M's prediction, in nats per modelled dimension; 0 after a reset."""
+        return float(self._vector.surprise[0])

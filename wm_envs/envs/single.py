@@ -8,8 +8,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from wm_envs.envs.checks import reset_options
 from wm_envs.envs.construction import Constructed
-from wm_envs.envs.spaces import game_actions, options_of_reset
+from wm_envs.envs.spaces import game_actions
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.envs.window import Window
 from wm_envs.games.base import PLAY_KEYS
@@ -29,8 +30,8 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
         self.action_space = vector.single_action_space
         self.render_mode = render_mode
         self.metadata = type(self).metadata | {"render_fps": vector.metadata["render_fps"]}
-        self._step_limit = vector._step_limit
-        self._window = Window(self.world.task.title, self.metadata["render_fps"], vector._render_size or 512)
+        self.step_limit = vector.step_limit
+        self._window = Window(self.world.task.title, self.metadata["render_fps"], vector.render_size or 512)
 
     @property
     def world(self) -> WorldModel:
@@ -44,7 +45,7 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; `options` may hold what `reset_options` names."""
-        options_of_reset(options, self.reset_options)
+        reset_options(options, self.reset_options)
         observation, infos = self._vector.reset(seed=seed, options=options)
         self._np_random, self._np_random_seed = self._vector.np_random, self._vector.np_random_seed
         self._show()
@@ -52,9 +53,8 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of `frame_skip` ticks."""
-        self._vector.check_running()
-        given = game_actions(self.world.task, self._vector._actions, action, None)
-        observation, reward, terminated, truncated, infos = self._vector.advance(given[None])
+        game_action = game_actions(self.world.task, self._vector.action_kind, action, None)
+        observation, reward, terminated, truncated, infos = self._vector.advance(game_action[None])
         self._show()
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
@@ -76,7 +76,7 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
 
         `play` takes the action of no key as its argument `noop`.
         """
-        task, kind = self.world.task, self._vector._actions
+        task, kind = self.world.task, self._vector.action_kind
         choices = np.array(task.actions.choices(kind), np.float32)
         found: dict[tuple[str | int, ...], Any] = {}
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):

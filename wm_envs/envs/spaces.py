@@ -1,90 +1,21 @@
-"""Spaces, and the checks of everything that a user passes, for dreams and real games."""
+"""The spaces of dreams and real games, and what their actions mean to the game."""
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from wm_envs.errors import InvalidAction, InvalidOption, UnknownKeyword
+from wm_envs.envs.checks import one_of
+from wm_envs.errors import InvalidAction
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT
 from wm_envs.models.world_model import WorldModel
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")
-RENDER_MODES = (None, "rgb_array", "human")
 ROUNDING = 1e-6  # an action that exceeds its limits by less than this is clipped
-MAX_RENDER_SIZE = 4096  # pixels
-
-
-def one_of(field: str, value: object, choices: tuple[Any, ...]) -> Any:
-    """`value` if it is one of `choices`; raises `InvalidOption`."""
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise InvalidOption(field, value, f"one of {list(choices)}", f"pass {field}={choices[0]!r}, for example")
-    return value
-
-
-def refuse_unknown(given: Mapping[str, object], known: Iterable[str], what: str) -> None:
-    """Raise `UnknownKeyword` for the first name of `given` that is not in `known`; `what` describes the known ones."""
-    for name, value in given.items():
-        if name not in known:
-            raise UnknownKeyword(name, value, f"{what}: {', '.join(sorted(known)) or 'none'}", f"omit {name}")
-
-
-def keywords(call: Callable[..., Any]) -> list[str]:
-    """Names of the keywords of `call`, without self and **kwargs."""
-    parameters = inspect.signature(call).parameters.values()
-    return [p.name for p in parameters if p.name != "self" and p.kind != inspect.Parameter.VAR_KEYWORD]
-
-
-def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
-    """The keywords of `Task.open` for a renderer (None: the one that scores are measured with) and settings.
-
-    Raises `InvalidOption` for an unknown renderer or a number out of range, `UnknownKeyword` for an unknown setting.
-    """
-    refuse_unknown(settings, task.settings, f"a setting of {task.name}")
-    kwargs: dict[str, Any] = {}
-    if renderer is not None:
-        kwargs["renderer"] = one_of("renderer", renderer, task.renderers or (None,))
-    elif task.score_renderer:
-        kwargs["renderer"] = task.score_renderer
-    for name, value in settings.items():
-        low, high = task.settings[name]
-        if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
-            raise InvalidOption(name, value, f"a number from {low:g} to {high:g}", f"pass {high:g}, for example")
-        kwargs[name] = value
-    return kwargs
-
-
-def check_temperature(value: object) -> float:
-    """A finite temperature above 0 as a float; raises `InvalidOption`."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
-    with np.errstate(all="ignore"):  # in float32, as M computes: a large number is infinite, a small one is 0
-        try:
-            as_float32 = float(np.float32(value)) if number else 0.0  # type: ignore[arg-type]
-        except OverflowError:
-            as_float32 = math.inf
-    if not math.isfinite(as_float32) or as_float32 <= 0:
-        raise InvalidOption(
-            "temperature", value, "a finite number above 0", "the paper uses 0.1 to 1.3; 1.0 is M's own"
-        )
-    return float(value)  # type: ignore[arg-type]
-
-
-def check_components(components: object, mixtures: int) -> list[int] | None:
-    """The components of M's `mixtures` that a dream draws from; None means all. Raises `InvalidOption`."""
-    if components is None:
-        return None
-    given = list(components) if isinstance(components, list | tuple) else []
-    if not given or not all(type(each) is int and 0 <= each < mixtures for each in given):
-        expected = f"None or a list of whole numbers from 0 to {mixtures - 1}, at least one"
-        raise InvalidOption("components", components, expected, "pass components=[0], or omit it")
-    return sorted(set(given))
 
 
 def observation_space(world: WorldModel, observation: str) -> spaces.Box:
@@ -173,26 +104,9 @@ def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tup
     )  # fmt: skip
 
 
-def checked_render_size(size: object) -> int | None:
-    """Width and height in pixels of a rendered picture, or None for the frame's 64; raises `InvalidOption`."""
-    if size is not None and (type(size) is not int or not FRAME_SHAPE[0] <= size <= MAX_RENDER_SIZE):
-        expected = f"None or a whole number from {FRAME_SHAPE[0]} to {MAX_RENDER_SIZE}"
-        raise InvalidOption("render_size", size, expected, "pass render_size=512, for example")
-    return size
-
-
 def scaled(frames: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
     """Frames (B, 64, 64, 3) scaled to (B, size, size, 3), each pixel that of the nearest one in the frame."""
     if size is None or size == frames.shape[1]:
         return frames
     nearest = np.arange(size) * frames.shape[1] // size
     return frames[:, nearest[:, None], nearest]
-
-
-def options_of_reset(options: object, known: tuple[str, ...]) -> dict[str, Any]:
-    """`options` of a reset as a dict with known keys only; raises `InvalidOption`."""
-    if options is None:
-        return {}
-    if not isinstance(options, dict) or not set(options) <= set(known):
-        raise InvalidOption("options", options, f"None or a dict with keys among {list(known)}", "remove the others")
-    return dict(options)

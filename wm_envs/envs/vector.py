@@ -7,27 +7,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from wm_envs.envs.checks import check_autoreset, check_count, check_mask, check_render_size, one_of, reset_options
 from wm_envs.envs.construction import Constructed
 from wm_envs.envs.engine import Engine, Mask
-from wm_envs.envs.spaces import (
-    action_kind,
-    action_space,
-    checked_render_size,
-    game_actions,
-    observation_space,
-    one_of,
-    options_of_reset,
-    scaled,
-)
-from wm_envs.errors import InvalidOption, ResetNeeded
+from wm_envs.envs.spaces import action_kind, action_space, game_actions, observation_space, scaled
+from wm_envs.errors import ResetNeeded
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_world
 
 
 class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
@@ -46,22 +36,22 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         render_mode: str | None, autoreset_mode: AutoresetMode | str, render_size: int | None = None,
     ) -> None:  # fmt: skip
         one_of("render_mode", render_mode, (None, "rgb_array"))
-        self._render_size = checked_render_size(render_size)
+        self.render_size = check_render_size(render_size)
         self.num_envs = check_count("num_envs", num_envs)
         self.autoreset_mode = check_autoreset(autoreset_mode)
-        self._world, self._observation, self._actions = world, observation, action_kind(world.task, actions)
+        self._world, self._observation, self.action_kind = world, observation, action_kind(world.task, actions)
         self.render_mode = render_mode
         self.single_observation_space = observation_space(world, observation)
-        self.single_action_space = action_space(world.task, self._actions)
+        self.single_action_space = action_space(world.task, self.action_kind)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        fps = frames_per_second(world)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
         skip, timing = world.config.frame_skip, world.task.timing
-        self._tick_limit, self._step_limit = timing.tick_limit, timing.steps(skip)
+        fps = timing.ticks_per_second / skip
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
+        self._tick_limit, self.step_limit = timing.tick_limit, timing.steps(skip)
         if max_episode_steps is not None:
-            self._step_limit = min(self._step_limit, check_count("max_episode_steps", max_episode_steps))
-            self._tick_limit = min(self._tick_limit, self._step_limit * skip)
+            self.step_limit = min(self.step_limit, check_count("max_episode_steps", max_episode_steps))
+            self._tick_limit = min(self._tick_limit, self.step_limit * skip)
         self._done = np.ones(num_envs, bool)  # environments whose episode is over
         self._has_reset = False
 
@@ -91,7 +81,7 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin episodes everywhere, or where options["reset_mask"] (bool, (num_envs,)) is True."""
-        chosen = options_of_reset(options, self.reset_options)
+        chosen = reset_options(options, self.reset_options)
         mask = check_mask(chosen.pop("reset_mask", None), self.num_envs)
         if not self._has_reset and not mask.all():
             raise ResetNeeded(
@@ -116,11 +106,9 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
         """One step of every environment."""
-        self.check_running()
-        return self.advance(game_actions(self._world.task, self._actions, actions, self.num_envs))
+        return self.advance(game_actions(self._world.task, self.action_kind, actions, self.num_envs))
 
-    def check_running(self) -> None:
-        """Raise `ResetNeeded` if a step must not come now."""
+    def _check_running(self) -> None:
         if not self._has_reset or (self.autoreset_mode == AutoresetMode.DISABLED and self._done.any()):
             over = f"environments {np.flatnonzero(self._done)} are over" if self._has_reset else "no episode has begun"
             raise ResetNeeded("step", over, "running episodes", "call env.reset()")
@@ -128,7 +116,8 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
     def advance(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
-        """One step of every environment with the game's own actions (B, A), which are not checked."""
+        """One step of every environment with actions (B, A), values of `Actions.to_game`, which are not checked."""
+        self._check_running()
         idle = self._done
         self._engine.running &= ~idle
         result = self._engine.step(actions)
@@ -156,7 +145,7 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """One frame (64, 64, 3) uint8 for each environment, or of `render_size` pixels a side."""
-        return tuple(scaled(self._engine.frames(), self._render_size)) if self.render_mode == "rgb_array" else None
+        return tuple(scaled(self._engine.frames(), self.render_size)) if self.render_mode == "rgb_array" else None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the engine."""
@@ -169,46 +158,3 @@ def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dic
         final[env] = observations[env]
     last = {name: value & done if name.startswith("_") else value for name, value in infos.items()}
     return {"final_obs": final, "_final_obs": done.copy(), "final_info": last, "_final_info": done.copy()}
-
-
-def open_world(world: Any, device: Any, termination: str | None = None) -> WorldModel:
-    """A world by name or path, on a device of this machine; raises `InvalidOption` or the errors of `load_world`."""
-    try:
-        place = torch.device(device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InvalidOption("device", device, "a device of this machine", 'pass device="cpu"') from error
-    if termination is not None:
-        one_of("termination", termination, ("sampled", "threshold"))
-    return load_world(world, place, {} if termination is None else {"termination": termination}, share=True)
-
-
-def frames_per_second(world: WorldModel) -> float:
-    """Steps per second of a world at the speed of its game."""
-    return world.task.timing.ticks_per_second / world.config.frame_skip
-
-
-def check_count(field: str, value: object) -> int:
-    """A whole number of at least 1; raises `InvalidOption`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOption(field, value, "a whole number of at least 1", f"pass {field}=64, for example")
-    return value
-
-
-def check_autoreset(value: object) -> AutoresetMode:
-    """An autoreset mode from a member or its value; raises `InvalidOption`."""
-    try:
-        return AutoresetMode(value)
-    except ValueError as error:
-        modes = [mode.value for mode in AutoresetMode]
-        raise InvalidOption("autoreset_mode", value, f"one of {modes}", "pass AutoresetMode.NEXT_STEP") from error
-
-
-def check_mask(mask: object, num_envs: int) -> Mask:
-    """A copy of a reset mask; None means all environments. Raises `InvalidOption`."""
-    if mask is None:
-        return np.ones(num_envs, bool)
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
-        expected = f"a bool array of shape ({num_envs},) with a True in it"
-        raise InvalidOption("reset_mask", mask, expected, "mark the environments to reset")
-    return mask.copy()
