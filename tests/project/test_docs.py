@@ -90,7 +90,8 @@ def test_the_readme_has_the_figures() -> None:
 @pytest.mark.parametrize("world", shipped_worlds())
 def test_a_model_card_has_the_figures(world: str) -> None:
     name, card = world.replace("-", "_"), (ROOT / "wm_envs/pretrained" / world / "README.md").read_text()
-    score = dict(re.findall(r"(mean|std|interval|p10|episodes) ([\d.]+)", card.partition("- Real game")[2].split("\n")[0]))
+    (line,) = re.findall(r"^- Real game.*$", card, re.MULTILINE)
+    score = dict(re.findall(r"(mean|std|interval|p10|episodes) ([\d.]+)", line))
     key = f"{name}.dream_only.bfloat16" if world == "takecover-paper" else f"{name}.dream_only"
     figure = results.FIGURES[key]
     assert [round(float(score[field])) for field in ("mean", "std", "p10", "episodes")] == pytest.approx(
@@ -127,10 +128,9 @@ class Links(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs")
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
