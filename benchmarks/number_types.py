@@ -23,7 +23,8 @@ from training.data.latent_cache import encode_frames
 from training.data.sequences import SequenceBatch
 from training.judging.memory_metrics import losses, predict
 from wm_envs import hardware
-from wm_envs.models.vision.conv_vae import ConvVAE, vae_loss
+from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.models.vision.loss import vae_loss
 from wm_envs.worlds.bundle import load_world
 
 

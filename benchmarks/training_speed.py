@@ -16,14 +16,14 @@ from training.data.sequences import SequenceBatch
 from training.infra.allocator import keep_freed_memory
 from training.stages.memory import train_batch
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig
-from wm_envs.worlds.config import MEMORY_KINDS
+from wm_envs.models.memory.registry import memory_kinds
 
 STEPS, ROWS, LATENTS = 48, 256, 64
 
 
 def steps_per_second(kind: str, batches: int) -> float:
     """Steps of training a second, on random latents, after two batches."""
-    config, network = MEMORY_KINDS[kind]
+    config, network = memory_kinds()[kind]
     extra = {"active": tuple(range(14))} if config is AutoregressiveConfig else {}
     memory = network(config(LATENTS, 1, 512, 5, **extra))
     optimizer = torch.optim.Adam(memory.parameters(), 1e-4, fused=True)
@@ -53,7 +53,7 @@ def main() -> None:
             keep_freed_memory()
         print(steps_per_second(kind, options.batches))
         return
-    for kind in MEMORY_KINDS:
+    for kind in memory_kinds():
         found: dict[str, list[float]] = {"returned": [], "kept": []}
         for _ in range(options.rounds):
             for keep, values in found.items():

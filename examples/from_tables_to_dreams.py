@@ -19,7 +19,8 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
-from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig, Prediction
+from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.memory.mixture import Prediction
 from wm_envs.models.state import Noise
 
 HANDS = ("rock", "paper", "scissors")  # hand h loses against hand (h + 1) % 3

@@ -26,8 +26,8 @@ from training.judging.scoring import UNSEEN_DREAMS
 from training.learning.policy_network import flat_parameters
 from training.stages.ppo import PpoOptions, kind_of
 from wm_envs.models.controller import ControllerConfig
-from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT, LOG_STD_RANGE, Prediction
-from wm_envs.models.state import State
+from wm_envs.models.memory.mixture import LOG_STD_RANGE, Prediction
+from wm_envs.models.state import LATENT_LIMIT, State
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, resolve, save_controller
 

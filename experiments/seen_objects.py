@@ -21,7 +21,7 @@ from training.data.latent_cache import load_vision
 from training.judging.vision_metrics import reconstruct
 from wm_envs.games.take_cover.game import CROP_ROWS, SCREEN_WIDTH, TakeCoverGame
 from wm_envs.games.take_cover.task import TAKE_COVER
-from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.models.vision.base import Vision
 from wm_envs.worlds.bundle import load_world
 
 FAINT = 0.06  # contrast of the frame, of 1, below which nobody can see an object
@@ -79,7 +79,7 @@ def contrast(picture: NDArray[np.float32], box: tuple[int, int, int, int]) -> fl
     return float(middle.mean() - beside.mean())
 
 
-def seen(vision: ConvVAE, frames: NDArray[np.uint8], things: list[Thing]) -> dict[str, list[bool]]:
+def seen(vision: Vision, frames: NDArray[np.uint8], things: list[Thing]) -> dict[str, list[bool]]:
     """For every kind, whether each object is in V's picture."""
     real, drawn = frames.mean(-1, dtype=np.float32) / 255, reconstruct(vision, frames).mean(-1)
     found: dict[str, list[bool]] = {}

@@ -31,7 +31,7 @@ from training.judging import vision_metrics
 from training.reporting.pictures import save_strip, to_bytes
 from training.stages import vision
 from wm_envs.files import read_json, write_json
-from wm_envs.models.vision.conv_vae import ConvVAE, to_images
+from wm_envs.models.vision.base import Vision, to_images
 from wm_envs.worlds.bundle import load_world
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def folder_of(variant: str, seed: int, given: argparse.Namespace) -> Path:
     return Path(given.out) / f"{folder_name(variant)}-{seed}"
 
 
-def train(variant: str, seed: int, given: argparse.Namespace) -> ConvVAE:
+def train(variant: str, seed: int, given: argparse.Namespace) -> Vision:
     """V of a variant; the folder keeps it."""
     run = folder_of(variant, seed, given)
     link_folder(given.run / "rollouts", run / "rollouts")
@@ -86,12 +86,12 @@ def play(variant: str, seed: int, given: argparse.Namespace) -> str:
 
 
 @torch.no_grad()
-def features(judge: ConvVAE, frames: np.ndarray) -> torch.Tensor:
+def features(judge: Vision, frames: np.ndarray) -> torch.Tensor:
     """What the judge's convolutions make of frames (N, 64, 64, 3): (N, F)."""
     return torch.cat([judge.encoder(to_images(part)).flatten(1) for part in torch.from_numpy(frames).split(256)])
 
 
-def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
+def measure(made: Vision, judge: Vision, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A row of the table, without its name."""
     found = vision_metrics.measure(made, frames, near)
     copies = to_bytes(vision_metrics.reconstruct(made, frames))
@@ -104,7 +104,7 @@ def measure(made: ConvVAE, judge: ConvVAE, held_out: list[Part], frames: np.ndar
 
 
 @torch.no_grad()
-def rows(made: ConvVAE, frames: np.ndarray) -> list[np.ndarray]:
+def rows(made: Vision, frames: np.ndarray) -> list[np.ndarray]:
     """Strips (64, 64 * N, 3) of reconstructions, and of as many draws from the prior."""
     drawn = made.decode(torch.randn(len(frames), made.config.latent, generator=torch.Generator().manual_seed(0)))
     found = vision_metrics.reconstruct(made, frames), drawn.permute(0, 2, 3, 1).numpy()

@@ -71,7 +71,7 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
         "residual-vae": (lambda latent: ResidualVAEConfig(latent, TINY.vision.channels), ResidualVAE),
         "column-vae": (lambda latent: ColumnVAEConfig(latent, TINY.vision.channels, per_column=1), ColumnVAE),
     }
-    monkeypatch.setattr(training.stages.vision, "VISION_KINDS", small)
+    monkeypatch.setattr(training.stages.vision, "vision_kinds", lambda: small)
 
 
 @pytest.fixture

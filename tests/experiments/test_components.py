@@ -21,11 +21,11 @@ from training.data.episode_store import write_part
 from training.judging.replay import watch
 from wm_envs.errors import InvalidOption
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
-from wm_envs.models.memory.mdn_rnn import sample_latents
+from wm_envs.models.memory.mixture import mask_components, sample_latents
+from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.vision.conv_vae import ConvVAE
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.worlds.bundle import save_world
-from wm_envs.worlds.config import MEMORY_KINDS
 
 HEAT = torch.ones(1, 1)
 
@@ -51,7 +51,7 @@ WORLDS: dict[str, Any] = {
 
 
 def test_every_kind_of_m_is_tested_here() -> None:
-    assert set(MEMORY_KINDS) <= set(WORLDS)
+    assert set(memory_kinds()) <= set(WORLDS)
 
 
 @pytest.mark.parametrize("kind", WORLDS)
@@ -74,7 +74,7 @@ def test_dreams_draw_only_the_components_that_are_on(kind: str, batch: int) -> N
         else:
             means = prediction.means.float()[:, components]  # (B, k, Z)
             assert (found[..., None, :] - means).abs().amin(2).max() < 1e-3
-    assert world.memory.silent == [] and some.memory is not world.memory, "the world itself does not change"
+    assert world.memory.masked == () and some.memory is not world.memory, "the world itself does not change"
     assert some.memory.head is world.memory.head, "the weights are shared"
 
 
@@ -85,7 +85,7 @@ def test_the_ratios_of_the_others_stay() -> None:
     weights = prediction.logits[0].float().softmax(0)[:, 0]
     some, n = world.with_components([0, 2]), 20_000
     uniform = torch.linspace(0, 1 - 1e-6, n)[:, None].expand(n, 4)
-    many = prediction._replace(logits=some.memory._heard(prediction.logits).expand(n, -1, -1))
+    many = prediction._replace(logits=mask_components(prediction.logits, some.memory.masked).expand(n, -1, -1))
     many = many._replace(means=prediction.means.expand(n, -1, -1), log_stds=prediction.log_stds.expand(n, -1, -1))
     drawn = sample_latents(many, HEAT, uniform, torch.zeros(n, 4))[:, 0]
     share = float(((drawn - prediction.means[0, 0, 0]).abs() < 1e-4).float().mean())

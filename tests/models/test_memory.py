@@ -12,15 +12,9 @@ from torch.nn.functional import logsigmoid
 
 from tests.helpers import TINY_DRIVE, tiny_model
 from wm_envs import hardware
-from wm_envs.models.memory.mdn_rnn import (
-    LATENT_LIMIT,
-    MDNRNN,
-    MDNRNNConfig,
-    Prediction,
-    memory_loss,
-    mixture_nll,
-    sample_latents,
-)
+from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.memory.mixture import Prediction, mixture_nll, sample_latents
+from wm_envs.models.state import LATENT_LIMIT
 
 
 def parameters(config: MDNRNNConfig) -> int:
@@ -86,12 +80,12 @@ def test_loss_ignores_masked_steps() -> None:
     config, said, latents = MDNRNNConfig(4, 1, 8, 3), prediction((5, 2)), torch.randn(5, 2, 4)
     terminated, has_next, valid = torch.zeros(3, 5, 2)
     has_next[:3], valid[:4], terminated[3] = 1, 1, 1
-    losses = memory_loss(MDNRNN(config), said, latents, terminated, has_next, valid)
+    losses = MDNRNN(config).loss(said, latents, terminated, has_next, valid)
     nll = mixture_nll(said, latents)[:3].mean()
     weighted = -torch.cat([logsigmoid(-said.termination[:3]), 10 * logsigmoid(said.termination[3:4])])
     torch.testing.assert_close(losses, (nll, weighted.mean(), nll + weighted.mean()))
     latents[3:], terminated[4] = 100.0, 1.0
-    assert torch.equal(memory_loss(MDNRNN(config), said, latents, terminated, has_next, valid)[2], losses[2])
+    assert torch.equal(MDNRNN(config).loss(said, latents, terminated, has_next, valid)[2], losses[2])
 
 
 def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
@@ -99,7 +93,7 @@ def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
     said = memory.split(torch.randn(5, 2, memory.head.out_features))
     latents, terminated, rewards = torch.randn(5, 2, 4), torch.zeros(5, 2), torch.full((5, 2), 3.0)
     terminated[3], rewards[3] = 1, -100
-    nll, bce, loss = memory_loss(memory, said, latents, terminated, 1 - terminated, torch.ones(5, 2), rewards)
+    nll, bce, loss = memory.loss(said, latents, terminated, 1 - terminated, torch.ones(5, 2), rewards)
     errors = torch.cat([said.reward[[0, 1, 2, 4], :, 0] - 3, said.reward[3:4, :, 1] + 100])
     torch.testing.assert_close(loss - nll - bce, errors.square().mean())
 

@@ -6,18 +6,10 @@ import pytest
 import torch
 
 from training.learning.adversary import Adversary
+from wm_envs.models.vision.base import to_frames, to_images
 from wm_envs.models.vision.column_vae import ColumnVAE, ColumnVAEConfig
-from wm_envs.models.vision.conv_vae import (
-    ConvVAE,
-    ConvVAEConfig,
-    error_weight,
-    kl_per_dimension,
-    motion_weight,
-    object_weight,
-    to_frames,
-    to_images,
-    vae_loss,
-)
+from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vision.loss import error_weight, kl_per_dimension, motion_weight, object_weight, vae_loss
 from wm_envs.models.vision.residual_vae import ResidualVAE, ResidualVAEConfig
 
 
@@ -167,7 +159,7 @@ def test_a_residual_v_draws_the_mean_picture_without_learning() -> None:
     for index in range(8):
         images[index, :, 4 * index : 4 * index + 4, 30:34] = 1 - page[:, 4 * index : 4 * index + 4, 30:34]
     vision = ResidualVAE(ResidualVAEConfig(4, (4, 4, 8, 8)))
-    vision.look_at(images)
+    vision.prepare(images)
     torch.testing.assert_close(vision.page, images.mean(0))
     assert float(vision.spread) == pytest.approx(float((images - images.mean(0)).square().mean().sqrt()))
     made, mean, logvar = vision(images, torch.randn(8, 4))

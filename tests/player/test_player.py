@@ -101,7 +101,7 @@ def test_every_tick_of_the_game_is_shown(beside: Player) -> None:
 
 
 def test_surprise_is_the_nll_of_the_next_latents(beside: Player) -> None:
-    from wm_envs.models.memory.mdn_rnn import mixture_nll
+    from wm_envs.models.memory.mixture import mixture_nll
 
     tick(beside, beside.skip)
     before, chosen = beside.game.state, np.array([0.3, 1.0, 0.0], np.float32)

@@ -178,7 +178,7 @@ def make_small() -> None:
         lambda parts, seed, chunks=4, objects=False: blocks(parts, seed, min(chunks, 4), objects=objects)
     )
     small = {"conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE)}
-    training.stages.vision.VISION_KINDS = small  # type: ignore
+    training.stages.vision.vision_kinds = lambda: small  # type: ignore
     task = TASKS["carracing"]
     TASKS["carracing"] = dataclasses.replace(task, timing=dataclasses.replace(task.timing, tick_limit=60))
     policies = battery.open_loop_battery

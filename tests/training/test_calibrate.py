@@ -74,5 +74,5 @@ def test_what_is_refused(tiny_world: Path, tmp_path: Path) -> None:
     assert config["world"]["termination_shift"] == 0
     config["world"]["termination_shift"] = 99.0
     write_json(broken / "config.json", config)
-    with pytest.raises(BrokenWorld, match="out of range"):
+    with pytest.raises(BrokenWorld, match="termination_shift is 99"):
         load_world(broken)

@@ -20,9 +20,9 @@ from training.stages.export import ExportOptions, main
 from wm_envs.errors import InvalidOption, MissingPackage, UnknownName
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig
+from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.worlds.bundle import load_controller, load_world, save_controller, save_world
-from wm_envs.worlds.config import MEMORY_KINDS
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -44,7 +44,7 @@ def run(folder: Path, model: str, inputs: dict[str, torch.Tensor]) -> list[NDArr
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of a tiny world with each kind of M and of its export."""
     folder = tmp_path_factory.mktemp("export")
-    config, kind = WORLDS[request.param], MEMORY_KINDS[request.param][1]
+    config, kind = WORLDS[request.param], memory_kinds()[request.param][1]
     model = tiny_model()
     torch.manual_seed(3)
     memory = kind(config.memory)
@@ -59,7 +59,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_both_kinds_of_memory_are_exported() -> None:
-    assert set(WORLDS) == set(MEMORY_KINDS)
+    assert set(WORLDS) == set(memory_kinds())
 
 
 @pytest.mark.parametrize("batch", [1, 3])

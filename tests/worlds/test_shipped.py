@@ -17,7 +17,7 @@ from training.acting.rollout import dream_episodes
 from training.judging.fidelity import open_loop_battery
 from training.judging.scoring import UNSEEN_DREAMS
 from wm_envs import hardware
-from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT
+from wm_envs.models.state import LATENT_LIMIT
 from wm_envs.worlds.bundle import load_world, read_config, resolve, shipped_worlds
 
 DREAMS = 192

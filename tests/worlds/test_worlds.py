@@ -19,6 +19,7 @@ from tests.helpers import TINY, TINY_CONTROLLER, tiny_model
 from wm_envs.errors import BrokenWorld, ControllerMismatch, UnknownName
 from wm_envs.files import unseal, write_json
 from wm_envs.models.controller import ControllerConfig, act
+from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
 from wm_envs.worlds import bundle as worlds
 from wm_envs.worlds.bundle import load_controller, load_world, read_config, resolve, save_controller, save_world
 
@@ -350,14 +351,13 @@ def test_world_loads_with_a_broken_controller(own_world: Path, damage: str) -> N
 
 def test_large_sizes_in_the_config_allocate_no_memory(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes in the allowed range that the file does not have would need gigabytes: no memory is allocated for them."""
-    config_class, real = worlds.VISION_KINDS["conv-vae"]
 
-    def build(config: Any) -> Any:
-        if torch.empty(0).device.type != "meta":
-            pytest.fail(f"V was built in memory of {config} for a file of {(own_world / WEIGHTS).stat().st_size} bytes")
-        return real(config)
+    def init(self: ConvVAE, config: ConvVAEConfig) -> None:
+        assert torch.empty(0).device.type == "meta", f"V was built in memory of {config}"
+        build(self, config)
 
-    monkeypatch.setitem(worlds.VISION_KINDS, "conv-vae", (config_class, build))
+    build = ConvVAE.__init__
+    monkeypatch.setattr(ConvVAE, "__init__", init)
     setting("world.vision.channels", [4096] * 4)(own_world)
     with pytest.raises(BrokenWorld):
         load_world(own_world)

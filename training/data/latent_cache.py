@@ -19,7 +19,7 @@ from training.infra.pool import Workers, run_jobs
 from training.infra.progress import Progress
 from wm_envs.errors import BrokenStore
 from wm_envs.hardware import autocast, best_device
-from wm_envs.models.vision.conv_vae import ConvVAE, to_images
+from wm_envs.models.vision.base import Vision, to_images
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class EncodeJob:
     identity: str  # `weights_hash` of V
 
 
-def on_best_device(vision: ConvVAE) -> ConvVAE:
+def on_best_device(vision: Vision) -> Vision:
     """V on the best device, in the memory order that is fastest for convolutions."""
     order: dict[str, Any] = {"memory_format": torch.channels_last}
     return vision.to(best_device(), **order)
 
 
-def load_vision(weights: Path) -> ConvVAE:
+def load_vision(weights: Path) -> Vision:
     """V from a checkpoint, ready to encode."""
     return on_best_device(read_vision(weights)).eval()
 
 
 @functools.lru_cache(maxsize=1)
-def _vision(weights: Path, identity: str) -> ConvVAE:
+def _vision(weights: Path, identity: str) -> Vision:
     return load_vision(weights)  # `identity` is in the cache key: the file may hold another V later
 
 
@@ -57,7 +57,7 @@ def encode_part(job: EncodeJob) -> None:
 
 
 def encode_store(
-    vision: ConvVAE, weights: Path, parts: list[Part], folder: Path, logs: Path, workers: Workers
+    vision: Vision, weights: Path, parts: list[Part], folder: Path, logs: Path, workers: Workers
 ) -> list[tuple[Tensor, Tensor]]:
     """V's (means, logvars) of every part, (N, Z) float16 each, cached below `folder`.
 
@@ -113,7 +113,7 @@ def weights_hash(model: torch.nn.Module) -> str:
 
 
 @torch.no_grad()
-def encode_frames(vision: ConvVAE, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def encode_frames(vision: Vision, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Mean and log variance, (N, Z) float32 each, of frames (N, 64, 64, 3) uint8, in batches of 256."""
     device = next(vision.parameters()).device
     means, logvars = [], []

@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_map
 
 from wm_envs.games.base import FRAME_SHAPE
 from wm_envs.models.controller import ControllerConfig, act
+from wm_envs.models.memory.base import Memory
 from wm_envs.models.state import Noise, Recurrent, State
-from wm_envs.models.vision.conv_vae import to_frames, to_images
+from wm_envs.models.vision.base import to_frames, to_images
 from wm_envs.models.world_model import WorldModel
 
 NOISE = tuple(f"noise_{name}" for name in Noise._fields)
@@ -27,7 +28,7 @@ SMALL = 256  # numbers; smaller constants stay float32
 
 
 class Plain(WorldModel):
-    """A world whose step of M is `MDNRNN.forward`: an exporter cannot follow the packed one with its buffers."""
+    """A world whose step of M is `Memory.forward`: an exporter cannot follow the packed one with its buffers."""
 
     def __init__(self, world: WorldModel) -> None:
         super().__init__(
@@ -37,9 +38,7 @@ class Plain(WorldModel):
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
         """See `WorldModel.predict`."""
-        inputs = self.memory.assemble(state.latents, action, state.ticks, progress=state.progress)  # (B, I)
-        outputs, recurrent = self.memory(inputs[None], state.recurrent)
-        return self.memory.split(outputs[0]), recurrent
+        return Memory.step(self.memory, state.latents, action, state.ticks, state.recurrent, state.progress)
 
 
 class Part(nn.Module):

@@ -17,14 +17,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenStore, BrokenWorld, Diverged, InvalidOption
+from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
-from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
-from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.models.kinds import KindConfig, Kinds
+from wm_envs.models.memory.base import Memory, MemoryConfig
+from wm_envs.models.memory.registry import memory_kinds
+from wm_envs.models.vision.base import Vision
+from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.worlds.bundle import load_world
-from wm_envs.worlds.config import MEMORY_KINDS, VISION_KINDS, check_vision_config, typed_config
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=KindConfig)
 
 LARGEST = 1 << 34  # bytes
 LARGEST_STEP = 1 << 40
@@ -61,7 +63,7 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 
 def _config_header(model: nn.Module) -> dict[str, str]:
     """The config of V or M as JSON; nothing for other models."""
-    if not isinstance(model, ConvVAE | MDNRNN):
+    if not isinstance(model, Vision | Memory):
         return {}
     return {"config": json.dumps(dataclasses.asdict(model.config))}
 
@@ -100,15 +102,12 @@ def read_extra_state(path: Path, extra_state: dict[str, Tensor], shapes: dict[st
     return [extra_state[name] for name in shapes]
 
 
-def read_vision(path: Path) -> ConvVAE:
+def read_vision(path: Path) -> Vision:
     """V from its checkpoint, with the config that the checkpoint holds; raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    kind, network = _kind(path, header, VISION_KINDS)
-    config = _read_config(path, header, kind)
-    if not check_vision_config(config):
-        raise _broken(path, f"sizes that make no model: {config}")
+    config = _read_config(path, header, vision_kinds())
     with torch.device("meta"):  # the sizes take no memory before the weights are known to have them
-        vision = network(config)
+        vision = vision_kinds().build(config)
     try:
         vision.load_state_dict(below("model/", tensors), assign=True)
     except (RuntimeError, ValueError) as error:
@@ -116,31 +115,19 @@ def read_vision(path: Path) -> ConvVAE:
     return vision
 
 
-def read_memory_config(source: str) -> MDNRNNConfig:
+def read_memory_config(source: str) -> MemoryConfig:
     """The config of the M in a checkpoint, or in a world's name or folder; raises `BrokenStore` or `BrokenWorld`."""
     if not source.endswith(".safetensors"):
         return load_world(source).config.memory
-    _, header = read_tensors(Path(source))
-    return _read_config(Path(source), header, _kind(Path(source), header, MEMORY_KINDS)[0])
+    return _read_config(Path(source), read_tensors(Path(source))[1], memory_kinds())
 
 
-def _kind(path: Path, header: dict[str, str], kinds: dict[str, tuple[type[Config], Any]]) -> tuple[type[Config], Any]:
-    """Config and network of the kind that a header names; raises `BrokenStore`."""
+def _read_config(path: Path, header: dict[str, str], kinds: Kinds[Config, Any]) -> Config:
+    """The config that a header holds; raises `BrokenStore` when it is that of no kind."""
     try:
-        return kinds[json.loads(header["config"])["kind"]]
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise _broken(path, f"none of the kinds {sorted(kinds)} in its header: {error!r}") from error
-
-
-def _read_config(path: Path, header: dict[str, str], kind: type[Config]) -> Config:
-    """The config that a header holds; raises `BrokenStore` when it is not one of this kind."""
-    try:
-        config = typed_config(kind, json.loads(header["config"]), path)
-    except (KeyError, ValueError, RecursionError) as error:  # BrokenWorld is a ValueError
-        what = error.given if isinstance(error, BrokenWorld) else f"no config in its header: {error!r}"
-        raise _broken(path, what) from error
-    assert isinstance(config, kind)
-    return config
+        return kinds.read(json.loads(header["config"]))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise _broken(path, f"no config of a model in its header: {error}") from error
 
 
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
@@ -163,8 +150,9 @@ def load_checkpoint(
 ) -> tuple[int, dict[str, Tensor]]:
     """Fill model and optimizer from `path`; return the step and the extra state. Raises `BrokenStore`."""
     tensors, header = read_tensors(path)
-    if isinstance(model, ConvVAE | MDNRNN):
-        config: Any = _read_config(path, header, type(model.config))
+    if isinstance(model, Vision | Memory):
+        kinds: Kinds[Any, Any] = vision_kinds() if isinstance(model, Vision) else memory_kinds()
+        config = _read_config(path, header, kinds)
         if config != model.config:
             raise _broken(path, f"a model with {config}, not {model.config}")
     try:
@@ -215,13 +203,13 @@ def _read_slots(
     return slots
 
 
-def start_from(source: str, model: ConvVAE | MDNRNN) -> None:
+def start_from(source: str, model: Vision | Memory) -> None:
     """Fill V or M from a checkpoint, or from a world's name or folder, to continue its training."""
     if source.endswith(".safetensors"):
         load_checkpoint(Path(source), model)
         return
     world = load_world(source)
-    part: nn.Module = world.vision if isinstance(model, ConvVAE) else world.memory
+    part: nn.Module = world.vision if isinstance(model, Vision) else world.memory
     try:
         model.load_state_dict(part.state_dict())
     except RuntimeError as error:

@@ -13,9 +13,10 @@ from torch import Tensor
 from training.data.sequences import Latents, SequenceBatch, Streams
 from training.learning.optim import generator
 from wm_envs.hardware import autocast
-from wm_envs.models.memory.mdn_rnn import MDNRNN, memory_loss, reward_of_step
+from wm_envs.models.memory.base import Memory
+from wm_envs.models.memory.loss import reward_of_step
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vision.conv_vae import ACTIVE, kl_per_dimension
+from wm_envs.models.vision.loss import ACTIVE, kl_per_dimension
 
 
 def active_dimensions(latents: Latents) -> tuple[int, ...]:
@@ -27,18 +28,18 @@ def active_dimensions(latents: Latents) -> tuple[int, ...]:
 
 
 def losses(
-    memory: MDNRNN, prediction: Any, batch: SequenceBatch, reward_weight: float = 1.0
+    memory: Memory, prediction: Any, batch: SequenceBatch, reward_weight: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`memory_loss` of a prediction for a window."""
+    """`Memory.loss` of a prediction for a window."""
     device = prediction.termination.device
     rewards = None if batch.rewards is None else batch.rewards.to(device)
-    return memory_loss(
-        memory, prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
+    return memory.loss(
+        prediction, batch.targets.to(device), batch.terminated.to(device), batch.has_next.to(device),
         (batch.has_next + batch.terminated).to(device), rewards, reward_weight,
     )  # fmt: skip
 
 
-def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
+def predict(memory: Memory, batch: SequenceBatch, state: Recurrent) -> tuple[Any, Recurrent]:
     """M's prediction for a window. A sequence that starts an episode with the window starts from zeros;
     within the window the restart flag tells M to forget, as in the paper."""
     device = memory.device
@@ -51,7 +52,7 @@ def predict(memory: MDNRNN, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 
 @torch.no_grad()
-def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
+def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
     """Metrics on held-out episodes, in nats per modelled latent dimension.
 
     `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
@@ -97,7 +98,7 @@ def measure(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches:
     } | _of_rewards(rewards)
 
 
-def _active_nll(memory: MDNRNN, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
+def _active_nll(memory: Memory, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
     """Mean NLL of the active dimensions of one step; of all dimensions where M has one mixture for all."""
     nll = memory.nll(prediction, batch.targets.to(memory.device)).cpu()  # (T, B, N) or (T, B, 1)
     nll = (nll[..., active] if nll.shape[-1] == len(active) else nll).sum(-1)  # (T, B)
@@ -105,7 +106,7 @@ def _active_nll(memory: MDNRNN, prediction: Any, batch: SequenceBatch, active: T
 
 
 @torch.no_grad()
-def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
+def calibrate(memory: Memory, latents: Latents) -> dict[str, float]:
     """Shift the bias of the end so that M predicts as many ends on held-out episodes as there are.
 
     M sees each end of its training episodes many times and memorises some of them, so it predicts too few of others.
@@ -119,11 +120,11 @@ def calibrate(memory: MDNRNN, latents: Latents) -> dict[str, float]:
         shift = (low + high) / 2
         too_many = float(memory.termination_probability(logits + shift).sum()) > float(deaths.sum())
         low, high = (low, shift) if too_many else (shift, high)
-    memory.head.bias[memory.termination_output] += shift
+    memory.shift_termination(shift)
     return {"shift": shift, "calibration": float(memory.termination_probability(logits + shift).sum() / deaths.sum())}
 
 
-def _ends(memory: MDNRNN, latents: Latents, batch_size: int = 64, max_batches: int = 96) -> tuple[Tensor, Tensor]:
+def _ends(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 96) -> tuple[Tensor, Tensor]:
     """Logits of the end and whether the episode ended, over held-out steps with the recorded latents as input."""
     streams, state = Streams(latents, batch_size, 48, seed=8), memory.initial_state(batch_size)
     logits, real = [], []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.data.episode_store import Episode, Part
 from wm_envs.models.state import Noise, State, joined
-from wm_envs.models.vision.conv_vae import kl_per_dimension
+from wm_envs.models.vision.loss import kl_per_dimension
 from wm_envs.models.world_model import WorldModel
 
 MOST_PROBABLE = 1e-3  # a temperature at which M draws the component of the highest weight

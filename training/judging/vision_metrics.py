@@ -7,13 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.latent_cache import encode_frames
-from wm_envs.models.vision.conv_vae import ACTIVE, ConvVAE, kl_per_dimension
+from wm_envs.models.vision.base import Vision
+from wm_envs.models.vision.loss import ACTIVE, kl_per_dimension
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 
 
 @torch.no_grad()
-def reconstruct(vision: ConvVAE, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+def reconstruct(vision: Vision, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Frames (N, 64, 64, 3) through V's mean latents and back, (N, 64, 64, 3) float32 in [0, 1]."""
     device = next(vision.parameters()).device
     mean, _ = encode_frames(vision, frames)
@@ -21,7 +22,7 @@ def reconstruct(vision: ConvVAE, frames: NDArray[np.uint8]) -> NDArray[np.float3
     return images.permute(0, 2, 3, 1).float().cpu().numpy()
 
 
-def measure(vision: ConvVAE, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8]) -> dict[str, float]:
+def measure(vision: Vision, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8]) -> dict[str, float]:
     """Held-out figures: squared error a frame, the same on moving pixels only, KL, active dimensions.
 
     `unexplained` and `moving_unexplained` are these errors as shares of those of the mean picture: with 1, V draws

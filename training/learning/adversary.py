@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from training.infra.checkpoint import restore, training_state
 from training.learning.optim import clip_gradients, total_loss
 from wm_envs.hardware import autocast
-from wm_envs.models.vision.conv_vae import ConvVAE, kl_term
+from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.models.vision.loss import kl_term
 
 BETAS = (0.5, 0.999)  # of Adam, for all three networks: less momentum keeps their game stable
 AHEAD = 0.2  # loss of the discriminator below which it waits for the decoder

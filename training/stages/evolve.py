@@ -114,7 +114,8 @@ def main(options: EvolveOptions) -> dict[str, Any]:
 def _search_for(folder: RoundFolder, options: EvolveOptions) -> dict[str, Any]:
     world, history_path = load_world(folder.world), folder.evolve(options.name).history
     memory = world.config.memory
-    config = ControllerConfig(world.observed_latents, memory.hidden, memory.action, options.observation)
+    shape = world.observed_latents, memory.hidden, memory.action
+    config = ControllerConfig(*shape, options.observation)  # type: ignore[arg-type]
     mean = np.zeros(config.parameters)
     if options.start:
         config, parameters = load_controller(folder.world, options.start)

@@ -34,12 +34,13 @@ from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig
-from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wm_envs.models.memory.base import Memory, MemoryConfig
+from wm_envs.models.memory.mdn_rnn import MDNRNNConfig
+from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vision.conv_vae import ConvVAE
+from wm_envs.models.vision.base import Vision
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.worlds.bundle import save_world
-from wm_envs.worlds.config import MEMORY_KINDS
 
 
 @dataclass
@@ -56,7 +57,7 @@ class MemoryOptions(TaskOption, SeedOption, ProcessOption, ModelRoundOptions):
     )
     kind: str = stage_option(
         "mdn-rnn", "the paper's head, or one that draws the active latents one after the other", identity=True,
-        choices=tuple(MEMORY_KINDS),
+        choices=tuple(memory_kinds()),
     )  # fmt: skip
     hidden: int = stage_option(0, "H, units of the LSTM (0: the paper's for this game)", identity=True, minimum=0)
     mixtures: int = stage_option(5, "K, components of each mixture", identity=True, minimum=1)
@@ -122,7 +123,7 @@ def main(options: MemoryOptions) -> dict[str, Any]:
 
 
 def _encode(
-    folder: RoundFolder, store: RolloutStore, vision: ConvVAE, weights: Path, options: MemoryOptions
+    folder: RoundFolder, store: RolloutStore, vision: Vision, weights: Path, options: MemoryOptions
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """V's latents of every part, by the index of the part."""
     workers = Workers(options.workers if best_device().type == "cpu" else 1)  # a GPU serves one process best
@@ -131,7 +132,7 @@ def _encode(
 
 
 def _make(
-    folder: RoundFolder, task: Task, store: RolloutStore, vision: ConvVAE, encoded: dict[int, tuple[Tensor, Tensor]],
+    folder: RoundFolder, task: Task, store: RolloutStore, vision: Vision, encoded: dict[int, tuple[Tensor, Tensor]],
     options: MemoryOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, calibrate, write the bundle."""
@@ -151,7 +152,7 @@ def _make(
     encoded.clear()
     torch.manual_seed(options.seed)
     config = memory_config(task, training, options)
-    memory = MEMORY_KINDS[options.kind][1](config).to(best_device())
+    memory = memory_kinds().build(config).to(best_device())
     metrics = train(memory, training, held_out, folder, options)
     if options.calibrate:
         metrics |= calibrate(memory, held_out)
@@ -160,7 +161,7 @@ def _make(
     world = WorldModel(
         WorldConfig(
             task=task.name, vision=vision.config, memory=config, frame_skip=options.frame_skip,
-            posterior_noise=options.posterior_noise, burn_in=burn_in, observed=options.observed,
+            posterior_noise=options.posterior_noise, burn_in=burn_in, observed=options.observed,  # type: ignore[arg-type]
             reward_scale=reward_scale or 0.0,
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
@@ -170,7 +171,7 @@ def _make(
     return metrics
 
 
-def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRNNConfig:
+def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MemoryConfig:
     """The config of M for latents (N, Z) of a task."""
     start = read_memory_config(options.start) if options.start else None
     shared: dict[str, Any] = {
@@ -187,7 +188,7 @@ def memory_config(task: Task, latents: Latents, options: MemoryOptions) -> MDNRN
 
 
 @torch.no_grad()
-def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes: int = 1024) -> list[Tensor]:
+def initial_states(memory: Memory, latents: Latents, burn_in: int, max_episodes: int = 1024) -> list[Tensor]:
     """Where dreams start: means and logvars (N, Z) of the frames `burn_in` ticks into at most `max_episodes` episodes
     and, with a burn-in, M's h and c (N, H) after those ticks."""
     starts = torch.from_numpy(latents.starts[latents.lengths > burn_in][:max_episodes])
@@ -203,7 +204,7 @@ def initial_states(memory: MDNRNN, latents: Latents, burn_in: int, max_episodes:
 
 
 def train(
-    memory: MDNRNN, training: Latents, held_out: Latents, folder: RoundFolder, options: MemoryOptions
+    memory: Memory, training: Latents, held_out: Latents, folder: RoundFolder, options: MemoryOptions
 ) -> dict[str, float]:
     """Train to `options.steps`, with checkpoints; returns the held-out metrics at the end."""
     path = folder.memory
@@ -248,7 +249,7 @@ def drop_latents(batch: SequenceBatch, share: float, draw: torch.Generator) -> S
 
 
 def train_batch(
-    memory: MDNRNN, optimizer: Any, batch: SequenceBatch, state: Recurrent, reward_weight: float = 1.0
+    memory: Memory, optimizer: Any, batch: SequenceBatch, state: Recurrent, reward_weight: float = 1.0
 ) -> Recurrent:
     """One step of back-propagation through a window; returns the carried state."""
     prediction, state = predict(memory, batch, state)

@@ -317,6 +317,6 @@ def kind_of(world: WorldModel, options: PpoOptions) -> ControllerConfig:
     memory = world.config.memory
     choices = tuple(float(value) for action in world.task.actions.choices(options.actions) for value in action)
     return ControllerConfig(
-        world.observed_latents, memory.hidden, memory.action, options.observation, True, tuple(options.hidden_sizes),
-        choices,
+        world.observed_latents, memory.hidden, memory.action, options.observation,  # type: ignore[arg-type]
+        True, tuple(options.hidden_sizes), choices,
     )  # fmt: skip

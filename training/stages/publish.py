@@ -15,6 +15,8 @@ from training.judging.scoring import TEST_SEEDS
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.games.registry import get_task
+from wm_envs.models.memory.registry import memory_kinds
+from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.worlds import hub
 from wm_envs.worlds.bundle import (
     CONTROLLERS,
@@ -24,7 +26,6 @@ from wm_envs.worlds.bundle import (
     save_controller,
     save_world,
 )
-from wm_envs.worlds.config import MEMORY_KINDS, VISION_KINDS
 
 
 @dataclass
@@ -98,8 +99,7 @@ def model_card(folder: Path, name: str) -> str:
     bundle = read_config(folder)
     world, card = bundle["world"], bundle["card"]
     shift = world["termination_shift"]
-    _, vision = VISION_KINDS[world["vision"]["kind"]]
-    _, memory = MEMORY_KINDS[world["memory"]["kind"]]
+    vision, memory = vision_kinds()[world["vision"]["kind"]].network, memory_kinds()[world["memory"]["kind"]].network
     lines = [
         f"# World `{name}`",
         "",

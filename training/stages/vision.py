@@ -27,18 +27,9 @@ from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_text
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import autocast, best_device
-from wm_envs.models.vision.conv_vae import (
-    CALIBRATED,
-    SQUARED,
-    ConvVAE,
-    error_weight,
-    motion_weight,
-    object_weight,
-    to_images,
-    vae_loss,
-)
-from wm_envs.models.vision.residual_vae import ResidualVAE
-from wm_envs.worlds.config import VISION_KINDS
+from wm_envs.models.vision.base import Vision, to_images
+from wm_envs.models.vision.loss import CALIBRATED, SQUARED, error_weight, motion_weight, object_weight
+from wm_envs.models.vision.registry import vision_kinds
 
 VAE_GAN = "vae-gan"  # a kind of training; the V that it makes is the paper's
 COOLED = 0.03  # factor of a calibrated error at the end: V has found what to code, and codes too many of its details
@@ -53,7 +44,7 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
     latent: int = stage_option(0, "Z, latent dimensions (0: the paper's for this game)", identity=True, minimum=0)
     kind: str = stage_option(
         "conv-vae", "the paper's V, one of what differs from the mean picture, one with latents of columns, or the "
-        "paper's with a discriminator's features as its error", identity=True, choices=(*VISION_KINDS, VAE_GAN),
+        "paper's with a discriminator's features as its error", identity=True, choices=(*vision_kinds(), VAE_GAN),
     )  # fmt: skip
     batches: int = stage_option(10_000, "training batches", identity=True, minimum=1)
     batch_size: int = stage_option(128, "frames in a batch", identity=True, minimum=1)
@@ -110,7 +101,7 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     training, held_out = store.split()
     training = _with_objects(training, store, options)
     torch.manual_seed(options.seed)
-    config, network = VISION_KINDS["conv-vae" if options.kind == VAE_GAN else options.kind]
+    config, network = vision_kinds()["conv-vae" if options.kind == VAE_GAN else options.kind]
     vision = on_best_device(network(config(options.latent)))
     optimizer = torch.optim.Adam(vision.parameters(), options.learning_rate, fused=True)
     adversary = _adversary(vision, optimizer, options)
@@ -121,8 +112,8 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
             adversary.restore(path, extra_state)
     elif options.start:
         start_from(options.start, vision)
-    elif isinstance(vision, ResidualVAE):
-        vision.look_at(_images(FrameBlocks(training, options.seed).read(0)[0]))
+    else:
+        vision.prepare(_images(FrameBlocks(training, options.seed).read(0)[0]))
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
     metrics: dict[str, float] = {}
     with Progress("vision", options.batches, folder.logs, "batches") as progress:
@@ -155,7 +146,7 @@ def _images(frames: NDArray[np.uint8]) -> torch.Tensor:
     return to_images(torch.from_numpy(frames).to(best_device()))
 
 
-def _adversary(vision: ConvVAE, optimizer: torch.optim.Adam, options: VisionOptions) -> Adversary | None:
+def _adversary(vision: Any, optimizer: torch.optim.Adam, options: VisionOptions) -> Adversary | None:
     """The discriminator of a VAE-GAN; the paper's V has none."""
     if options.kind != VAE_GAN:
         return None
@@ -191,7 +182,7 @@ def _batches(parts: list[Any], options: VisionOptions, first: int) -> Any:
 
 
 def _train_batch(
-    vision: ConvVAE, optimizer: Any, batch: tuple[NDArray[Any], ...], draw: torch.Generator, options: VisionOptions,
+    vision: Vision, optimizer: Any, batch: tuple[NDArray[Any], ...], draw: torch.Generator, options: VisionOptions,
     progress: float,
 ) -> None:  # fmt: skip
     device = next(vision.parameters()).device
@@ -210,7 +201,7 @@ def _train_batch(
         weight = weight * object_weight(objects[0], options.objects * of_kinds)
     floor = options.kl_floor or None
     scale = options.scale * (COOLED ** max(0.0, 2 * progress - 1) if options.error == CALIBRATED else 1)
-    loss = total_loss(vae_loss(images, reconstruction, mean, logvar, weight, floor, scale, options.error))
+    loss = total_loss(vision.loss(images, reconstruction, mean, logvar, weight, floor, scale, options.error))
     optimizer.zero_grad()
     loss.backward()
     clip_gradients(vision, 200.0)

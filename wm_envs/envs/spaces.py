@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wm_envs.envs.checks import one_of
 from wm_envs.errors import InvalidAction
 from wm_envs.games.base import FRAME_SHAPE, Task
-from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT
+from wm_envs.models.state import LATENT_LIMIT
 from wm_envs.models.world_model import WorldModel
 
 OBSERVATIONS = ("zh", "zch", "z", "pixels")

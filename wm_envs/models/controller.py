@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, Literal, get_args
 
 import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from wm_envs.errors import ControllerMismatch
+from wm_envs.validation import STRICT, Size
 
-OBSERVATIONS = ("zh", "zch", "z")
+Observation = Literal["zh", "zch", "z"]
+OBSERVATIONS: tuple[Observation, ...] = get_args(Observation)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ControllerConfig:
     """Sizes of C, a network from features (the observation "zh", "zch" or "z") to an action.
 
@@ -22,13 +26,20 @@ class ControllerConfig:
     C takes the action of the highest score.
     """
 
-    latent: int = 64  # Z
-    hidden: int = 512  # H
-    action: int = 1  # A
-    observation: str = "zh"  # one of OBSERVATIONS
+    latent: Size = 64  # Z
+    hidden: Size = 512  # H
+    action: Annotated[int, Field(gt=0, le=100)] = 1  # A
+    observation: Observation = "zh"
     bias: bool = True
-    hidden_sizes: tuple[int, ...] = ()
-    choices: tuple[float, ...] = ()  # (N * A,) the actions to choose from, one after the other
+    hidden_sizes: tuple[Size, ...] = ()
+    # (N * A,) the actions to choose from, one after the other
+    choices: Annotated[tuple[Annotated[float, Field(ge=-1, le=1)], ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="after")
+    def _choices_are_actions(self) -> ControllerConfig:
+        if len(self.choices) % self.action:
+            raise ValueError(f"{len(self.choices)} numbers in choices, expected a multiple of {self.action}")
+        return self
 
     @property
     def features(self) -> int:
@@ -46,6 +57,17 @@ class ControllerConfig:
         """P, the length of the flat parameter vector: for each layer its weights (in, out), then its bias (out,)."""
         return sum((inputs + int(self.bias)) * outputs for inputs, outputs in self.layers)
 
+    def split(self, parameters: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """The weights (..., in, out) and the bias (..., out) or None of every layer in flat parameters (..., P)."""
+        layers, at = [], 0
+        for inputs, outputs in self.layers:
+            weight = parameters[..., at : at + inputs * outputs].unflatten(-1, (inputs, outputs))
+            at += inputs * outputs
+            bias = parameters[..., at : at + outputs] if self.bias else None
+            at += outputs if self.bias else 0
+            layers.append((weight, bias))
+        return layers
+
 
 def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
     """Actions (..., R, A) in [-1, 1] for features (..., R, F).
@@ -59,14 +81,11 @@ def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tenso
             f"{config.parameters} parameters for {config.features} features ({config.observation})",
             "use the world and observation that the controller was trained with",
         )  # fmt: skip
-    values, at = features, 0
-    for number, (inputs, outputs) in enumerate(config.layers):
-        weight = parameters[..., at : at + inputs * outputs].unflatten(-1, (inputs, outputs))
+    values = features
+    for number, (weight, bias) in enumerate(config.split(parameters)):
         values = (torch.tanh(values) if number else values) @ weight  # (..., R, out)
-        at += inputs * outputs
-        if config.bias:
-            values = values + parameters[..., None, at : at + outputs]
-            at += outputs
+        if bias is not None:
+            values = values + bias[..., None, :]
     if not config.choices:
         return torch.tanh(values)
     table = torch.tensor(config.choices, device=values.device).unflatten(0, (-1, config.action))

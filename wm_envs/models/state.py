@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LATENT_LIMIT = 32.0  # latents are clipped to +-32, which keeps dreams finite; V's latents are about standard normal
+
 Recurrent = tuple[Tensor, ...]  # M's recurrent state, each part (B, ...); opaque to all code but M's
 
 

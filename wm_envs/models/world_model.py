@@ -7,36 +7,75 @@ it, single or batched, in play and in training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from wm_envs.errors import InvalidOption, UnknownName
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import autocast
 from wm_envs.models.controller import OBSERVATIONS
-from wm_envs.models.memory.mdn_rnn import LATENT_LIMIT, MDNRNN, MDNRNNConfig, reward_of_step
-from wm_envs.models.state import Noise, Outcome, Recurrent, State
-from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig, to_frames, to_images
+from wm_envs.models.memory.base import Memory, MemoryConfig
+from wm_envs.models.memory.loss import reward_of_step
+from wm_envs.models.memory.mdn_rnn import MDNRNNConfig
+from wm_envs.models.memory.registry import memory_kinds
+from wm_envs.models.state import LATENT_LIMIT, Noise, Outcome, Recurrent, State
+from wm_envs.models.vision.base import Vision, VisionConfig, to_frames, to_images
+from wm_envs.models.vision.conv_vae import ConvVAEConfig
+from wm_envs.models.vision.registry import vision_kinds
+from wm_envs.validation import STRICT
 
 
-@dataclass(frozen=True)
+def _read_vision(values: Any) -> Any:
+    return values if isinstance(values, VisionConfig) else vision_kinds().read(values)
+
+
+def _read_memory(values: Any) -> Any:
+    return values if isinstance(values, MemoryConfig) else memory_kinds().read(values)
+
+
+@dataclass(frozen=True, config=STRICT)
 class WorldConfig:
     """Everything about a world except its weights."""
 
     task: str = "takecover"
-    vision: ConvVAEConfig = field(default_factory=ConvVAEConfig)
-    memory: MDNRNNConfig = field(default_factory=MDNRNNConfig)
-    frame_skip: int = 4  # game ticks in one step
-    posterior_noise: float = 1.0  # z = mean + posterior_noise * V's posterior std * noise (the paper: 1)
-    termination: str = "sampled"  # from the calibrated probability; or "threshold": logit > 0, as in the paper
-    termination_shift: float = 0.0  # added to M's logit of the end in dreams; see training/stages/calibrate.py
-    temperature: float = 1.0  # default of gym.make
-    observed: str = "all"  # latents in observations: "all", or "modelled", only those that M sees and predicts
-    burn_in: int = 0  # ticks skipped at the start of an episode; see Task.burn_in
-    reward_scale: float = 0.0  # M predicts rewards divided by this; 0: by Rewards.scale
+    vision: Annotated[VisionConfig, BeforeValidator(_read_vision)] = ConvVAEConfig()
+    memory: Annotated[MemoryConfig, BeforeValidator(_read_memory)] = MDNRNNConfig()
+    frame_skip: Annotated[int, Field(gt=0, le=1000)] = 4  # game ticks in one step
+    posterior_noise: Annotated[float, Field(ge=0)] = 1.0  # factor on V's posterior std in latents (the paper: 1)
+    # The end is drawn from its calibrated probability, or comes at the logit > 0, as in the paper.
+    termination: Literal["sampled", "threshold"] = "sampled"
+    termination_shift: Annotated[float, Field(ge=-10, le=10)] = 0.0  # added to M's logit of the end in dreams
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # default of gym.make
+    observed: Literal["all", "modelled"] = "all"  # latents in observations: all, or those that M sees and predicts
+    burn_in: Annotated[int, Field(ge=0)] = 0  # ticks skipped at the start of an episode; see Timing.burn_in
+    reward_scale: Annotated[float, Field(ge=0)] = 0.0  # M predicts rewards divided by this; 0: by Rewards.scale
+
+    @field_validator("task")
+    @classmethod
+    def _task_exists(cls, task: str) -> str:
+        try:
+            get_task(task)
+        except (UnknownName, InvalidOption) as error:
+            raise ValueError(str(error)) from error
+        return task
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> WorldConfig:
+        task, memory = get_task(self.task), self.memory
+        if self.vision.latent != memory.latent:
+            raise ValueError(f"V has {self.vision.latent} latents and M {memory.latent}, expected the same number")
+        if memory.action != task.actions.size:
+            raise ValueError(f"memory.action is {memory.action}, expected {task.actions.size} for {task.title}")
+        if self.burn_in >= task.timing.tick_limit:
+            raise ValueError(f"burn_in is {self.burn_in}, expected less than {task.timing.tick_limit}")
+        if memory.progress and not task.rewards.goal:
+            raise ValueError(f"memory.progress is true, but {task.title} has no goal")
+        return self
 
 
 class WorldModel:
@@ -47,7 +86,7 @@ class WorldModel:
     """
 
     def __init__(
-        self, config: WorldConfig, vision: ConvVAE, memory: MDNRNN, initial_means: Tensor, initial_logvars: Tensor,
+        self, config: WorldConfig, vision: Vision, memory: Memory, initial_means: Tensor, initial_logvars: Tensor,
         initial_recurrent: Recurrent | None = None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -80,7 +119,7 @@ class WorldModel:
     def with_components(self, components: Sequence[int]) -> WorldModel:
         """This world, sharing its weights, with a dream that draws only from these components of M's mixtures."""
         other = self.share()
-        other.memory.silent = [k for k in range(self.config.memory.mixtures) if k not in components]
+        other.memory.masked = tuple(k for k in range(self.config.memory.mixtures) if k not in components)
         return other
 
     # --- states ------------------------------------------------------------------------------------
@@ -164,7 +203,7 @@ class WorldModel:
         return skip - end * (skip - 1) / 2 if not self.config.memory.reward else outcome.reward
 
     def predict(self, state: State, action: Tensor) -> tuple[Any, Recurrent]:
-        """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `MDNRNN.step`."""
+        """M's prediction for the next step and the new recurrent state, for `action` (B, A); see `Memory.step`."""
         return self.memory.step(state.latents, action, state.ticks, state.recurrent, state.progress)
 
     @torch.no_grad()

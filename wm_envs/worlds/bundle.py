@@ -18,24 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName
 from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
-from wm_envs.models.controller import OBSERVATIONS, Controller, ControllerConfig
-from wm_envs.models.memory.mdn_rnn import MDNRNN
+from wm_envs.models.controller import Controller, ControllerConfig
+from wm_envs.models.memory.base import Memory
+from wm_envs.models.memory.registry import memory_kinds
+from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.models.world_model import WorldConfig, WorldModel
+from wm_envs.validation import first_problem
 from wm_envs.worlds import hub
-from wm_envs.worlds.config import (
-    FORMAT,
-    MEMORY_KINDS,
-    VERSION,
-    VISION_KINDS,
-    broken,
-    check_world_config,
-    typed_config,
-)
+from wm_envs.worlds.config import FORMAT, VERSION, broken, read_values
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 MAX_CONFIG_BYTES = 1 << 20
@@ -111,7 +107,7 @@ def _kept_controllers(folder: Path, config: WorldConfig, weights: dict[str, Any]
     """The entries for controllers in the bundle in `folder`, if its world has this config and these weights."""
     try:
         known = read_config(folder)
-        if typed_config(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
+        if read_values(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
             return {}
         if known["controllers"]:
             _read_controllers(folder, known)
@@ -169,9 +165,11 @@ def load_world(
     """
     folder = resolve(world)
     bundle = read_config(folder)
-    recorded = typed_config(WorldConfig, bundle["world"], folder)
-    config = dataclasses.replace(recorded, **(overrides or {}))
-    check_world_config(config, folder)
+    recorded = read_values(WorldConfig, bundle["world"], folder)
+    try:
+        config = dataclasses.replace(recorded, **(overrides or {}))
+    except ValidationError as error:
+        raise broken(folder, first_problem(error)) from error
     data, digest = _read_checked(folder, WEIGHTS, bundle)
     key = digest, recorded, torch.device(device)
     if share and (found := _loaded.get(key)) is not None:
@@ -185,10 +183,8 @@ def load_world(
 
 def _build(config: WorldConfig, tensors: dict[str, Tensor], folder: Path, device: str | torch.device) -> WorldModel:
     """The world of a bundle's config and tensors."""
-    _, vision_class = VISION_KINDS[config.vision.kind]
-    _, memory_class = MEMORY_KINDS[config.memory.kind]
     with torch.device("meta"):  # no memory is allocated for the sizes in the config
-        vision, memory = vision_class(config.vision), memory_class(config.memory)
+        vision, memory = vision_kinds().build(config.vision), memory_kinds().build(config.memory)
     _fill(vision, "vision/", tensors, folder)
     _fill(memory, "memory/", tensors, folder)
     memory = memory.to(device)
@@ -196,7 +192,7 @@ def _build(config: WorldConfig, tensors: dict[str, Tensor], folder: Path, device
     return WorldModel(config, vision.to(device), memory, means, logvars, tuple(recurrent) or None)
 
 
-def _initial(config: WorldConfig, memory: MDNRNN, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
+def _initial(config: WorldConfig, memory: Memory, tensors: dict[str, Tensor], folder: Path) -> list[Tensor]:
     """Initial states: means and logvars (N, Z) and, with a burn-in, the parts of M's recurrent state (N, ...)."""
     shapes: dict[str, tuple[int, ...]] = {"means": (config.memory.latent,), "logvars": (config.memory.latent,)}
     if config.burn_in:
@@ -224,11 +220,7 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
         )  # fmt: skip
     name = name or names[0]
     entry = bundle["controllers"][name]
-    config = typed_config(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
-    valid = config.observation in OBSERVATIONS and 0 < config.action <= 100 and len(config.choices) <= 1000
-    valid = valid and len(config.choices) % config.action == 0 and all(abs(value) <= 1 for value in config.choices)
-    if not valid or not all(0 < n <= 4096 for n in (config.latent, config.hidden, *config.hidden_sizes)):
-        raise broken(folder, f"controller {name!r} has settings out of range: {config}")
+    config = read_values(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
     parameters = _read_controllers(folder, bundle).get(name)
     if parameters is None or parameters.shape != (config.parameters,):
         raise broken(folder, f"the parameters of controller {name!r} are missing or have the wrong shape")

@@ -1,65 +1,6 @@
-"""V that codes how a picture differs from the mean picture of its game.
+"""V that encodes how a frame differs from the mean frame of its game."""
 
-In many games little moves on a page that stays. The paper's V first learns to draw the page, and what moves is then too
-small a part of its error to learn: of Pong it draws neither the paddles nor the ball. Here the page is given.
-"""
+from wm_envs.models.vision.residual_vae.config import ResidualVAEConfig
+from wm_envs.models.vision.residual_vae.network import ResidualVAE
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
-
-from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
-
-LEAST_SPREAD = 0.02  # of a pixel in [0, 1], about that of Pong
-
-
-@dataclass(frozen=True)
-class ResidualVAEConfig(ConvVAEConfig):
-    """Sizes of the ResidualVAE: those of the paper's V."""
-
-    kind: str = "residual-vae"
-
-
-class ResidualVAE(ConvVAE):
-    """The networks of the paper's V between (picture - `page`) / `spread` and the latents.
-
-    `page` (3, 64, 64) is the mean picture, and `spread` the root mean square of what differs from it. Both are part of
-    the weights, and `look_at` measures them.
-    """
-
-    page: Tensor
-    spread: Tensor
-
-    def __init__(self, config: ConvVAEConfig) -> None:
-        super().__init__(config)
-        self.decoder = nn.Sequential(*list(self.decoder)[:-1])  # without the sigmoid: a difference has no bounds
-        self.register_buffer("page", torch.zeros(3, 64, 64))
-        self.register_buffer("spread", torch.ones(()))
-
-    @torch.no_grad()
-    def look_at(self, images: Tensor) -> None:
-        """Measure `page` and `spread` on images (N, 3, 64, 64) in [0, 1]."""
-        self.page.copy_(images.mean(0))
-        self.spread.copy_((images - self.page).square().mean().sqrt().clamp_min(LEAST_SPREAD))
-
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 64, 64) in [0, 1] -> mean and log variance of the latents, (B, Z) each."""
-        return super().encode((images - self.page) / self.spread)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
-        return self._draw(latents).clamp(0, 1)
-
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, mean and log variance; `noise` (B, Z) is standard normal.
-
-        For training, the reconstruction is not cut off at 0 and 1, where it would have no gradient.
-        """
-        mean, logvar = self.encode(images)
-        return self._draw(mean + noise * (logvar / 2).exp()), mean, logvar
-
-    def _draw(self, latents: Tensor) -> Tensor:
-        return self.page + self.spread * super().decode(latents).float()
+__all__ = ["ResidualVAE", "ResidualVAEConfig"]
