@@ -10,10 +10,9 @@ import argparse
 import gymnasium as gym
 import numpy as np
 
-import wm_envs  # noqa: F401 (registers the ids)
 from training.acting.policies import OpenLoopPolicy
 from training.judging.fidelity import StoredReturns, compare, open_loop_battery
-from wm_envs.games.registry import get_task
+from wm_envs import get_task
 
 TASK = get_task("takecover")
 FRAME_SKIP = 4  # ticks in a step of the model

@@ -25,11 +25,10 @@ from training.acting.rollout import dream_episodes
 from training.judging.scoring import UNSEEN_DREAMS
 from training.learning.policy_network import flat_parameters
 from training.stages.ppo import PpoOptions, kind_of
-from wm_envs.models.controller import ControllerConfig
+from wm_envs import ControllerConfig, State, WorldModel, load_world, save_controller
 from wm_envs.models.memory.mixture import LOG_STD_RANGE, Prediction
-from wm_envs.models.state import LATENT_LIMIT, State
-from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_world, resolve, save_controller
+from wm_envs.models.state import LATENT_LIMIT
+from wm_envs.worlds.bundle import resolve
 
 
 def reparameterised(prediction: Prediction, temperature: float) -> Tensor:

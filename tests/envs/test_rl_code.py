@@ -29,9 +29,6 @@ from wm_envs.envs.real import RealEnv, RealVectorEnv
 from wm_envs.errors import InvalidAction
 from wm_envs.worlds.bundle import save_world
 
-PLAIN = ("WMDream-v0", "WMTakeCover-v0", "WMDreamCarRacing-v0", "WMCarRacing-v0")
-
-
 # --- ids ----------------------------------------------------------------------------------------------
 
 
@@ -39,22 +36,6 @@ def test_a_process_that_knows_only_the_id(tiny_world: Path) -> None:
     """As the workers of RLlib and TorchRL: Gymnasium imports what stands before the colon."""
     code = "import gymnasium as gym; print(gym.make('wm_envs:WMDream-v0', world={!r}).reset(seed=0)[0].shape)"
     assert fresh_process(code.format(str(tiny_world))) == "(12,)\n"
-
-
-@pytest.mark.parametrize("plain", PLAIN)
-def test_ids_with_discrete_actions_and_pixels(plain: str) -> None:
-    name = plain.removesuffix("-v0")
-    for suffix, observation, actions in (
-        ("Discrete", "zh", "discrete"), ("Pixels", "pixels", "continuous"), ("DiscretePixels", "pixels", "discrete")
-    ):  # fmt: skip
-        keywords = gym.spec(f"{name}{suffix}-v0").kwargs
-        assert keywords["world"] == gym.spec(plain).kwargs["world"]
-        assert (keywords.get("observation", "zh"), keywords.get("actions", "continuous")) == (observation, actions)
-
-
-def test_an_id_with_discrete_pixels(tiny_world: Path) -> None:
-    env = gym.make("WMDreamDiscretePixels-v0", world=str(tiny_world))
-    assert env.observation_space.shape == (64, 64, 3) and env.action_space == gym.spaces.Discrete(3)
 
 
 # --- keywords and actions -----------------------------------------------------------------------------

@@ -26,13 +26,13 @@ from training.data.episode_store import RolloutStore
 from training.exports.graphs import Step, as_onnx
 from training.infra.run_folder import RunFolder
 from training.stages import collect
-from wm_envs.envs.sb3 import load_policy
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
 from wm_envs.games.gym_env.actions import ActionCodec
 from wm_envs.games.gym_env.describe import _meanings, describe
 from wm_envs.games.gym_env.description import parse
 from wm_envs.games.gym_env.frames import as_rgb, is_picture, small
 from wm_envs.games.registry import get_task, is_task
+from wm_envs.sb3 import load_policy
 from wm_envs.worlds.bundle import load_world, save_world
 
 SPACES = {

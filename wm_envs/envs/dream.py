@@ -17,13 +17,14 @@ from wm_envs.errors import InvalidOption
 
 
 class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
-    """`num_envs` dreams of one world, one batched step of M for all of them; see `DreamEnv` for what a dream is.
+    """`num_envs` dreams of one world, with one batched step of M for all of them; see `DreamEnv`.
+
+    `gym.make_vec` makes it, with the keywords of `DreamEnv`. `autoreset_mode` is NEXT_STEP (default), SAME_STEP
+    (infos["final_obs"]) or DISABLED (reset with options={"reset_mask": mask}).
 
     All dreams draw from one generator, so an episode depends on the seed and on `num_envs`; with num_envs=1 the
-    numbers are those of `DreamEnv`. A list of `num_envs` seeds is taken, too: the generator is seeded from all of
-    them together. `LatentVectorEnv` describes the autoreset modes.
-
-    ## Example
+    numbers are those of `DreamEnv`. `reset(seed=[...])` takes `num_envs` seeds and seeds the generator from all of them
+    together: one dream does not depend on its own seed alone.
 
     >>> import gymnasium as gym, wm_envs
     >>> envs = gym.make_vec("WMDream-v0", num_envs=256)
@@ -88,58 +89,99 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
 
 
 class DreamEnv(LatentEnv):
-    """A dream: the world model in place of the game, at a temperature.
+    """A dream: V and M in place of a game.
+
+    ## Description
+
+    `WMDream-v0` is the dream of ViZDoom's Take Cover, `WMDreamCarRacing-v0` that of CarRacing. With the keyword `world`
+    either opens a world of any game. A step is `frame_skip` ticks of the game, 4 in both. No game is installed or run.
 
     ## Action Space
 
-    `actions="continuous"` (the default of the shipped games): `Box(-1, 1, (A,))`, as in the paper; for Take Cover
-    below -1/3 moves left and above 1/3 right, for CarRacing it is steer, gas and brake. `actions="discrete"`: one of a
-    few fixed actions (Take Cover: stay, right, left). CarRacing also has `actions="fine"`. A world of any other
-    environment has `actions="own"` as its default, the action space of that environment.
+    `actions="continuous"` (the default of the shipped games), as in the paper. Take Cover: `Box(-1, 1, (1,))`; below
+    -1/3 is left, above 1/3 is right. CarRacing: `Box(-1, 1, (3,))`: steer, gas (-1 is none, 1 is full) and brake (above
+    0). `actions="discrete"`: one of a few fixed actions; Take Cover: `Discrete(3)`, stay, right, left; CarRacing:
+    `Discrete(8)`. CarRacing also has `actions="fine"`, `Discrete(28)`. The dream of any other environment has
+    `actions="own"` as its default, the action space of that environment.
+
+    A continuous action that exceeds its limits by a rounding error (1.0000001) is clipped; any other action outside of
+    the action space raises `InvalidAction`. To change the limits, wrap the environment with
+    `gymnasium.wrappers.ClipAction` or `RescaleAction`.
 
     ## Observation Space
 
-    `observation="zh"` (default): M's input z and its hidden state h as float32 features, (Z + H,), 565 numbers for Take
-    Cover. "zch" adds the LSTM's cell state, "z" is z alone. "pixels": V's decoding, (64, 64, 3) uint8.
+    float32 features from M; F is their number.
+
+    | `observation` | holds | Take Cover | CarRacing |
+    |---|---|---|---|
+    | `"zh"` (default) | z, the latents that M models, and h, M's hidden state | (565,) | (266,) |
+    | `"zch"` | z, c and h; c is M's cell state | (1077,) | (522,) |
+    | `"z"` | z | (53,) | (10,) |
+    | `"pixels"` | V's decoding of z, `Box(0, 255, (64, 64, 3), uint8)` | (64, 64, 3) | (64, 64, 3) |
 
     ## Rewards
 
-    1 for each tick survived; one step is `frame_skip` ticks. Where the game has other rewards (CarRacing), M's
-    prediction of them.
+    Take Cover: the ticks survived in the step, 4 while the player lives and 2.5 in the step in which it dies.
+    CarRacing: M's prediction of the game's reward, about 3 for a new tile of the track and -0.1 per tick. M knows how
+    much of the lap is done, and pays no tile twice.
 
     ## Starting State
 
-    A recorded first frame, drawn from V's posterior; for CarRacing the moment when the camera has come down
-    (`WorldConfig.burn_in`).
+    A recorded first frame, drawn from V's posterior; for CarRacing a frame 24 ticks into a recorded episode, when the
+    camera has come down.
 
     ## Episode End
 
-    Terminated when M says so: sampled with its calibrated probability, or with `termination="threshold"`, the paper's
-    rule, when its logit is above 0. Truncated at the game's own limit of ticks.
+    Terminated when M says so: the player is dead; the car is off the field or the lap is complete. This is sampled with
+    M's calibrated probability, or with `termination="threshold"`, the paper's rule, it is when M's logit is above 0.
+    Truncated after 2,100 ticks (Take Cover) or 1,000 (CarRacing). The environment truncates by itself:
+    `env.spec.max_episode_steps` is the number of steps, 525 and 250.
+
+    ## Information
+
+    `termination_probability` (0 after a reset) and `ticks`, after a reset and after each step.
 
     ## Arguments
 
-    - `world`: a shipped name ("takecover", "takecover-paper", "carracing"), the folder of a world, or
+    - `world`: a shipped world ("takecover", "takecover-paper", "carracing"), the folder of a world, or
       "hf://USER/NAME@REVISION".
-    - `temperature`: above 0; higher is harder and more varied. Default: the world's own. It may be changed between any
-      two steps, with `env.unwrapped.temperature` or `reset(options={"temperature": ...})`.
+    - `temperature`: above 0; higher is harder and more varied. Default: the world's own, 1.0. It may be changed between
+      any two steps, with `env.unwrapped.temperature` or `reset(options={"temperature": ...})`.
     - `observation`, `actions`, `termination`: see above.
-    - `device`: where V and M run, "cpu" or "cuda".
-    - `render_mode`: "rgb_array" or "human".
+    - `device`: where V and M run, "cpu" (default) or "cuda".
+    - `render_mode`: "rgb_array", or "human", a window (extra `play`), which warns and shows nothing without a display.
     - `render_size`: pixels of a side of the rendered picture; by default 64, and 512 in a window.
     - `components`: the components of M's mixtures that the dream draws from, such as [0, 2]; by default all. Their
       weights keep their ratios.
 
-    Options of `reset`: "temperature", and "state", a State to go on from (see `state`). The info of a reset and
-    of a step holds "termination_probability" (0 after a reset) and "ticks".
-
-    ## Example
+    An unknown keyword raises a `TypeError`. The options of `reset` are "temperature" and "state", a `State` to go on
+    from: `env.unwrapped.state`, of this environment or of any other of the same world.
 
     >>> import gymnasium as gym, wm_envs
-    >>> env = gym.make("WMDream-v0", temperature=1.15)
-    >>> observation, info = env.reset(seed=0)
+    >>> env = gym.make("WMDream-v0", temperature=1.3, observation="z", actions="discrete")
+    >>> observation, info = env.reset(seed=0, options={"temperature": 1.5})
+    >>> observation, reward, terminated, truncated, info = env.step(1)
     >>> observation.shape
-    (565,)
+    (53,)
+
+    ## More Ids
+
+    For scripts that take nothing but an id: `WMDreamDiscrete-v0` (`actions="discrete"`), `WMDreamPixels-v0`
+    (`observation="pixels"`) and `WMDreamDiscretePixels-v0` (both). The other environments have such ids, too:
+    `WMDreamCarRacingPixels-v0`, `WMTakeCoverDiscrete-v0` and so on.
+
+    ## Keys and Copies
+
+    `gymnasium.utils.play.play(env)` works with the keys a and d, or left and right; with continuous actions say what no
+    key does: `play(env, noop=np.zeros(1, np.float32))`. `pickle` and `copy.deepcopy` give a fresh environment with the
+    same keywords, before its first reset. All environments of a process with the same world on the same device share
+    its weights: do not change those of `env.unwrapped.world`. `wm_envs.load_world` gives a world of your own.
+
+    ## Version History
+
+    - v0: the first. The release 1.0.0 had observations of 576 numbers here (288 for CarRacing);
+      `world="takecover-paper"` still has 576. From now on the spaces of an id stay as they are: a shipped world with
+      other spaces gets a new version of the id, and the old version keeps opening the old world.
     """
 
     reset_options = ("temperature", "state")

@@ -19,11 +19,13 @@ from wm_envs.errors import InvalidOption
 class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
     """`num_envs` real games in this process, seen through one batch of V and M; see `RealEnv`.
 
-    Game i of a reset with seed s plays the game's episode s + i. A `state` of these games is where a dream of the same
-    world would be: give it to a dream's `reset(options={"state": ...})`, and the dream goes on from the game.
-    `on_tick(env, action, tick)` is called after every tick, which is then drawn. With `curious`, the reward of a step
-    is M's surprise about what it saw next (`WorldModel.surprise`), or 0 when the episode terminates.
-    `LatentVectorEnv` describes the autoreset modes.
+    `autoreset_mode` is NEXT_STEP (default), SAME_STEP (infos["final_obs"]) or DISABLED (reset with
+    options={"reset_mask": mask}). Game i of a reset with seed s plays the game's episode s + i.
+
+    A `state` of these games is where a dream of the same world would be: give it to a dream's
+    `reset(options={"state": ...})`, and the dream goes on from the game. `on_tick(env, action, tick)` is called after
+    every tick, which is then drawn. With `curious`, the reward of a step is M's `surprise`, or 0 when the episode
+    terminates.
     """
 
     _engine: LatentGames
@@ -71,37 +73,58 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
 
 
 class RealEnv(LatentEnv):
-    """The real game as latent features.
+    """The real game, seen through V and M.
 
-    ## Action Space, Observation Space, Rewards
+    ## Description
+
+    `WMTakeCover-v0` (extra `doom`) and `WMCarRacing-v0` (extra `carracing`) have the spaces and limits of their dreams,
+    so an agent trained in the dream plays here. `WMLatent-v0` is the game of any other world; it needs `world`. A step
+    is `frame_skip` = 4 ticks of one action, and the frames in between are not drawn.
+
+    Take Cover is ViZDoom's, at skill 4, in RGB without the HUD, the 4:3 screen without its lower sixth resized to 64 x
+    64; 35 ticks a second. The engine runs in a process of its own. If the program is killed, the next start removes
+    what the engine left behind. CarRacing is Gymnasium's CarRacing-v3; 50 ticks a second.
+
+    ## Action Space, Observation Space
 
     Those of its dream; see `DreamEnv`. With `observation="pixels"`, the game's frame as V sees it, (64, 64, 3) uint8.
 
+    ## Rewards
+
+    Take Cover: the number of ticks survived in the step. CarRacing: the game's own: 1000 / tiles for each tile that is
+    touched for the first time, -0.1 per tick, -100 off the field.
+
     ## Starting State
 
-    `reset(seed=s)` plays the game's episode s.
+    `reset(seed=s)` plays the game's episode s (CarRacing: the track of seed s of CarRacing-v3).
 
     ## Episode End
 
-    Terminated when the game ends, truncated at the game's limit of ticks.
+    Take Cover: terminated when the player is dead, truncated after 2,100 ticks. CarRacing: terminated off the field, or
+    when all tiles have been touched; truncated after 1,000 ticks.
+
+    ## Information
+
+    `ticks`, after a reset and after each step.
 
     ## Arguments
 
     - `world`, `observation`, `actions`, `device`, `render_mode`, `render_size`: as for `DreamEnv`.
-    - `renderer`: how the game is drawn, where there is a choice (CarRacing: "exact", "stock", "fast"); by default, how
-      scores are measured.
+    - `renderer` (CarRacing): "exact", the bytes of CarRacing-v3, drawn faster (default; scores are measured with it);
+      "stock", Gymnasium's own; or "fast", V's picture drawn directly, 23 times as fast as "stock".
+    - `lap_complete_percent` (CarRacing, 0.95): as in CarRacing-v3.
+    - `off_road_cost` (CarRacing, 0): the cost of a tick with no wheel on the road, for training; scores are measured
+      without it.
     - `on_tick(0, action, tick)`: called after every tick, which is then drawn.
-    - settings of the game (CarRacing: `lap_complete_percent`, `off_road_cost`).
 
-    Other keywords raise a `TypeError`, also those that mean something only for a dream (`temperature`,
-    `termination`). The info of a reset and of a step holds "ticks".
-
-    `state` is where a dream of the same moment would be; see `RealVectorEnv`.
-
-    ## Example
+    Other keywords raise a `TypeError`, also those that mean something only for a dream (`temperature`, `termination`).
 
     >>> import gymnasium as gym, wm_envs
     >>> env = gym.make("WMTakeCover-v0")  # doctest: +SKIP
+
+    ## Version History
+
+    - v0: the first. Its observations had other sizes in the release 1.0.0; see `DreamEnv`.
     """
 
     _vector: RealVectorEnv

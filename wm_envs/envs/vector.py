@@ -21,11 +21,7 @@ from wm_envs.models.world_model import WorldModel
 
 
 class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
-    """`num_envs` environments of one world: the Gymnasium shell over an `Engine`, which a subclass makes.
-
-    `autoreset_mode` is NEXT_STEP (default), SAME_STEP (infos["final_obs"]) or DISABLED (reset with
-    options={"reset_mask": mask}).
-    """
+    """`num_envs` environments of one world: the Gymnasium shell over an `Engine`, which a subclass makes."""
 
     reset_options: tuple[str, ...] = ("reset_mask",)
     zero_infos: tuple[str, ...] = ()  # keys of a step's infos, beside "ticks", that are 0 after a reset

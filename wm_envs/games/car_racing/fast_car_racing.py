@@ -42,18 +42,27 @@ def _refused(space: spaces.Space[Any], action: Any) -> InvalidAction:
 
 
 class FastCarRacing(CarRacing):
-    """CarRacing-v3 with another renderer. Tracks, physics, rewards and terminations are Gymnasium's own.
+    """`FastCarRacing-v0`: CarRacing-v3 with another renderer.
 
-    ## Observation space
+    ## Description
+    Tracks, physics, rewards and terminations are Gymnasium's own. The observation is a picture; V and M have no part in
+    it.
+
+    ## Observation Space
     With renderer="exact" the (96, 96, 3) picture of CarRacing-v3, byte for byte. With renderer="fast" the (64, 64, 3)
     frame of V: the same picture without the indicators, scaled down; its pixels differ slightly.
 
-    ## Action space, rewards, termination
+    ## Action Space, Rewards, Episode End
     As in CarRacing-v3, which also takes numbers outside of the action space and limits them itself. An action of
     another shape or type, or one that is not finite, raises `InvalidAction`.
 
-    ## Rendering
-    `render` draws the picture of CarRacing-v3.
+    ## Arguments
+    - `renderer`: "exact" (default) or "fast".
+    - `lap_complete_percent`, `domain_randomize`, `continuous`, `render_mode`, `verbose`: as in CarRacing-v3; `render`
+      draws the picture of CarRacing-v3.
+
+    ## Version History
+    - v0: the first.
     """
 
     def __init__(
