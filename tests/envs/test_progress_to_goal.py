@@ -103,5 +103,5 @@ def test_a_bundle_with_progress_but_no_goal_is_refused(own_world: Path) -> None:
     bundle = read_config(own_world)
     bundle["world"]["memory"]["progress"] = True
     write_json(own_world / "config.json", bundle)
-    with pytest.raises(BrokenWorld, match="progress is true, but .* has no goal"):
+    with pytest.raises(BrokenWorld, match=r"progress is true, but .* has no goal"):
         load_world(own_world)
