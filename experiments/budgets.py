@@ -21,6 +21,7 @@ from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
 from wm_envs.files import read_json, write_json, write_text
+from wm_envs.seeds import EXPERIMENTS
 
 HELD_OUT_PARTS = 2  # of each kind of play, at most
 SEEN: dict[str, Any] = {"frames": 300_000}
@@ -146,7 +147,9 @@ def learn_and_play(
     else:
         card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
     scored = evaluate.main(
-        evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
+        evaluate.EvaluateOptions(
+            world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
+        )
     )
     alike = {name: found for name, found in alike.items() if name != "policies"}
     return {"memory": of_memory, "fidelity": alike, "dream": card["dream"], "game": scored}

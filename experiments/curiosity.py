@@ -22,6 +22,7 @@ from training.infra.folders import link_folder
 from training.infra.run_folder import RunFolder
 from training.stages import collect, evaluate, fidelity, memory, ppo
 from wm_envs.files import read_json, write_json
+from wm_envs.seeds import EXPERIMENTS
 from wm_envs.worlds.bundle import load_world
 
 PLAYERS = ("random", "own", "curious", "paid")
@@ -70,7 +71,9 @@ def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
     )
     card = learn_to_drive(run, 1, "controller", given)
     scored = evaluate.main(
-        evaluate.EvaluateOptions(world=world, episodes=given.episodes, first_seed=110_000, workers=given.workers)
+        evaluate.EvaluateOptions(
+            world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
+        )
     )
     paid_a_tick = paid / sum(part.size for part in parts)
     return {

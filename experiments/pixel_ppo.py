@@ -21,9 +21,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMoni
 from training.judging.scoring import TEST_SEEDS, summary
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import get_task
+from wm_envs.seeds import GAME_TRAINING
 from wm_envs.worlds.bundle import read_config, resolve
 
-SEEDS = 20_000_000  # of training episodes, far from those of validation and test
+SEEDS = GAME_TRAINING[10_000_000]
 
 
 class Pixels(gym.Env[Any, Any]):

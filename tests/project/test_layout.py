@@ -14,7 +14,8 @@ TOPS = ("wm_envs", "training", "player")
 SOURCES = [path for top in TOPS for path in sorted((ROOT / top).rglob("*.py"))]
 PACKAGE = [path for path in SOURCES if path.is_relative_to(ROOT / "wm_envs")]
 PLAY = ROOT / "play.py"
-FOUNDATIONS = {"wm_envs.errors", "wm_envs.files", "wm_envs.hardware", "wm_envs.processes"}
+FOUNDATIONS = {"wm_envs.errors", "wm_envs.files", "wm_envs.hardware", "wm_envs.processes", "wm_envs.seeds",
+               "wm_envs.validation"}  # fmt: skip
 # What each folder may import besides itself and what stands above it in this list.
 LAYERS = ("wm_envs.games", "wm_envs.models", "wm_envs.worlds", "wm_envs.envs", "training.infra", "training.data",
           "training.exports", "training.learning", "training.acting", "training.judging", "training.reporting",

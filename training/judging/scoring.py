@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wm_envs import seeds
 from wm_envs.games.base import Task
 
-VALIDATION_SEEDS = 100_000  # first seed of the episodes that select controllers
-TEST_SEEDS = 200_000  # first seed of the episodes that select nothing
-UNSEEN_DREAMS = 1 << 40  # first seed of the dreams for evaluation, never used in training
+VALIDATION_SEEDS, TEST_SEEDS, UNSEEN_DREAMS = seeds.VALIDATION.start, seeds.TEST.start, seeds.UNSEEN_DREAMS.start
 
 
 def summary(returns: NDArray[Any]) -> dict[str, float]:

@@ -33,9 +33,9 @@ from wm_envs.files import file_lock, write_json
 from wm_envs.games.base import Array, Frame, Game, Task, Tick
 from wm_envs.games.registry import TASKS, get_task, short_name
 from wm_envs.models.controller import ControllerConfig, act
+from wm_envs.seeds import COLLECTION, LATER_COLLECTION
 from wm_envs.worlds.bundle import load_controller, load_world
 
-SEEDS_FROM = 1_000_000  # of training episodes; validation seeds start at 100,000, test seeds at 200,000
 SEEDS_A_PART = 1_000
 TILE = 8  # games with controllers that share a batch of V
 STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game starts to hold a random action
@@ -157,6 +157,13 @@ def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: lis
     return act_and_stray
 
 
+def first_seed(part: int) -> int:
+    """The seed of the first episode of a part, given its index."""
+    if part < PARTS_A_ROUND:
+        return COLLECTION[part * SEEDS_A_PART]
+    return LATER_COLLECTION[(part - PARTS_A_ROUND) * SEEDS_A_PART]
+
+
 def record_part(job: PartJob) -> int:
     """Play until the part is full, write it, and return the number of its frames."""
     task = get_task(job.task)
@@ -165,7 +172,7 @@ def record_part(job: PartJob) -> int:
     def recorded() -> int:
         return sum(len(episode.actions) for episode in episodes)
 
-    first = SEEDS_FROM + job.index * SEEDS_A_PART
+    first = first_seed(job.index)
     if job.recording:
         episodes = job.recording.read(job.index % PARTS_A_ROUND, task)
     elif job.players:

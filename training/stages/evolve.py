@@ -33,6 +33,7 @@ from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
+from wm_envs.seeds import GAME_TRAINING
 from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
 
 
@@ -199,7 +200,7 @@ def _play(
         policies: list[Policy] = [
             ControllerPolicy(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)
         ]
-        seeds = [10_000_000 + seed * options.rollouts + r for r in range(options.rollouts)]
+        seeds = [GAME_TRAINING.start + seed * options.rollouts + r for r in range(options.rollouts)]
         returns = real_returns(folder.world, policies, seeds, Workers(options.workers, options.ray))
         return np.array([returns[str(i)].mean() for i in range(len(candidates))]), 0
     dreams = dream_episodes(

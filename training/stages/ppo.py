@@ -43,6 +43,7 @@ from wm_envs.files import file_lock, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
+from wm_envs.seeds import GAME_TRAINING
 from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
 
 if TYPE_CHECKING:  # of the extra 'train', which --help does not need
@@ -53,7 +54,6 @@ IN_THE_GAME: dict[str, Any] = {  # its steps are slow: few environments, and mor
     "env": "real", "num_envs": 16, "n_steps": 128, "batch_size": 512, "n_epochs": 6, "learning_rate": 5e-4,
     "ent_coef": 0.005,
 }  # fmt: skip
-REAL_SEEDS = 10_000_000  # training seeds in the real game start here, far from those of validation and test
 
 
 @dataclass
@@ -209,7 +209,7 @@ def _resume(
 
     rng = np.random.default_rng((options.seed, done))
     set_random_seed(int(rng.integers(2**31)))
-    env.seed(int(rng.integers(REAL_SEEDS, 2**31)))
+    env.seed(int(rng.integers(GAME_TRAINING.start, GAME_TRAINING.stop)))
     if extra_state:
         mean, variance, count = (float(value) for value in extra_state["returns"])
         env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = np.array(mean), np.array(variance), count
