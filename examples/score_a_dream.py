@@ -43,15 +43,15 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=1.0)
     options = parser.parse_args()
     stored = StoredReturns(TASK, FRAME_SKIP, FIRST_SEED)
-    found = compare(
+    report = compare(
         TASK, open_loop_battery(TASK),
         real=lambda policy: stored.get(policy, 200),
         dream=lambda policy: dream(policy, options.episodes, options.temperature, options.world),
     )  # fmt: skip
-    for row in found["policies"]:
-        print(f"{row['policy']:>20}  real {row['real']['mean']:5.0f} ticks, dream {row['dream']['mean']:5.0f}")
-    for name, part in found["parts"].items():
-        print(f"{name}: Spearman {part['spearman']:.3f}, log ratio {part['log_ratio']:.3f}")
+    for row in report.policies:
+        print(f"{row.policy:>20}  real {row.real.mean:5.0f} ticks, dream {row.dream.mean:5.0f}")
+    for name, part in report.parts.items():
+        print(f"{name}: Spearman {part.spearman:.3f}, log ratio {part.log_ratio:.3f}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ import numpy as np
 
 from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
+from training.infra.records import from_json, read_record, to_json, write_result
 from training.infra.run_folder import RunFolder
+from training.judging.fidelity import Agreement
+from training.judging.memory_metrics import MemoryMetrics
+from training.judging.scoring import Score
+from training.judging.vision_metrics import VisionMetrics
 from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
-from wm_envs.files import read_json, write_json, write_text
+from wm_envs.files import write_text
 from wm_envs.seeds import EXPERIMENTS
 
 HELD_OUT_PARTS = 2  # of each kind of play, at most
@@ -70,6 +76,23 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
 HEADER_OF_PLAY = "M: NLL (floor), with other actions | scripts: distance, Spearman | C in dreams | C in the game"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """The results of M and C."""
+
+    memory: MemoryMetrics
+    fidelity: Agreement
+    dream: Score
+    game: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Played):
+    """The results of V, M and C."""
+
+    vision: VisionMetrics
+
+
 class TooSmall(Exception):
     """The store has less play than a row needs."""
 
@@ -102,7 +125,7 @@ def folder_name(what: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in what)
 
 
-def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
+def play(row: str, given: argparse.Namespace) -> Row:
     """Learn a row and play it; rows with the same store and V share that V, and so it is with M."""
     changed = ROWS[row]
     task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
@@ -111,28 +134,26 @@ def play(row: str, given: argparse.Namespace) -> dict[str, Any]:
     with_m = given.out / folder_name(f"M {json.dumps([seen, of_v, changed.get('M', {})])}")
     run = given.out / folder_name(row)
     part_of_store(given.run, with_v, seen["frames"])
-    of_vision = vision.main(vision.VisionOptions(run=with_v, task=task, seed=given.seed, **of_v))
+    vision_metrics = vision.main(vision.VisionOptions(run=with_v, task=task, seed=given.seed, **of_v))
     link_folder(with_v, with_m)
     learn_memory(with_m, task, given.seed, changed)
     link_folder(with_m, run)
-    return {"vision": of_vision} | learn_and_play(run, task, given.seed, given, changed)
+    return Row(vision=vision_metrics, **vars(learn_and_play(run, task, given.seed, given, changed)))
 
 
-def learn_memory(run: Path, task: str, seed: int, changed: dict[str, Any]) -> dict[str, Any]:
+def learn_memory(run: Path, task: str, seed: int, changed: dict[str, Any]) -> MemoryMetrics:
     """Learn M, or say what it reached."""
     return memory.main(
         memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | OF_GAME[task]["M"] | changed.get("M", {}))
     )
 
 
-def learn_and_play(
-    run: Path, task: str, seed: int, given: argparse.Namespace, changed: dict[str, Any]
-) -> dict[str, Any]:
+def learn_and_play(run: Path, task: str, seed: int, given: argparse.Namespace, changed: dict[str, Any]) -> Played:
     """Learn M and C from the store and the V of a run, and measure dreams and play."""
     of_game = OF_GAME[task]
-    of_memory = learn_memory(run, task, seed, changed)
+    metrics = learn_memory(run, task, seed, changed)
     world = str(RunFolder(run).round(0).world)
-    alike = fidelity.main(
+    report = fidelity.main(
         fidelity.FidelityOptions(
             world=world, controllers="none", workers=given.workers, cache=str(given.out / "real.json"),
             **of_game.get("fidelity", {}),
@@ -146,30 +167,31 @@ def learn_and_play(
         card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
     else:
         card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
-    scored = evaluate.main(
+    score = evaluate.main(
         evaluate.EvaluateOptions(
             world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
         )
     )
-    alike = {name: found for name, found in alike.items() if name != "policies"}
-    return {"memory": of_memory, "fidelity": alike, "dream": card["dream"], "game": scored}
+    agreement = Agreement(spearman=report.spearman, log_ratio=report.log_ratio, relative_error=report.relative_error)
+    assert card.dream is not None
+    return Played(memory=metrics, fidelity=agreement, dream=card.dream, game=score)
 
 
-def cells(row: str, found: dict[str, Any]) -> str:
+def cells(name: str, row: Row) -> str:
     """A row of the table."""
-    of_vision = f"{found['vision']['moving_unexplained']:.0%}; {found['vision']['active']}"
-    return f"| {' | '.join([row, of_vision, *cells_of_play(found)])} |"
+    vision_cell = f"{row.vision.moving_unexplained:.0%}; {row.vision.active}"
+    return f"| {' | '.join([name, vision_cell, *cells_of_play(row)])} |"
 
 
-def cells_of_play(found: dict[str, Any]) -> list[str]:
-    """The cells of what `learn_and_play` found."""
-    of_memory, alike, game = found["memory"], found["fidelity"], found["game"]
+def cells_of_play(played: Played) -> list[str]:
+    """The cells of the results of `learn_and_play`."""
+    memory, (distance,) = played.memory, played.fidelity.distances.values()
     return [
-        f"{of_memory['nll']:.2f} ({of_memory['floor']:.2f}), {of_memory['shuffled']:.2f}",
-        f"{alike.get('log_ratio', alike.get('relative_error')):.2f}, {alike['spearman']:.2f}",
-        f"{found['dream']['mean']:.0f}",
-        f"{game['mean']:.0f} +- {game['std']:.0f} (+- {game['interval']:.0f})",
-    ]  # fmt: skip
+        f"{memory.nll:.2f} ({memory.floor:.2f}), {memory.shuffled:.2f}",
+        f"{distance:.2f}, {played.fidelity.spearman:.2f}",
+        f"{played.dream.mean:.0f}",
+        f"{played.game} (+- {played.game.interval:.0f})",
+    ]
 
 
 def main() -> None:
@@ -183,20 +205,20 @@ def main() -> None:
     given = parser.parse_args()
     given.out /= f"seed-{given.seed}"
     results = given.out / "results.json"
-    known = read_json(results) if results.exists() else {}
+    known = read_record(results) if results.exists() else {}
     for row in given.rows:
         if row not in known:
             try:
-                known[row] = play(row, given)
+                known[row] = to_json(play(row, given))
             except TooSmall as error:
                 print(f"{row}: left out, {error}")
                 continue
-            write_json(results, known)
-        print(cells(row, known[row]), flush=True)
+            write_result(results, known)
+        print(cells(row, from_json(Row, known[row], results)), flush=True)
     lines = [
         f"| budget | V leaves out, where it moves; active | {HEADER_OF_PLAY} |",
         f"|{'---|' * 6}",
-        *(cells(row, known[row]) for row in ROWS if row in known),
+        *(cells(row, from_json(Row, known[row], results)) for row in ROWS if row in known),
     ]
     write_text(given.out / "budgets.md", "\n".join(lines) + "\n")
 

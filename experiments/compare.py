@@ -13,6 +13,7 @@ from experiments.tables import Table, TableOptions, Trained
 from training.acting.policies import load_policy, random_policy
 from training.infra.option_groups import DreamOptions
 from training.infra.options import check_options, stage_option
+from training.judging.scoring import Learned
 from training.stages import evolve, ppo
 
 
@@ -66,7 +67,7 @@ def _by_ppo(table: Table, options: CompareOptions, hidden_sizes: tuple[int, ...]
     )
     updates = options.steps // (given.num_envs * given.n_steps)
     given.validate_every = max(1, -(-updates // options.points))
-    return _trained(table, given.name, ppo.main(given)["curve"])
+    return _trained(table, given.name, ppo.main(given))
 
 
 def _by_evolution(table: Table, options: CompareOptions) -> Trained:
@@ -74,7 +75,7 @@ def _by_evolution(table: Table, options: CompareOptions) -> Trained:
         name="compared-evolved", steps=options.steps, population=options.population, rollouts=options.rollouts,
         validate_every=options.validate_every, **_in_dreams(options),
     )  # fmt: skip
-    return _trained(table, given.name, evolve.main(given)["curve"])
+    return _trained(table, given.name, evolve.main(given))
 
 
 def _in_dreams(options: CompareOptions) -> dict[str, Any]:
@@ -83,5 +84,5 @@ def _in_dreams(options: CompareOptions) -> dict[str, Any]:
     return temperatures | options.shared()
 
 
-def _trained(table: Table, name: str, curve: list[list[float]]) -> Trained:
-    return Trained(table.round.world, load_policy(table.round.world, name), {"curve": curve})
+def _trained(table: Table, name: str, learned: Learned) -> Trained:
+    return Trained(table.round.world, load_policy(table.round.world, name), curve=learned.curve)

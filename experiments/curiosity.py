@@ -11,6 +11,7 @@ game judges. The same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import torch
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
 from training.infra.folders import link_folder
+from training.infra.records import from_json, read_record, to_json, write_result
 from training.infra.run_folder import RunFolder
+from training.judging.memory_metrics import MemoryMetrics
+from training.judging.scoring import Card, Score
 from training.stages import collect, evaluate, fidelity, memory, ppo
-from wm_envs.files import read_json, write_json
 from wm_envs.seeds import EXPERIMENTS
 from wm_envs.worlds.bundle import load_world
 
@@ -29,6 +32,17 @@ PLAYERS = ("random", "own", "curious", "paid")
 HEADER = "| who plays | reward of 1,000 ticks of its play | M: NLL, with other actions | relative error of scripts " \
     "| C in its dream | C in the game | 95% |"  # fmt: skip
 DREAMS: dict[str, Any] = {"temperature": 0.8, "temperature_high": 1.4, "gamma": 0.99, "batch_size": 1024}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The results of a player's play."""
+
+    paid: float  # reward of 1,000 ticks of it
+    memory: MemoryMetrics
+    relative_error: float  # of scripts, dream against game
+    dream: Score
+    game: Score
 
 
 def shipped_vision(run: Path, world: str) -> None:
@@ -40,7 +54,7 @@ def shipped_vision(run: Path, world: str) -> None:
         save_checkpoint(path, vision, torch.optim.Adam(vision.parameters()), 1)
 
 
-def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> dict[str, Any]:
+def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> MemoryMetrics:
     """M of a round."""
     return memory.main(
         memory.MemoryOptions(
@@ -50,7 +64,7 @@ def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> dict
     )  # fmt: skip
 
 
-def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
+def play(player: str, given: argparse.Namespace) -> Row:
     """Record the second half of the frames, learn M and C, and measure them."""
     run, start = given.out / player, given.out / "start"
     link_folder(start, run)
@@ -62,27 +76,27 @@ def play(player: str, given: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     parts = [part for part in RolloutStore(run / "rollouts").parts if part.index >= PARTS_A_ROUND]
     paid = sum(float(part.rewards.sum()) for part in parts if part.rewards is not None)
-    of_memory = learn(run, 1, given, given.steps)
+    metrics = learn(run, 1, given, given.steps)
     world = str(RunFolder(run).round(1).world)
-    alike = fidelity.main(
+    report = fidelity.main(
         fidelity.FidelityOptions(
             world=world, controllers="none", episodes=8, cache=str(given.out / "real.json"), workers=given.workers
         )
     )
     card = learn_to_drive(run, 1, "controller", given)
-    scored = evaluate.main(
+    score = evaluate.main(
         evaluate.EvaluateOptions(
             world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
         )
     )
     paid_a_tick = paid / sum(part.size for part in parts)
-    return {
-        "paid": 1000 * paid_a_tick, "memory": of_memory, "relative_error": alike["relative_error"],
-        "dream": card["dream"], "game": scored,
-    }  # fmt: skip
+    assert report.relative_error is not None and card.dream is not None
+    return Row(
+        paid=1000 * paid_a_tick, memory=metrics, relative_error=report.relative_error, dream=card.dream, game=score
+    )
 
 
-def learn_to_drive(run: Path, number: int, name: str, given: argparse.Namespace) -> dict[str, Any]:
+def learn_to_drive(run: Path, number: int, name: str, given: argparse.Namespace) -> Card:
     """C of a round, from its dream alone."""
     return ppo.main(
         ppo.PpoOptions(
@@ -109,15 +123,18 @@ def start(given: argparse.Namespace) -> None:
         )  # fmt: skip
 
 
-def cells(player: str, found: dict[str, Any]) -> str:
+def cells(player: str, row: Row) -> str:
     """A row of the table."""
-    game, of_memory = found["game"], found["memory"]
-    each = [
-        player, f"{found['paid']:.0f}", f"{of_memory['nll']:.3f}, {of_memory['shuffled']:.3f}",
-        f"{found['relative_error']:.2f}", f"{found['dream']['mean']:.0f}", f"{game['mean']:.0f} +- {game['std']:.0f}",
-        f"+- {game['interval']:.0f}",
-    ]  # fmt: skip
-    return f"| {' | '.join(each)} |"
+    shown = [
+        player,
+        f"{row.paid:.0f}",
+        f"{row.memory.nll:.3f}, {row.memory.shuffled:.3f}",
+        f"{row.relative_error:.2f}",
+        f"{row.dream.mean:.0f}",
+        f"{row.game}",
+        f"+- {row.game.interval:.0f}",
+    ]
+    return f"| {' | '.join(shown)} |"
 
 
 def main() -> None:
@@ -131,14 +148,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
     results = given.out / "results.json"
-    known = read_json(results) if results.exists() else {}
+    known = read_record(results) if results.exists() else {}
     start(given)
     print(HEADER)
     for player in PLAYERS:
         if player not in known:
-            known[player] = play(player, given)
-            write_json(results, known)
-        print(cells(player, known[player]), flush=True)
+            known[player] = to_json(play(player, given))
+            write_result(results, known)
+        print(cells(player, from_json(Row, known[player], results)), flush=True)
 
 
 if __name__ == "__main__":

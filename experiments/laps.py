@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from training.acting.rollout import TILE, max_steps
-from training.judging.scoring import VALIDATION_SEEDS, summary
+from training.judging.scoring import VALIDATION_SEEDS, Score
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine
 from wm_envs.envs.latent_games import LatentGames
@@ -64,14 +64,14 @@ def in_game(world: WorldModel, driver: Any, episodes: int) -> dict[str, np.ndarr
 
 
 def figures(found: dict[str, np.ndarray]) -> dict[str, float]:
-    laps, returns = found["laps"] > 0, summary(found["returns"])
+    laps, returns = found["laps"] > 0, Score.of(found["returns"])
     return {
         "laps ended": float(laps.mean()),
         "ticks of a lap": float(found["ticks"][laps].mean()) if laps.any() else float("nan"),
         "tiles": float(found["progress"].mean()),
         "left the field": float((found["ended"] * ~laps).mean()),
-        "return": returns["mean"],
-        "+-": returns["interval"],
+        "return": returns.mean,
+        "+-": returns.interval,
     }
 
 

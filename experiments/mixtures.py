@@ -18,8 +18,9 @@ from torch import Tensor
 from training.acting.policies import Policy, actor
 from training.acting.rollout import dream_episodes
 from training.data.episode_store import Episode
+from training.infra.records import to_json
 from training.judging.replay import Watched
-from training.judging.scoring import UNSEEN_DREAMS, summary
+from training.judging.scoring import UNSEEN_DREAMS, Score
 from training.reporting.figures import STYLE, svg
 from training.reporting.pictures import strip
 from wm_envs.games.base import Task
@@ -124,7 +125,7 @@ def lifetimes(world: WorldModel, policy: Policy, dreams: int, temperature: float
     for name, components in subsets(world.config.memory.mixtures).items():
         some = world.with_components(components)
         played = dream_episodes(some, act, observation, 1, dreams, temperature, UNSEEN_DREAMS)
-        row = {"components": name, "steps": played.steps / dreams} | summary(played.returns[0])
+        row = {"components": name, "steps": played.steps / dreams} | to_json(Score.of(played.returns[0]))
         if world.task.rewards.survival:
             row["ended"] = float((played.returns < world.task.timing.tick_limit).mean())
         rows.append(row)

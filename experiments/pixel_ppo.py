@@ -18,7 +18,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor
 
-from training.judging.scoring import TEST_SEEDS, summary
+from training.judging.scoring import TEST_SEEDS, Score
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import get_task
 from wm_envs.seeds import GAME_TRAINING
@@ -70,8 +70,8 @@ def main() -> None:
         action, _ = learner.predict(observation, deterministic=False)
         observation, _, _, infos = test.step(action)
         returns += [info["episode"]["r"] for info in infos if "episode" in info]
-    found = summary(np.array(returns))
-    print(f"{found['mean']:.2f} +- {found['std']:.2f} (+- {found['interval']:.2f}) after {given.frames} frames")
+    score = Score.of(np.array(returns))
+    print(f"{score.mean:.2f} +- {score.std:.2f} (+- {score.interval:.2f}) after {given.frames} frames")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ A table is a folder of the round: its rows.json grows row by row, no row is made
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +25,18 @@ from training.infra.option_groups import (
     WorldRoundOptions,
     game_settings,
 )
-from training.infra.options import check_run_options, read_record, stage_option
+from training.infra.options import check_run_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers
+from training.infra.records import read_result, write_result
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import copy_world, find_folder, find_round, fingerprint
-from training.judging.scoring import TEST_SEEDS
-from training.judging.validation import score
+from training.judging.scoring import TEST_SEEDS, Score
+from training.judging.table_rows import TableFile, TableRow
+from training.judging.validation import game_score
 from wm_envs.envs.checks import game_kwargs
-from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer
-from wm_envs.files import file_lock, write_json, write_text
+from wm_envs.errors import InvalidOption, OptionsDiffer
+from wm_envs.files import file_lock, write_text
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world
 
@@ -79,11 +81,13 @@ class TableOptions(SeedOption, RealGameOptions, ControllerOptions, WorldRoundOpt
 
 
 class Trained(NamedTuple):
-    """The policy of a row, the bundle that it plays with, and further columns of the row."""
+    """The policy of a row, the bundle that it plays with, and what else the row shows; see `TableRow`."""
 
     world: Path
     policy: Policy
-    more: dict[str, Any] = {}  # noqa: RUF012 (it is never written to)
+    dream: Score | None = None
+    label: str | None = None
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 class Table:
@@ -99,7 +103,7 @@ class Table:
         self.world = load_world(self.round.world)
         check_game(self.world.task)
         self.game_kwargs = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[TableRow] = []
         self.asked: list[str] = []
 
     def __enter__(self) -> Table:
@@ -119,41 +123,31 @@ class Table:
     def row(self, policy: str, train: Callable[[], Trained]) -> None:
         """Train and play a policy, unless the table has a row of that name."""
         self.asked.append(policy)
-        if any(row["policy"] == policy for row in self.rows):
+        if any(row.policy == policy for row in self.rows):
             return
-        world, player, more = train()
+        world, player, dream, label, curve = train()
         seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
-        real, _ = score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.game_kwargs)
-        self.rows.append({"policy": policy, "player": player.name, "real": real, **more})
-        write_json(self.files.rows, {"world": fingerprint(self.round.world), "rows": self.rows})
+        real, _ = game_score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.game_kwargs)
+        self.rows.append(TableRow(policy=policy, player=player.name, real=real, dream=dream, label=label, curve=curve))
+        write_result(self.files.rows, TableFile(world=fingerprint(self.round.world), rows=tuple(self.rows)))
 
     def finish(self) -> dict[str, Any]:
         """Write the table for readers; returns the rows that were asked for."""
-        known = {row["policy"]: row for row in self.rows}
+        known = {row.policy: row for row in self.rows}
         rows = [known[policy] for policy in self.asked]
         write_text(self.files.markdown, as_markdown(rows))
         print(as_markdown(rows))
         return {"rows": rows, "table": str(self.files.markdown)}
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[TableRow]:
         """The rows so far; raises `BrokenStore`, and `OptionsDiffer` when they are those of another world."""
-        found = read_record(self.files.rows)
-        rows = found.get("rows")
-        if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
-            raise BrokenStore("table", self.files.rows, "the rows that were made", "remove it and run the stage again")
-        if found.get("world") != fingerprint(self.round.world):
+        table = read_result(TableFile, self.files.rows)
+        if table.world != fingerprint(self.round.world):
             raise OptionsDiffer(
                 "table", f"{self.files.rows} of another V and M", "the world that its rows were played in",
                 f"remove {self.files.path} to make the table again",
             )  # fmt: skip
-        return rows
-
-
-def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not {"policy", "real"} <= set(row):
-        return False
-    summaries = [row[side] for side in ("real", "dream") if side in row]
-    return all(isinstance(each, dict) and {"mean", "std", "interval", "p10"} <= set(each) for each in summaries)
+        return list(table.rows)
 
 
 def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
@@ -165,30 +159,17 @@ def untrained_memory(world: WorldModel, seed: int) -> WorldModel:
     )
 
 
-def as_markdown(rows: list[dict[str, Any]]) -> str:
+def as_markdown(rows: Sequence[TableRow]) -> str:
     """The table for readers, without empty columns."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "policy": row_label,
-        "in the dream": lambda row: _spread(row["dream"]) if "dream" in row else "",
-        "in the real game": lambda row: _spread(row["real"]),
-        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*_interval(row["real"])),
-        "10th percentile": lambda row: f"{row['real']['p10']:.0f}",
-        "goal reached": lambda row: f"{row['real']['finished']:.0%}" if "finished" in row["real"] else "",
+    columns: dict[str, Callable[[TableRow], str]] = {
+        "policy": lambda row: row.name,
+        "in the dream": lambda row: str(row.dream or ""),
+        "in the real game": lambda row: str(row.real),
+        "95% interval": lambda row: "{:.0f} to {:.0f}".format(*row.real.bounds),
+        "10th percentile": lambda row: f"{row.real.p10:.0f}",
+        "goal reached": lambda row: "" if row.real.finished is None else f"{row.real.finished:.0%}",
     }
     cells = {name: [of(row) for row in rows] for name, of in columns.items()}
     shown = {name: values for name, values in cells.items() if any(values)}
     lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def row_label(row: dict[str, Any]) -> str:
-    """A row's name for readers."""
-    return str(row.get("label", row["policy"]))
-
-
-def _spread(value: dict[str, float]) -> str:
-    return f"{value['mean']:.0f} +- {value['std']:.0f}"
-
-
-def _interval(value: dict[str, float]) -> tuple[float, float]:
-    return value["mean"] - value["interval"], value["mean"] + value["interval"]

@@ -16,7 +16,7 @@ from training.acting.policies import OpenLoopPolicy, Policy, actor, load_policy,
 from training.acting.rollout import dream_episodes, real_returns
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
-from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, summary
+from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Score
 from training.stages import evolve, ppo
 from training.stages.evolve import EvolveOptions
 from wm_envs.games.base import Task
@@ -86,14 +86,14 @@ def _with_dreams(table: Table, options: TransferOptions, name: str, temperature:
     world, policy = table.world, load_policy(table.round.world, name)
     act, observation = actor(policy, world.task, [], world.config.frame_skip)
     dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
-    return Trained(table.round.world, policy, {"dream": summary(dreams.returns[0])})
+    return Trained(table.round.world, policy, dream=Score.of(dreams.returns[0]))
 
 
 def _open_loop(table: Table, options: TransferOptions) -> Trained:
     """The best open-loop policy; which one it is stands in the row's label."""
     world = table.round.world
     policy = best_open_loop(table.world.task, world, options)
-    return Trained(world, policy, {"label": f"best {policy.name}"})
+    return Trained(world, policy, label=f"best {policy.name}")
 
 
 def best_open_loop(task: Task, folder: Path, options: TransferOptions) -> Policy:

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from budgets import HEADER_OF_PLAY, cells_of_play, folder_name, learn_and_play
 
+from experiments.budgets import HEADER_OF_PLAY, Played, cells_of_play, folder_name, learn_and_play
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
 from training.infra.folders import link_folder
+from training.infra.records import read_result, write_result
 from training.infra.run_folder import RunFolder
 from training.judging import vision_metrics
 from training.reporting.pictures import save_strip, to_bytes
 from training.stages import vision
-from wm_envs.files import read_json, write_json
 from wm_envs.models.vision.base import Vision, to_images
 from wm_envs.worlds.bundle import load_world
 
@@ -81,8 +81,8 @@ def play(variant: str, seed: int, given: argparse.Namespace) -> str:
     run = folder_of(variant, seed, given)
     found = run / "played.json"
     if not found.exists():
-        write_json(found, learn_and_play(run, given.task, seed, given, {}))
-    return " | ".join([variant, str(seed), *cells_of_play(read_json(found))])
+        write_result(found, learn_and_play(run, given.task, seed, given, {}))
+    return " | ".join([variant, str(seed), *cells_of_play(read_result(Played, found))])
 
 
 @torch.no_grad()
@@ -93,14 +93,14 @@ def features(judge: Vision, frames: np.ndarray) -> torch.Tensor:
 
 def measure(made: Vision, judge: Vision, held_out: list[Part], frames: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A row of the table, without its name."""
-    found = vision_metrics.measure(made, frames, near)
+    metrics = vision_metrics.measure(made, frames, near)
     copies = to_bytes(vision_metrics.reconstruct(made, frames))
     real, copied = features(judge, frames), features(judge, copies)
     distance = float((real - copied).square().mean() / real.var(0).mean())
     means, _ = encode_frames(made, held_out[0].read(0, 400))
     jump = float((means[1:] - means[:-1]).abs().mean() / means.std(0).mean())
-    named = [found[name] for name in ("error", "unexplained", "moving_unexplained", "kl", "active")]
-    return np.array([*named, distance, jump])
+    shown = [metrics.error, metrics.unexplained, metrics.moving_unexplained, metrics.kl, metrics.active]
+    return np.array([*shown, distance, jump])
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from training.infra.allocator import keep_freed_memory
 from training.infra.arguments import add_arguments, from_arguments
 from training.infra.packages import check_train
+from training.infra.records import to_json
 from wm_envs.errors import UnknownName, WorldModelError, did_you_mean
 
 PIPELINES = ("run",)
@@ -100,7 +101,7 @@ def run_module(module: Any, program: str, name: str, words: list[str], needs_ext
     options, json_asked = parse_options(module, program, name, words)
     if needs_extra:
         check_train()
-    result = module.main(options)
+    result = to_json(module.main(options))
     print(json.dumps(result, default=str) if json_asked else getattr(module, "describe", _readable)(result))
     return 0
 

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import make_tiny_world
 from training.infra.progress import Progress
+from training.infra.records import to_json
 from training.learning.clip_reward import ClipReward
 from training.stages import ppo
 from training.stages.ppo import PpoOptions
@@ -122,14 +123,19 @@ def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path))
     config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
-    assert config.hidden_sizes == (5,) and config.choices == (0.0, 1.0, -1.0) and result["dream"]["episodes"] == 256
+    assert (
+        config.hidden_sizes == (5,)
+        and config.choices == (0.0, 1.0, -1.0)
+        and result.dream
+        and result.dream.episodes == 256
+    )
     assert load_controller(tmp_path / "round-0/world")[0].hidden_sizes == ()  # the one that was there
     assert len((tmp_path / "round-0" / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
     assert ppo.main(options(tmp_path)) == result  # done already
     with pytest.raises(OptionsDiffer, match="gamma"):
         ppo.main(options(tmp_path, gamma=0.5))
     card = json.loads((tmp_path / "round-0/world" / "config.json").read_text())["controllers"]["ppo"]["card"]
-    assert result == card | {"curve": []}, "of validations in the game, of which there are none"
+    assert to_json(result) == card | {"curve": []}, "of validations in the game, of which there are none"
     assert torch.isfinite(parameters).all()
 
 
@@ -218,7 +224,7 @@ def test_members_learn_and_decide_together(tmp_path: Path) -> None:
     config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
     single = [load_controller(tmp_path / "round-0/world", name) for name in ("ppo-1", "ppo-2")]
     assert config.hidden_sizes == (10,) and not torch.equal(single[0][1], single[1][1])
-    assert torch.equal(ppo.ensemble(single)[1], parameters) and result["dream"]["episodes"] == 256
+    assert torch.equal(ppo.ensemble(single)[1], parameters) and result.dream and result.dream.episodes == 256
 
 
 def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
@@ -267,7 +273,7 @@ def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
-    assert load_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and np.isfinite(result["dream"]["mean"])
+    assert load_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and result.dream
 
 
 def test_curious_games_pay_what_m_did_not_expect(tiny_drive: Path) -> None:

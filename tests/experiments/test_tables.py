@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -23,8 +24,10 @@ from tests.experiments.test_components import WORLDS
 from tests.helpers import TINY_DRIVE, tiny_model
 from training.__main__ import main
 from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy, actor
+from training.infra.records import read_result, write_result
 from training.judging.fidelity import StoredReturns, open_loop_battery
-from training.judging.scoring import VALIDATION_SEEDS
+from training.judging.scoring import VALIDATION_SEEDS, Score
+from training.judging.table_rows import TableFile
 from training.stages import evolve, fidelity, ppo
 from training.stages.fidelity import FidelityOptions
 from wm_envs.errors import BrokenStore, OptionsDiffer
@@ -73,28 +76,27 @@ def run(own_drive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make = MAKERS[name]
     rows = make(run)["rows"]
-    assert [row["policy"] for row in rows] == ROWS[name]
-    assert all(row["real"]["episodes"] == 2 and row["real"]["finished"] == 0 for row in rows)
-    assert [row["policy"] for row in rows if "dream" in row] == (
-        [*ROWS[name][:1], "C on z only"] if name == "transfer" else []
-    )
+    assert [row.policy for row in rows] == ROWS[name]
+    assert all(row.real.episodes == 2 and row.real.finished == 0 for row in rows)
+    assert [row.policy for row in rows if row.dream] == ([*ROWS[name][:1], "C on z only"] if name == "transfer" else [])
     written = (run / "round-0" / name / "table.md").read_text()
     assert written == as_markdown(rows) and written.count("\n") == len(rows) + 2 and "goal reached" in written
     if name == "learners":
-        curves = [row["curve"] for row in rows[:3]]
+        curves = [row.curve for row in rows[:3]]
         assert [[at for at, _ in curve] for curve in curves[:2]] == [[16_384], [16_384]]  # of one update
         steps = [at for at, _ in curves[2]]
         assert steps == sorted(steps) and steps[-2] < 200 <= steps[-1]
         assert not any("curve" in entry["card"] for entry in read_config(run / "round-0/world")["controllers"].values())
 
-    kept = json.loads((run / "round-0" / name / "rows.json").read_text())
-    assert kept["rows"] == rows
-    (run / "round-0" / name / "rows.json").write_text(json.dumps({"world": kept["world"], "rows": rows[:-1]}))
+    path = run / "round-0" / name / "rows.json"
+    kept = read_result(TableFile, path)
+    assert list(kept.rows) == rows
+    write_result(path, dataclasses.replace(kept, rows=kept.rows[:-1]))
     played = []
     monkeypatch.setattr(
-        tables, "score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1]["real"], [])
+        tables, "game_score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1].real, [])
     )
-    assert make(run)["rows"] == rows and played == [rows[-1]["player"]], "only what is missing is made"
+    assert make(run)["rows"] == rows and played == [rows[-1].player], "only what is missing is made"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_mistakes_are_said_in_one_line(
 
 def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablate, "SEEN", {})
-    monkeypatch.setattr(tables, "score", lambda *given: ({"mean": 1.0, "std": 1.0, "interval": 1.0, "p10": 1.0}, []))
+    monkeypatch.setattr(tables, "game_score", lambda *given: (Score.of(np.ones(2)), []))
     ablate.main(AblateOptions(run=run, **SMALL))
     for _ in range(2):  # a table that is refused is left to others
         with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
@@ -135,7 +137,7 @@ def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.rmtree(run / "round-0" / "ablations")
     ablate.main(AblateOptions(run=run, **SMALL))
     (run / "round-0" / "ablations" / "rows.json").write_text('{"rows": [3]}')
-    with pytest.raises(BrokenStore, match="table"):
+    with pytest.raises(BrokenStore, match="rows"):
         ablate.main(AblateOptions(run=run, **SMALL))
 
 
@@ -150,9 +152,9 @@ def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> N
     with pytest.raises(OptionsDiffer, match="steps 1 -> 2"):
         transfer.main(TransferOptions(run=run, ppo_steps=2, **few))
     rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few))["rows"]
-    assert [row["policy"] for row in rows] == ROWS["transfer"][:3]
+    assert [row.policy for row in rows] == ROWS["transfer"][:3]
     rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
-    assert [row["policy"] for row in rows] == ROWS["transfer"][1:3], "what is asked for"
+    assert [row.policy for row in rows] == ROWS["transfer"][1:3], "what is asked for"
 
 
 @pytest.mark.parametrize("kind", WORLDS)
@@ -198,12 +200,12 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
                 run=run, steps=steps, population=4, rollouts=3, validate_every=3, validate_episodes=0
             )))  # fmt: skip
     whole, part, resumed = found
-    assert resumed == whole and 0 < part["generations"] < whole["generations"]
+    assert resumed == whole and 0 < part.generations < whole.generations
     steps = [
         entry["steps"]
         for entry in json.loads((run / "round-0/evolve/controller/history.json").read_text())["generations"]
     ]
-    assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole["generations"]
+    assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole.generations
 
 
 # --- who slips ------------------------------------------------------------------------------------------
@@ -240,16 +242,16 @@ def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureF
     options = FidelityOptions(
         str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True
     )
-    found = fidelity.main(options)
-    names = [row["policy"] for row in found["policies"]]
+    report = fidelity.main(options)
+    names = [row.policy for row in report.policies]
     assert names[-2:] == ["controller", "controller, 50% random"]
-    assert found["parts"]["chosen by"]["policies"] + found["parts"]["held out"]["policies"] == len(names)
+    assert report.parts["chosen by"].policies + report.parts["held out"].policies == len(names)
     cached = [key.split("/")[0] for key in json.loads((own_world / "c").read_text())["returns"]]
     assert sorted(cached) == sorted(names[:-2]), "of open-loop policies only"
     stored = StoredReturns(get_task("takecover"), 4, VALIDATION_SEEDS)
-    for row in found["policies"][:-2]:  # the returns that come with the package are those of the game
-        played = json.loads((own_world / "c").read_text())["returns"][f"{row['policy']}/4/{VALIDATION_SEEDS}"]
-        policy = next(policy for policy in open_loop_battery(get_task("takecover")) if policy.name == row["policy"])
+    for row in report.policies[:-2]:  # the returns that come with the package are those of the game
+        played = json.loads((own_world / "c").read_text())["returns"][f"{row.policy}/4/{VALIDATION_SEEDS}"]
+        policy = next(policy for policy in open_loop_battery(get_task("takecover")) if policy.name == row.policy)
         assert stored.get(policy, 2).tolist() == played
     for epsilon in ("0", "1.5", "nan"):
         assert main(["fidelity", "--world", str(own_world), "--epsilons", epsilon]) == 2

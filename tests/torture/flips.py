@@ -23,7 +23,7 @@ from tests.helpers import TINY_CONTROLLER, make_tiny_world, synthetic_episodes
 from tests.torture.kills import hash_of
 from training.data import episode_store as rollouts
 from training.infra.checkpoint import load_checkpoint, read_tensors, save_checkpoint, save_tensors
-from training.infra.options import read_record
+from training.infra.records import read_record
 from wm_envs.errors import WorldModelError
 from wm_envs.files import write_json
 from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller

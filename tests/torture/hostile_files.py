@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save
 
 from training.data import episode_store as rollouts
 from training.infra.checkpoint import load_checkpoint, read_tensors, read_vision, save_tensors
-from training.infra.options import read_record, record_options
+from training.infra.options import record_options
+from training.infra.records import read_record
 from training.stages.ppo import PpoOptions
 from wm_envs.files import seal, unseal, write_json
 from wm_envs.worlds.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world

@@ -11,7 +11,7 @@ import torch
 from tests.helpers import synthetic_store, tiny_model
 from training.data.episode_store import Part, RolloutStore
 from training.data.sequences import join
-from training.judging.memory_metrics import calibrate
+from training.judging.memory_metrics import fit_end_bias
 
 
 def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
@@ -20,15 +20,15 @@ def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
     latents = join(store.parts, encoded, 1)
     memory = tiny_model(end_bias=-3.0).memory
     before = memory.head.bias.clone()
-    found = calibrate(memory, latents)
+    found = fit_end_bias(memory, latents)
     assert found["calibration"] == pytest.approx(1, abs=0.01) and abs(found["shift"]) > 0.01
     moved = memory.head.bias - before
     assert float(moved[memory.termination_output]) == pytest.approx(found["shift"], abs=1e-5)
     assert int((moved != 0).sum()) == 1
-    assert calibrate(memory, latents)["shift"] == pytest.approx(0, abs=0.1)
+    assert fit_end_bias(memory, latents)["shift"] == pytest.approx(0, abs=0.1)
 
 
 def test_where_none_died_nothing_is_calibrated(tmp_path: Path) -> None:
     parts = [Part(0, Path(), np.zeros((40, 1), np.float32), np.array([40], np.int32), np.array([False]), {})]
     memory = tiny_model().memory
-    assert calibrate(memory, join(parts, [(torch.zeros(40, 4).half(), torch.zeros(40, 4).half())], 1)) == {}
+    assert fit_end_bias(memory, join(parts, [(torch.zeros(40, 4).half(), torch.zeros(40, 4).half())], 1)) == {}

@@ -139,13 +139,13 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
             ablations=learner == "evolve",
         )
     )["rows"]  # fmt: skip
-    names = [row["policy"] for row in rows]
+    names = [row.policy for row in rows]
     assert (
         names[0] == "temperature 0.5"
         and "random, holds of 1-10 ticks" in names
         and any("untrained" in name for name in names) == (learner == "evolve")
     )
-    assert all(row["real"]["mean"] > 50 for row in rows)
+    assert all(row.real.mean > 50 for row in rows)
     assert as_markdown(rows).count("\n") == len(rows) + 2
 
     bundle = tmp_path / "bundle"

@@ -14,6 +14,7 @@ import torch
 from tests.helpers import TINY_CONTROLLER, evolve_options, tiny_model
 from training.acting import rollout as episodes
 from training.acting.policies import population_actor
+from training.judging.scoring import Card, Score
 from training.stages import evolve
 from training.stages.evolve import Search
 from wm_envs.envs import dreams as dreams_module
@@ -61,13 +62,14 @@ def test_best_controller_survives_a_resume(search_runs: list[Path], monkeypatch:
     run = search_runs[0]
     judged = iter([100.0, 50.0])
 
-    def evaluate_policy(*given: Any) -> dict[str, Any]:
-        return {"dream": {"mean": next(judged)}}
+    def evaluate_policy(*given: Any) -> Card:
+        return Card(dream=Score.of(np.array([next(judged)])))
 
     monkeypatch.setattr(evolve, "evaluate_policy", evaluate_policy)
     evolve.main(evolve_options(run, generations=stop))
     first = history(run)[1]["parameters"]
-    assert evolve.main(evolve_options(run))["dream"]["mean"] == 100
+    score = evolve.main(evolve_options(run)).dream
+    assert score and score.mean == 100
     assert load_controller(run / "round-0/world")[1].tolist() == pytest.approx(first)
 
 

@@ -198,14 +198,14 @@ def options(world: Path, **changes: Any) -> PlanOptions:
 def test_the_stage_resumes(tiny_world: Path, tmp_path: Path, played: list[str]) -> None:
     scores = str(tmp_path / "scores.json")
     whole = plan.main(options(tiny_world, scores=scores, method="tree"))
-    assert [row["policy"] for row in whole["rows"]] == ["tree, 12 x 4", "random", "flat, 12 x 4", "controller"]
-    assert all(row["mean"] == pytest.approx(4.5) and row["episodes"] == 10 for row in whole["rows"])
+    assert [row.policy for row in whole.rows] == ["tree, 12 x 4", "random", "flat, 12 x 4", "controller"]
+    assert all(row.mean == pytest.approx(4.5) and row.episodes == 10 for row in whole.rows)
     assert len(played) == 8, "two tiles of each"
     found = json.loads(Path(scores).read_text())
     del found["crc32"], found["scores"]["random"], found["scores"]["tree, 12 x 4"]["100009"]
     Path(scores).write_text(json.dumps(found))
     played.clear()
-    assert plan.main(options(tiny_world, scores=scores, method="tree"))["rows"] == whole["rows"]
+    assert plan.main(options(tiny_world, scores=scores, method="tree")).rows == whole.rows
     assert sorted(played) == ["random", "random", "tree, 12 x 4"]
     with pytest.raises(OptionsDiffer, match="horizon"):
         plan.main(options(tiny_world, scores=scores, method="tree", horizon=5))

@@ -15,6 +15,9 @@ import pytest
 import torch
 
 from tests.helpers import synthetic_store, tiny_model
+from training.infra.records import to_json
+from training.judging.fidelity import PolicyRow
+from training.judging.scoring import Card, Score
 from training.reporting import figures
 from training.stages import doctor, report
 from training.stages.doctor import DoctorOptions
@@ -85,9 +88,10 @@ def test_one_point_is_not_a_curve(run: Path) -> None:
 
 def test_names_in_figures_do_not_overlap() -> None:
     """Policies with the same score, each with a long name."""
-    score = {"mean": 300.0, "std": 100.0, "interval": 20.0}
-    rows = [{"policy": f"a policy with a long name, number {at}", "real": score, "dream": score} for at in range(30)]
-    for figure in (figures.fidelity(rows, set()), figures.intervals(rows)):
+    score = Score(mean=300.0, std=100.0, interval=20.0, p10=150.0, episodes=9)
+    rows = [PolicyRow(policy=f"a policy with a long name, number {n}", real=score, dream=score) for n in range(30)]
+    intervals = figures.intervals([(row.policy, row.real, row.dream) for row in rows])
+    for figure in (figures.fidelity(rows, set()), intervals):
         places = re.findall(r'<g id="ytick_\d+">.*?translate\(([\d.]+) ([\d.]+)\)', figure, re.DOTALL)
         assert figure and places
     height = sorted(float(y) for _, y in places)
@@ -133,9 +137,9 @@ def test_doctor_names_every_problem(own_world: Path, capsys: pytest.CaptureFixtu
     model = tiny_model()
     model.initial_logvars.zero_()
     save_world(own_world, model)
-    card = {"dream": {"mean": 900.0}, "validation": {"mean": 300.0}}
+    card = Card(dream=Score.of(np.array([900.0])), validation=Score.of(np.array([300.0])))
     config, parameters = _controller()
-    save_controller(own_world, "dreamer", config, parameters, card)
+    save_controller(own_world, "dreamer", config, parameters, to_json(card))
     with pytest.raises(Unsound, match="dreamer"):
         look(own_world)
     assert "900 in dreams, 300 in the game" in capsys.readouterr().out

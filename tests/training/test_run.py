@@ -6,13 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests.helpers import TINY_CONTROLLER, tiny_model
 from training.infra.arguments import add_arguments, from_arguments
 from training.infra.options import as_json, record_options
+from training.infra.records import to_json
 from training.infra.run_folder import RunFolder
+from training.judging.scoring import Card, Score
 from training.pipelines.plan import STAGES, RunOptions, RunRecord, make_plan
 from training.pipelines.run import _players
 from training.stages.memory import MemoryOptions
@@ -25,8 +28,9 @@ def drivers(run: Path, scores: dict[str, float]) -> None:
     for number, (name, score) in enumerate(scores.items()):
         world = RunFolder(run).round(number).world
         save_world(world, tiny_model())
-        card = {"dream": {"mean": -score}, "validation": {"mean": score}}
-        save_controller(world, name.split()[0], TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters), card)
+        card = Card(dream=Score.of(np.array([-score])), validation=Score.of(np.array([score])))
+        parameters = torch.zeros(TINY_CONTROLLER.parameters)
+        save_controller(world, name.split()[0], TINY_CONTROLLER, parameters, to_json(card))
 
 
 @pytest.mark.parametrize(("scores", "given", "players"), [

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from training.infra.options import StageOptions, flag, read_record, stage_option
+from training.infra.options import StageOptions, flag, stage_option
+from training.infra.records import read_record
 from training.infra.run_folder import RunFolder
 from wm_envs.errors import InvalidOption
 from wm_envs.games.registry import TASKS, get_task

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from wm_envs.errors import BrokenStore, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
-from wm_envs.files import read_json, write_json
+from training.infra.records import read_record
+from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName, did_you_mean
+from wm_envs.files import write_json
 
 # --- declaring ----------------------------------------------------------------------------------------
 
@@ -243,13 +244,3 @@ def _remove_unused(folder: Path) -> None:
                 path.unlink()
             for each in (folder, *folder.parents):
                 each.rmdir()  # fails where something is left
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object that a stage wrote at `path`; raises `BrokenStore`."""
-    try:
-        return read_json(path)
-    except (ValueError, OSError) as error:
-        raise BrokenStore(
-            "record", f"{path} ({error})", "what a stage wrote there", "remove it and run the stage again"
-        ) from error

@@ -11,18 +11,18 @@ absolute log ratio). A third of the policies is held out: nothing about a model 
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.acting.policies import OpenLoopPolicy, Policy
-from training.infra.options import read_record
-from training.judging.scoring import distance, spearman, summary
+from training.infra.records import read_record
+from training.judging.scoring import Score, distance, spearman
 from wm_envs.files import write_json
 from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
@@ -65,32 +65,80 @@ def is_held_out(name: str) -> bool:
     return zlib.crc32(name.encode()) % 3 == 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolicyRow:
+    """A policy's scores in both. Reports of before `held_out` do not have it."""
+
+    policy: str
+    held_out: bool | None = None
+    real: Score
+    dream: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well the scores of some policies agree."""
+
+    spearman: float = math.nan  # rank correlation; not a number for fewer than two policies
+    log_ratio: float | None = None  # distance in games of survival, see `scoring.distance`
+    relative_error: float | None = None  # distance in other games
+
+    @property
+    def distances(self) -> dict[str, float]:
+        """The distance, by the name of its measure."""
+        measures = {"log_ratio": self.log_ratio, "relative_error": self.relative_error}
+        return {name: value for name, value in measures.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartAgreement(Agreement):
+    """The agreement of one part of the policies."""
+
+    policies: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityReport(Agreement):
+    """The agreement of all policies, of the parts of PARTS that have at least two, and a row for each policy."""
+
+    policies: tuple[PolicyRow, ...]
+    parts: dict[str, PartAgreement] = field(default_factory=dict)
+    temperature: float | None = None  # of the dreams
+
+
 def compare(
-    task: Task, policies: Iterable[Policy], real: Callable[[Policy], Returns], dream: Callable[[Policy], Returns]
-) -> dict[str, Any]:
-    """Play every policy in both and compare the scores.
-
-    Gives `policies`, a row for each with the summaries of both; Spearman's correlation and the distance of all, and
-    under `parts` those of the policies that choices are made by and of those that are held out.
-    """
-    rows = [
-        {
-            "policy": policy.name, "held_out": is_held_out(policy.name), "real": summary(real(policy)),
-            "dream": summary(dream(policy)),
-        }
+    task: Task,
+    policies: Iterable[Policy],
+    real: Callable[[Policy], Returns],
+    dream: Callable[[Policy], Returns],
+    temperature: float | None = None,
+) -> FidelityReport:
+    """Play every policy in both and compare the scores."""
+    rows = tuple(
+        PolicyRow(
+            policy=policy.name,
+            held_out=is_held_out(policy.name),
+            real=Score.of(real(policy)),
+            dream=Score.of(dream(policy)),
+        )
         for policy in policies
-    ]  # fmt: skip
-    chosen_by = [row for row in rows if not row["held_out"]]
-    held_out = [row for row in rows if row["held_out"]]
-    parts = dict(zip(PARTS, (rows, chosen_by, held_out), strict=True))
-    figures = {name: _figures(task, part) for name, part in parts.items() if len(part) > 1}
-    return figures.get("all", {}) | {"parts": figures, "policies": rows}
+    )
+    choosing, held_out = ([row for row in rows if row.held_out is part] for part in (False, True))
+    groups = dict(zip(PARTS, (rows, choosing, held_out), strict=True))
+    agreements = {name: _agreement(task, group) for name, group in groups.items() if len(group) > 1}
+    return FidelityReport(
+        **agreements.get("all", {}),
+        policies=rows,
+        parts={name: PartAgreement(**values, policies=len(groups[name])) for name, values in agreements.items()},
+        temperature=temperature,
+    )
 
 
-def _figures(task: Task, rows: list[dict[str, Any]]) -> dict[str, float]:
-    means = np.array([[row["real"]["mean"], row["dream"]["mean"]] for row in rows])
-    found = distance(task, means)
-    return {"policies": len(rows), "spearman": spearman(means[:, 0], means[:, 1]), found.measure: found.value}
+def _agreement(task: Task, rows: Sequence[PolicyRow]) -> dict[str, float]:
+    """The fields of `Agreement`."""
+    means = np.array([[row.real.mean, row.dream.mean] for row in rows])
+    difference = distance(task, means)
+    return {"spearman": spearman(means[:, 0], means[:, 1]), difference.measure: difference.value}
 
 
 # --- stored scores of the real game -----------------------------------------------------------------------------------

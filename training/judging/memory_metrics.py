@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,29 @@ from wm_envs.models.memory.base import Memory
 from wm_envs.models.memory.loss import reward_of_step
 from wm_envs.models.state import Recurrent
 from wm_envs.models.vision.loss import ACTIVE, kl_per_dimension
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryMetrics:
+    """M on held-out episodes; likelihoods are in nats per modelled latent dimension.
+
+    `nll` lies between two bounds: `marginal` and `floor`. Fields are None for games without rewards, and in files that
+    are older than the field.
+    """
+
+    nll: float
+    shuffled: float  # nll with the actions of other sequences
+    nats_per_step: float | None = None  # nll of all active dimensions of a step; it compares kinds of M on the same V
+    marginal: float  # nll without any memory
+    floor: float  # nll of V's own posterior noise
+    precision: float  # of the end, at probability 1/2
+    recall: float
+    calibration: float  # predicted over real number of ends
+    r2: float | None = None  # explained share of the variance of rewards, where they vary
+    reward_ratio: float | None = None  # predicted over real sum of rewards, where it is not 0
+    reward_precision: float | None = None  # of events, where they are rare
+    reward_recall: float | None = None
+    shift: float | None = None  # of the end's bias, in logits; see `fit_end_bias`
 
 
 def active_dimensions(latents: Latents) -> tuple[int, ...]:
@@ -52,14 +76,8 @@ def predict(memory: Memory, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 
 @torch.no_grad()
-def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> dict[str, float]:
-    """Metrics on held-out episodes, in nats per modelled latent dimension.
-
-    `nll` lies between two bounds: `marginal` (no memory at all) and `floor` (V's own posterior noise). `shuffled` is
-    the nll with the actions of other sequences. `nats_per_step` is the NLL of all active dimensions of one step, which
-    compares different kinds of M on the same V. `precision` and `recall` of the end are at probability 1/2;
-    `calibration` is the number of predicted ends over the number of real ones.
-    """
+def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> MemoryMetrics:
+    """The metrics of M on held-out episodes."""
     streams = Streams(latents, batch_size, 48, seed=7)
     order = torch.randperm(batch_size, generator=generator(7, 0))
     active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
@@ -86,16 +104,17 @@ def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches:
     sharp = probability > 0.5
     noise = latents.logvars[:, memory.modelled].float()
     hits = float((sharp * termination).sum())
-    return {
-        "nll": float(torch.stack(nlls[0]).mean()),
-        "shuffled": float(torch.stack(nlls[1]).mean()),
-        "nats_per_step": float(torch.stack(nats).mean()),
-        "marginal": marginal_nll(latents, memory.modelled),
-        "floor": 0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
-        "precision": hits / max(1.0, float(sharp.sum())),
-        "recall": hits / max(1.0, float(termination.sum())),
-        "calibration": float(probability.sum()) / max(1.0, float(termination.sum())),
-    } | _of_rewards(rewards)
+    return MemoryMetrics(
+        nll=float(torch.stack(nlls[0]).mean()),
+        shuffled=float(torch.stack(nlls[1]).mean()),
+        nats_per_step=float(torch.stack(nats).mean()),
+        marginal=marginal_nll(latents, memory.modelled),
+        floor=0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
+        precision=hits / max(1.0, float(sharp.sum())),
+        recall=hits / max(1.0, float(termination.sum())),
+        calibration=float(probability.sum()) / max(1.0, float(termination.sum())),
+        **_reward_metrics(rewards),
+    )
 
 
 def _active_nll(memory: Memory, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
@@ -106,11 +125,11 @@ def _active_nll(memory: Memory, prediction: Any, batch: SequenceBatch, active: T
 
 
 @torch.no_grad()
-def calibrate(memory: Memory, latents: Latents) -> dict[str, float]:
+def fit_end_bias(memory: Memory, latents: Latents) -> dict[str, float]:
     """Shift the bias of the end so that M predicts as many ends on held-out episodes as there are.
 
     M sees each end of its training episodes many times and memorises some of them, so it predicts too few of others.
-    Returns the shift (in logits) and the calibration after it; without held-out ends nothing changes.
+    Returns the metrics `shift` and `calibration` after it; without held-out ends nothing changes.
     """
     logits, deaths = _ends(memory, latents)
     if float(deaths.sum()) == 0:
@@ -156,24 +175,23 @@ def reward_weight(rewards: np.ndarray[Any, Any] | None) -> float:
     return 1.0 if share == 0 else min(MAX_REWARD_WEIGHT, max(1.0, USUAL_SHARE / share))
 
 
-def _of_rewards(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """What M knows of rewards: `r2`, the share of their variance (absent where they do not vary); `reward_ratio`,
-    predicted over real sum (absent where the sum is 0); and for rare rewards the precision and recall of events."""
+def _reward_metrics(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """The metrics of (predicted, real) rewards that have a value for them."""
     if not rewards:
         return {}
     predicted, real = (torch.cat(side) for side in zip(*rewards, strict=True))
-    found = {}
+    metrics = {}
     if float(real.var()) > 1e-6:
-        found["r2"] = 1 - float((predicted - real).square().mean() / real.var())
+        metrics["r2"] = 1 - float((predicted - real).square().mean() / real.var())
     if abs(float(real.sum())) > 1e-6:
-        found["reward_ratio"] = float(predicted.sum() / real.sum())
+        metrics["reward_ratio"] = float(predicted.sum() / real.sum())
     usual = real.median()
-    events, foretold = is_event(real, usual), is_event(predicted, usual)
+    events, predicted_events = is_event(real, usual), is_event(predicted, usual)
     if 0 < float(events.float().mean()) < USUAL_SHARE:
-        hits = float((events & foretold).sum())
-        found["reward_precision"] = hits / max(1.0, float(foretold.sum()))
-        found["reward_recall"] = hits / max(1.0, float(events.sum()))
-    return found
+        hits = float((events & predicted_events).sum())
+        metrics["reward_precision"] = hits / max(1.0, float(predicted_events.sum()))
+        metrics["reward_recall"] = hits / max(1.0, float(events.sum()))
+    return metrics
 
 
 def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from training.infra.options import as_json, read_record
+from training.infra.options import as_json
+from training.infra.records import read_record, to_json, write_result
 from training.infra.run_folder import RunFolder
 from training.pipelines.estimate import Estimate, in_words
-from wm_envs.files import write_json
 
 # Options that change nothing of a result: where files are, and who does the work.
 WITHOUT_EFFECT = {"run", "task", "world", "start", "cache", "scores", "workers", "ray", "to"}
@@ -35,7 +35,7 @@ class Journal:
         self.all_done = True  # so far
         self._begun = run.rollouts.exists()  # the first stage that is done now may have been half done
 
-    def stage(self, where: str, name: str, work: Callable[[], dict[str, Any]], there: Callable[[], bool]) -> Any:
+    def stage(self, where: str, name: str, work: Callable[[], Any], there: Callable[[], bool]) -> Any:
         """What a stage finds; it works unless its result is known, for the same options, and its files are `there`.
 
         Once a stage has worked, all later ones do: they use what it makes.
@@ -50,7 +50,7 @@ class Journal:
         self.all_done = False
         print(f"{title}; about {in_words(self.estimate.left(index))} left in all", flush=True)
         started = time.monotonic()
-        found = work()
+        found = to_json(work())
         seconds = time.monotonic() - started
         if not self._begun:
             self.estimate.note(index, seconds)
@@ -63,7 +63,7 @@ class Journal:
 
     def save(self) -> None:
         """Write results.json."""
-        write_json(self.run.results, self.results | {DONE: self.done})
+        write_result(self.run.results, self.results | {DONE: self.done})
 
 
 def comparable(options: Any) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from typing import Any
 
 from training.infra.options import check_run_options
 from training.infra.packages import check_game
+from training.infra.records import from_json
 from training.infra.run_folder import RoundFolder, RunFolder
 from training.infra.worlds import keep_best
-from training.judging.validation import selection_score
+from training.judging.scoring import Evaluation
+from training.judging.world_card import read_cards
 from training.pipelines.journal import Journal
 from training.pipelines.plan import Plan, RoundPlan, RunOptions, RunRecord, make_plan
-from training.reporting.summary import commands, in_words
+from training.reporting.summary import commands, score_sentence
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
 from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
@@ -42,7 +44,7 @@ def describe(results: dict[str, Any]) -> str:
     """The results in words, and the commands that go on from there."""
     world, further = results["world"], ", then in the real game" if "tuned" in results else ""
     lines = [
-        "", in_words(results["evaluate"]),
+        "", score_sentence(from_json(Evaluation, results["evaluate"], "results.json")),
         f"It learned in the dream of round {results['best round']}{further}. That world is {world}.",
         f"The report is {results['report']}.", "",
         *(f"To {what}:\n    {command}" for what, command in commands(Path(world)).items()),
@@ -102,7 +104,7 @@ def _has(folder: RoundFolder, name: str) -> bool:
 
 
 def _score(folder: RoundFolder, name: str = "controller") -> float:
-    return selection_score(read_config(folder.world)["controllers"][name]["card"])
+    return read_cards(folder.world)[name].selection_score
 
 
 def _players(options: RunOptions, number: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -19,11 +20,14 @@ from PIL import Image
 from training.acting.policies import actor
 from training.acting.rollout import rollout
 from training.data.episode_store import RolloutStore
+from training.judging.fidelity import PolicyRow
 from training.judging.replay import longest_episode, ticks_of
+from training.judging.scoring import Score
 from training.reporting.pictures import strip
 from wm_envs.envs.dreams import Dreams
 from wm_envs.models.world_model import WorldModel
 
+NamedScores = tuple[str, Score, Score | None]  # a name, its score in the game, and in the dream if there is one
 GREY, BLUE, ORANGE = "#888888", "#3b82d0", "#d9812b"  # readable on white and on black
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "text.color": GREY,
@@ -53,21 +57,21 @@ def curves(points: dict[str, NDArray[np.float64]]) -> str:
         return svg(figure)
 
 
-def fidelity(rows: list[dict[str, Any]], trained: set[str]) -> str:
+def fidelity(policies: Sequence[PolicyRow], trained: set[str]) -> str:
     """Every policy's mean in the game and in the dream, with intervals: as a point, and named in a line.
 
     The names stand in a column, because points of similar policies lie on each other.
     """
-    rows = sorted(rows, key=lambda row: float(row["real"]["mean"]))
-    ends = [f(row[side]["mean"] for row in rows for side in ("real", "dream")) for f in (min, max)]
+    rows = sorted(policies, key=lambda row: row.real.mean)
+    means = [score.mean for row in rows for score in (row.real, row.dream)]
+    ends = [min(means), max(means)]
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, max(3.5, 0.8 + 0.23 * len(rows))), layout="constrained")
         points, lines = figure.subplots(1, 2)
         for row in rows:
-            real, dream = row["real"], row["dream"]
             points.errorbar(
-                real["mean"], dream["mean"], dream["interval"], real["interval"], fmt="o", ms=4, lw=0.8,
-                color=ORANGE if row["policy"] in trained else BLUE,
+                row.real.mean, row.dream.mean, row.dream.interval, row.real.interval, fmt="o", ms=4, lw=0.8,
+                color=ORANGE if row.policy in trained else BLUE,
             )  # fmt: skip
         points.plot(ends, ends, color=GREY, lw=0.8, ls="--")
         if ends[0] > 0:
@@ -77,41 +81,39 @@ def fidelity(rows: list[dict[str, Any]], trained: set[str]) -> str:
                 axis.set_major_formatter(EngFormatter(sep=""))
                 axis.set_minor_formatter(NullFormatter())
         points.set(xlabel="in the game", ylabel="in the dream")
-        if trained & {row["policy"] for row in rows}:
+        if trained & {row.policy for row in rows}:
             points.set_title("orange: controllers of this world", loc="left")
-        _interval_lines(lines, rows[::-1])
+        _interval_lines(lines, [(row.policy, row.real, row.dream) for row in rows[::-1]])
         return svg(figure)
 
 
-def intervals(rows: list[dict[str, Any]]) -> str:
-    """Mean score of each row with its 95% interval, in the game ("real") and in the dream, where present."""
+def intervals(rows: Sequence[NamedScores]) -> str:
+    """The mean score of each row with its 95% interval, in the game and in the dream."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 0.8 + 0.35 * len(rows)), layout="constrained")
         _interval_lines(figure.add_subplot(), rows)
         return svg(figure)
 
 
-def _interval_lines(axes: Axes, rows: list[dict[str, Any]]) -> None:
+def _interval_lines(axes: Axes, rows: Sequence[NamedScores]) -> None:
     """A line per row, the first on top: a dot and an interval for the game, and for the dream where present."""
-    for number, row in enumerate(reversed(rows)):
-        for side, colour, shift in (("real", BLUE, 0.12), ("dream", ORANGE, -0.12)):
-            if side in row:
-                found = row[side]
-                axes.errorbar(found["mean"], number + shift, xerr=found["interval"], fmt="o", ms=3, color=colour)
-    names = [textwrap.fill(str(row.get("label", row["policy"])), 40) for row in reversed(rows)]
-    axes.set_yticks(range(len(rows)), names)
+    for number, (_, real, dream) in enumerate(reversed(rows)):
+        for score, colour, shift in ((real, BLUE, 0.12), (dream, ORANGE, -0.12)):
+            if score:
+                axes.errorbar(score.mean, number + shift, xerr=score.interval, fmt="o", ms=3, color=colour)
+    axes.set_yticks(range(len(rows)), [textwrap.fill(name, 40) for name, _, _ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    dreams = any("dream" in row for row in rows)
+    dreams = any(dream for _, _, dream in rows)
     axes.set_xlabel("score (blue: the game, orange: the dream)" if dreams else "score in the game")
 
 
-def learning(rows: list[dict[str, Any]]) -> str:
-    """Learning curves: mean score in the real game against steps in dreams, for every row with a "curve"."""
+def learning(points: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Learning curves by name: points (steps in dreams, mean score in the real game)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((9, 3.5), layout="constrained")
         axes = figure.add_subplot()
-        for row, colour in zip(rows, (BLUE, ORANGE, GREY) * len(rows), strict=False):
-            axes.plot(*np.array(row["curve"], float).reshape(-1, 2).T, color=colour, marker=".", label=row["policy"])
+        for (name, curve), colour in zip(points.items(), (BLUE, ORANGE, GREY) * len(points), strict=False):
+            axes.plot(*np.array(curve, float).reshape(-1, 2).T, color=colour, marker=".", label=name)
         axes.set(xlabel="steps in dreams", ylabel="mean score in the game")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(loc="outside lower left")

@@ -18,11 +18,15 @@ from PIL import Image
 
 from training.acting.policies import load_policy
 from training.data.episode_store import RolloutStore
-from training.infra.options import read_record
+from training.infra.records import from_json, read_record, read_result
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
+from training.judging.fidelity import FidelityReport
 from training.judging.replay import longest_episode, read_episode, watch
+from training.judging.scoring import Card, Evaluation
+from training.judging.table_rows import TableFile
+from training.judging.world_card import read_world_card
 from training.reporting import figures, predictions
-from training.reporting.summary import commands, in_words
+from training.reporting.summary import commands, score_sentence
 from wm_envs.games.registry import TASKS
 from wm_envs.worlds.bundle import load_world, read_config
 
@@ -91,12 +95,14 @@ def _sections(run: RunFolder, rounds: list[RoundFolder]) -> list[Section]:
 def _result(run: RunFolder) -> Iterator[str]:
     results = _results(run)
     if found := results.get("final", results).get("evaluate"):  # an older run has it at the top
-        yield f"<p><strong>{_code(html.escape(in_words(found)))}</strong></p>"
+        sentence = score_sentence(from_json(Evaluation, found, run.results))
+        yield f"<p><strong>{_code(html.escape(sentence))}</strong></p>"
     rows = []
     for name, done in results.items():
-        card = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
-        if card:
-            cells = [_mean(card.get(key)) for key in ("dream", "validation")]
+        learned = next((done[key] for key in ("ppo", "evolve") if isinstance(done, dict) and key in done), None)
+        if learned:
+            card = from_json(Card, learned, run.results)
+            cells = [str(score) if score else "" for score in (card.dream, card.validation)]
             rows.append([name, *cells, f"{done['fidelity']['spearman']:.2f}" if "fidelity" in done else ""])
     if rows:
         yield _table(["", "in dreams", "in the game (validation)", "Spearman"], rows)
@@ -106,23 +112,26 @@ def _comparison(rounds: list[RoundFolder], name: str) -> Iterator[str]:
     for folder in rounds:
         path = folder.table(name).rows
         if path.exists():
-            rows = read_record(path)["rows"]
-            yield _wide(figures.intervals(rows))
-            if learners := [row for row in rows if len(row.get("curve", ())) > 1]:  # one point is not a curve
+            rows = read_result(TableFile, path).rows
+            yield _wide(figures.intervals([(row.name, row.real, row.dream) for row in rows]))
+            if learners := {row.policy: row.curve for row in rows if len(row.curve) > 1}:  # one point is not a curve
                 yield _wide(figures.learning(learners))
 
 
 def _fidelity(run: RunFolder, rounds: list[RoundFolder]) -> Iterator[str]:
-    found = {
-        name: done["fidelity"] for name, done in _results(run).items() if isinstance(done, dict) and "fidelity" in done
+    reports = {
+        name: from_json(FidelityReport, done["fidelity"], run.results)
+        for name, done in _results(run).items()
+        if isinstance(done, dict) and "fidelity" in done
     }
-    if not found and (card := _card(rounds).get("fidelity")):
-        found = {"world": card}
+    worlds = _worlds(rounds)
+    if not reports and worlds and (report := read_world_card(worlds[-1]).fidelity):
+        reports = {"world": report}
     controllers = {name for folder in _worlds(rounds) for name in read_config(folder)["controllers"]}
-    for name, fidelity in found.items():
-        title = f"{name}, temperature {fidelity['temperature']:g}: Spearman {fidelity['spearman']:.3f}"
+    for name, report in reports.items():
+        title = f"{name}, temperature {report.temperature:g}: Spearman {report.spearman:.3f}"
         yield f"<h3>{html.escape(title)}</h3>"
-        yield _wide(figures.fidelity(fidelity["policies"], controllers))
+        yield _wide(figures.fidelity(report.policies, controllers))
 
 
 def _pairs(rounds: list[RoundFolder]) -> Iterator[str]:
@@ -233,15 +242,6 @@ def _results(run: RunFolder) -> dict[str, Any]:
 
 def _worlds(rounds: list[RoundFolder]) -> list[Path]:
     return [folder.world for folder in rounds if folder.has_world]
-
-
-def _card(rounds: list[RoundFolder]) -> dict[str, Any]:
-    worlds = _worlds(rounds)
-    return read_config(worlds[-1])["card"] if worlds else {}
-
-
-def _mean(found: dict[str, float] | None) -> str:
-    return f"{found['mean']:.0f} +- {found['std']:.0f}" if found else ""
 
 
 def _words(value: object) -> str:

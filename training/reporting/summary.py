@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from training.judging.scoring import Evaluation
 from wm_envs.games.registry import get_task
 from wm_envs.worlds.bundle import read_config
 
 
-def in_words(score: dict[str, Any]) -> str:
+def score_sentence(result: Evaluation) -> str:
     """A score with its 95% interval, in one sentence."""
-    low, high = score["mean"] - score["interval"], score["mean"] + score["interval"]
+    low, high = result.bounds
     return (
-        f"The controller `{score['controller']}` scores {score['mean']:.0f} +- {score['std']:.0f} in the real game "
-        f"(95% interval {low:.0f} to {high:.0f}, {score['episodes']} test episodes)."
+        f"The controller `{result.controller}` scores {result} in the real game "
+        f"(95% interval {low:.0f} to {high:.0f}, {result.episodes} test episodes)."
     )
 
 

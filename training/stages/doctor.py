@@ -27,8 +27,9 @@ from training.infra.packages import TRAIN, missing
 from training.infra.pool import Workers, available_cores
 from training.infra.worlds import find_folder
 from training.judging.fidelity import open_loop_battery
-from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, distance
+from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
+from training.judging.world_card import read_cards
 from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
@@ -102,7 +103,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         if options.episodes and not missing(world.task.requires):
             yield pictures(name, world)
             yield from realism(name, folder, world, options)
-        yield from exploitation(name, read_config(folder)["controllers"])
+        yield from exploitation(name, read_cards(folder))
 
 
 def installation() -> Iterator[Finding]:
@@ -126,12 +127,11 @@ def vision(name: str, world: WorldModel) -> Finding:
     return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions are in use", fix)
 
 
-def exploitation(name: str, controllers: dict[str, Any]) -> Iterator[Finding]:
+def exploitation(name: str, cards: dict[str, Card]) -> Iterator[Finding]:
     """Whether controllers exploit the errors of M, by their validations."""
-    for controller, entry in controllers.items():
-        card = entry["card"]
-        if "dream" in card and "validation" in card:
-            dream, real = card["dream"]["mean"], card["validation"]["mean"]
+    for controller, card in cards.items():
+        if card.dream and card.validation:
+            dream, real = card.dream.mean, card.validation.mean
             found = f"{dream:.0f} in dreams, {real:.0f} in the game (validation seeds)"
             yield Finding(f"{name}: {controller}", found, _against_exploitation(dream, real))
 
@@ -144,14 +144,12 @@ def _against_exploitation(dream: float, real: float) -> str:
 def pictures(name: str, world: WorldModel) -> Finding:
     """Whether V draws what moves in frames of random play."""
     frames, neighbours = _random_play(world.task)
-    found = measure(world.vision, frames, neighbours) if len(frames) else {}
-    if not found.get("moving_error"):
+    metrics = measure(world.vision, frames, neighbours) if len(frames) else None
+    if not metrics or not metrics.moving_error:
         return Finding(f"{name}: pictures", "nothing moves in random play")
-    missed = found["moving_unexplained"]
+    missed = metrics.moving_unexplained
     fix = "V misses what moves: see --motion and --kind of vision, train it longer, or look at its pictures"
-    shown = (
-        f"V leaves out {found['unexplained']:.0%} of what differs from the mean picture, {missed:.0%} where it moves"
-    )
+    shown = f"V leaves out {metrics.unexplained:.0%} of what differs from the mean picture, {missed:.0%} where it moves"
     return Finding(f"{name}: pictures", shown, fix if missed > MISSED else "")
 
 

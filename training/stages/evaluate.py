@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from training.acting.policies import load_policy, random_policy
 from training.infra.option_groups import WorkerOptions, check_setting, game_settings
 from training.infra.options import check_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers
+from training.infra.records import write_result
 from training.infra.worlds import check_controller, find_folder
-from training.judging.scoring import TEST_SEEDS
-from training.judging.validation import score
+from training.judging.scoring import TEST_SEEDS, Evaluation
+from training.judging.validation import game_score
 from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption
-from wm_envs.files import write_text
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.worlds.bundle import read_config
@@ -47,7 +46,7 @@ def check_score(task: Task, settings: dict[str, float]) -> None:
         raise InvalidOption("settings", f"{name}={settings[name]:g}", expected, f"omit {name}: it is for training only")
 
 
-def main(options: EvaluateOptions) -> dict[str, Any]:
+def main(options: EvaluateOptions) -> Evaluation:
     """Mean, standard deviation, 95% interval, 10th percentile and, in a game with a goal, the share that reaches it."""
     check_options(options)
     folder = find_folder(options.world)
@@ -60,9 +59,11 @@ def main(options: EvaluateOptions) -> dict[str, Any]:
     check_score(task, settings)
     game = game_kwargs(task, options.renderer or None, settings)
     seeds = list(range(options.first_seed, options.first_seed + options.episodes))
-    found, scores = score(folder, policy, seeds, Workers(options.workers, options.ray), game)
-    result = {"world": str(options.world), "controller": policy.name, "game": game} | found
+    score, returns = game_score(folder, policy, seeds, Workers(options.workers, options.ray), game)
+    result = Evaluation(
+        **vars(score), world=str(options.world), controller=policy.name, game=game, first_seed=options.first_seed
+    )
     if options.scores:
-        each = {str(seed): score for seed, score in zip(seeds, scores, strict=True)}
-        write_text(Path(options.scores), json.dumps(result | {"scores": each}, indent=1) + "\n")
+        scores = dict(zip(map(str, seeds), returns.tolist(), strict=True))
+        write_result(Path(options.scores), dataclasses.replace(result, scores=scores))
     return result

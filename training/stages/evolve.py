@@ -12,7 +12,6 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +20,17 @@ from numpy.typing import NDArray
 from training.acting.policies import ControllerPolicy, Policy, population_actor
 from training.acting.rollout import dream_episodes, real_returns
 from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
-from training.infra.options import check_options, check_run_options, read_record, stage_option
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.progress import Progress
+from training.infra.records import read_result, to_json, write_result
 from training.infra.run_folder import RoundFolder
 from training.infra.worlds import check_controller, find_round
-from training.judging.validation import evaluate_policy, selection_key, spread_temperatures
+from training.judging.scoring import Card, Learned
+from training.judging.validation import evaluate_policy, spread_temperatures
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
-from wm_envs.files import file_lock, write_json
+from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
@@ -98,7 +99,24 @@ class Search:
         return np.asarray(self.strategy.mean)
 
 
-def main(options: EvolveOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Generation(Card):
+    """One generation in history.json, with the card and the parameters of the mean if it is validated."""
+
+    scores: tuple[float, ...]
+    fitness: tuple[float, ...]
+    steps: int | None = None  # in dreams
+    parameters: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """All generations so far."""
+
+    generations: tuple[Generation, ...]
+
+
+def main(options: EvolveOptions) -> Learned:
     """Train for `generations`, keep every validated mean, save the one that validates best."""
     check_options(options)
     folder = find_round(options)
@@ -112,7 +130,7 @@ def main(options: EvolveOptions) -> dict[str, Any]:
         return _search_for(folder, options)
 
 
-def _search_for(folder: RoundFolder, options: EvolveOptions) -> dict[str, Any]:
+def _search_for(folder: RoundFolder, options: EvolveOptions) -> Learned:
     world, history_path = load_world(folder.world), folder.evolve(options.name).history
     memory = world.config.memory
     shape = world.observed_latents, memory.hidden, memory.action
@@ -123,12 +141,12 @@ def _search_for(folder: RoundFolder, options: EvolveOptions) -> dict[str, Any]:
         mean = parameters.numpy().astype(np.float64)
     search = Search(mean, options.sigma, options.population, options.seed)
     history = _replay(search, history_path)
-    if options.steps and not all(type(entry.get("steps")) is int and entry["steps"] > 0 for entry in history):
+    if options.steps and not all(entry.steps for entry in history):
         raise BrokenStore(
             "history", f"{history_path}, which does not say how many steps were taken",
             "the steps of every generation", "give --generations, or another --name",
         )  # fmt: skip
-    best = max((entry for entry in history if "parameters" in entry), key=selection_key, default=None)
+    best = max((entry for entry in history if entry.parameters), key=lambda entry: entry.selection, default=None)
     total, unit = (options.steps, "steps") if options.steps else (options.generations, "generations")
     with Progress(f"evolve-{options.name}", total, folder.logs, unit) as progress:
         progress.skip(_progress_of(options, history))
@@ -138,48 +156,49 @@ def _search_for(folder: RoundFolder, options: EvolveOptions) -> dict[str, Any]:
             scores, steps = _play(folder, options, world, config, candidates, generation)
             fitness = scores - options.decay * (candidates**2).mean(axis=1)
             search.tell(fitness)
-            entry: dict[str, Any] = {"scores": [float(f"{score:.6g}") for score in scores], "fitness": fitness.tolist()}
-            entry |= {"steps": steps} if options.env == "dream" else {}
+            entry = Generation(
+                scores=tuple(float(f"{score:.6g}") for score in scores),
+                fitness=tuple(fitness.tolist()),
+                steps=steps or None,
+            )
             last = _progress_of(options, [*history, entry]) >= total
             if (generation + 1) % options.validate_every == 0 or last:
-                entry |= _validate(folder, options, world, config, search.mean)
-                if best is None or selection_key(entry) > selection_key(best):
+                entry = _validate(folder, options, world, config, search.mean, entry)
+                if best is None or entry.selection > best.selection:
                     best = entry
             history.append(entry)
-            write_json(history_path, {"generations": history})
+            write_result(history_path, History(generations=tuple(history)))
             progress.update(steps if options.steps else 1)
             shown = {"mean": float(scores.mean()), "best": float(scores.max())}
-            progress.log(generation, shown | {k: entry[k]["mean"] for k in ("dream", "validation") if k in entry})
+            progress.log(generation, shown | entry.means)
     if best is None:  # resumed with fewer generations than there are, none of them validated
-        best = _validate(folder, options, world, config, search.mean)
-    card = {key: best[key] for key in ("dream", "validation") if key in best} | {"temperature": options.temperature}
-    save_controller(folder.world, options.name, config, torch.tensor(best["parameters"]), card)
-    return {"generations": len(history), **card, "curve": _curve(history)}
+        best = _validate(folder, options, world, config, search.mean, Generation(scores=(), fitness=()))
+    card = Card(dream=best.dream, validation=best.validation, temperature=options.temperature)
+    save_controller(folder.world, options.name, config, torch.tensor(best.parameters), to_json(card))
+    return Learned(**vars(card), curve=_curve(history), generations=len(history))
 
 
-def _progress_of(options: EvolveOptions, history: list[dict[str, Any]]) -> int:
+def _progress_of(options: EvolveOptions, history: list[Generation]) -> int:
     """How far the search is, in steps or in generations."""
-    return sum(entry["steps"] for entry in history) if options.steps else len(history)
+    return sum(entry.steps or 0 for entry in history) if options.steps else len(history)
 
 
-def _curve(history: list[dict[str, Any]]) -> list[list[float]]:
-    """The learning curve in dreams: their steps until each validation, and its mean in the real game."""
-    steps = np.cumsum([entry.get("steps", 0) for entry in history]).tolist()
-    return [
-        [at, entry["validation"]["mean"]] for at, entry in zip(steps, history, strict=True) if "validation" in entry
-    ]
+def _curve(history: list[Generation]) -> tuple[tuple[int, float], ...]:
+    """The learning curve of `Learned`."""
+    steps = np.cumsum([entry.steps or 0 for entry in history]).tolist()
+    return tuple((at, entry.validation.mean) for at, entry in zip(steps, history, strict=True) if entry.validation)
 
 
-def _replay(search: Search, path: Path) -> list[dict[str, Any]]:
+def _replay(search: Search, path: Path) -> list[Generation]:
     """Replay the generations that are on disk."""
     if not path.exists():
         return []
+    history = list(read_result(History, path).generations)
     try:
-        history = list(read_record(path)["generations"])
         for entry in history:
             search.ask()
-            search.tell(np.array(entry["fitness"]))
-    except (ValueError, KeyError, TypeError) as error:
+            search.tell(np.array(entry.fitness))
+    except ValueError as error:
         raise BrokenStore(
             "history", f"{path} ({error})", "the scores of every generation", "remove it to start again"
         ) from error
@@ -221,9 +240,10 @@ def _observer(options: EvolveOptions) -> WorldModel | None:
 
 
 def _validate(
-    folder: RoundFolder, options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64]
-) -> dict[str, Any]:
-    """The card of the distribution's mean, and its parameters."""
+    folder: RoundFolder, options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64],
+    generation: Generation,
+) -> Generation:  # fmt: skip
+    """The generation with the card of the distribution's mean, and its parameters."""
     policy = ControllerPolicy("mean", config, tuple(mean.astype(np.float32).tolist()))
     temperatures = spread_temperatures(options.temperature, options.temperature_high, 256)
     features_of = options.observer or folder.world
@@ -231,4 +251,4 @@ def _validate(
     card = evaluate_policy(
         world, policy, temperatures, features_of, options.validate_episodes, workers, _observer(options)
     )
-    return {"parameters": list(policy.parameters)} | card
+    return dataclasses.replace(generation, parameters=policy.parameters, dream=card.dream, validation=card.validation)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from training.infra.worlds import find_folder
 from training.judging.battery import battery, dream_returns, game_returns
-from training.judging.fidelity import compare, is_held_out
+from training.judging.fidelity import FidelityReport, compare
 from wm_envs.worlds.bundle import load_world
 
 
@@ -32,7 +31,7 @@ class FidelityOptions(WorkerOptions):
     replay: bool = stage_option(False, "play the open-loop policies in the game even where their returns are stored")
 
 
-def main(options: FidelityOptions) -> dict[str, Any]:
+def main(options: FidelityOptions) -> FidelityReport:
     """Mean scores with intervals in both, Spearman's rank correlation, mean absolute log ratio."""
     check_options(options)
     folder = find_folder(options.world)
@@ -43,11 +42,10 @@ def main(options: FidelityOptions) -> dict[str, Any]:
     workers = Workers(options.workers, options.ray)
     real = game_returns(folder, world, policies, options.episodes, workers, cache, options.replay)
     dream = lambda policy: dream_returns(world, policy, options.dreams, options.temperature)  # noqa: E731
-    found = compare(world.task, policies, lambda policy: real[policy.name], dream)
-    for row in found["policies"]:
+    report = compare(world.task, policies, lambda policy: real[policy.name], dream, options.temperature)
+    for row in report.policies:
         print(
-            f"{row['policy']:>24}  real {row['real']['mean']:7.0f} +- {row['real']['interval']:4.0f}"
-            f"  dream {row['dream']['mean']:7.0f} +- {row['dream']['interval']:4.0f}"
-            f"{'  (held out)' if is_held_out(row['policy']) else ''}"
+            f"{row.policy:>24}  real {row.real.mean:7.0f} +- {row.real.interval:4.0f}"
+            f"  dream {row.dream.mean:7.0f} +- {row.dream.interval:4.0f}{'  (held out)' if row.held_out else ''}"
         )
-    return found | {"temperature": options.temperature}
+    return report

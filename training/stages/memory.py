@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,21 @@ from training.infra.option_groups import ModelRoundOptions, ProcessOption, SeedO
 from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.pool import Workers
 from training.infra.progress import Progress
+from training.infra.records import to_json, write_result
 from training.infra.run_folder import RoundFolder, RunFolder
-from training.judging.memory_metrics import active_dimensions, calibrate, losses, measure, predict, reward_weight
+from training.judging.memory_metrics import (
+    MemoryMetrics,
+    active_dimensions,
+    fit_end_bias,
+    losses,
+    measure,
+    predict,
+    reward_weight,
+)
+from training.judging.world_card import WorldCard
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock, write_text
+from wm_envs.files import file_lock
 from wm_envs.games.base import Task
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import best_device
@@ -105,7 +114,7 @@ class MemoryRecord(MemoryOptions):
     vision: str = stage_option("", "hash of the weights of V", identity=True)
 
 
-def main(options: MemoryOptions) -> dict[str, Any]:
+def main(options: MemoryOptions) -> MemoryMetrics:
     """Train M, or continue its training, measure it on held-out episodes, and write the bundle."""
     check_options(options)
     RunFolder(options.run).check_round(options.round)
@@ -134,7 +143,7 @@ def _encode(
 def _make(
     folder: RoundFolder, task: Task, store: RolloutStore, vision: Vision, encoded: dict[int, tuple[Tensor, Tensor]],
     options: MemoryOptions,
-) -> dict[str, Any]:  # fmt: skip
+) -> MemoryMetrics:  # fmt: skip
     """Train, calibrate, write the bundle."""
     first = [part for part in store.parts if part.index < PARTS_A_ROUND]  # so that M keeps its unit in later rounds
     reward_scale = None if task.rewards.survival else reward_unit(task, first or store.parts, options.frame_skip)
@@ -155,7 +164,7 @@ def _make(
     memory = memory_kinds().build(config).to(best_device())
     metrics = train(memory, training, held_out, folder, options)
     if options.calibrate:
-        metrics |= calibrate(memory, held_out)
+        metrics = dataclasses.replace(metrics, **fit_end_bias(memory, held_out))
     burn_in = -(-task.timing.burn_in // options.frame_skip) * options.frame_skip
     means, logvars, *recurrent = initial_states(memory, training, burn_in)
     world = WorldModel(
@@ -166,8 +175,8 @@ def _make(
         ),
         vision, memory, means, logvars, tuple(recurrent) or None,
     )  # fmt: skip
-    save_world(folder.world, world, {"memory": metrics})
-    write_text(folder.memory_metrics, json.dumps(metrics))
+    save_world(folder.world, world, to_json(WorldCard(memory=metrics)))
+    write_result(folder.memory_metrics, metrics)
     return metrics
 
 
@@ -205,7 +214,7 @@ def initial_states(memory: Memory, latents: Latents, burn_in: int, max_episodes:
 
 def train(
     memory: Memory, training: Latents, held_out: Latents, folder: RoundFolder, options: MemoryOptions
-) -> dict[str, float]:
+) -> MemoryMetrics:
     """Train to `options.steps`, with checkpoints; returns the held-out metrics at the end."""
     path = folder.memory
     optimizer = torch.optim.Adam(memory.parameters(), options.learning_rate, fused=True)
@@ -218,7 +227,7 @@ def train(
         state = tuple(read_extra_state(path, extra_state, shapes))
     elif options.start:
         start_from(options.start, memory)
-    metrics: dict[str, float] = {}
+    metrics: MemoryMetrics | None = None
     with Progress("memory", batches, folder.logs, "batches") as progress:
         progress.skip(step)
         while step < batches:
@@ -232,7 +241,7 @@ def train(
             if step % options.checkpoint_every == 0 or step == batches:
                 save_checkpoint(path, memory, optimizer, step, dict(zip(memory.recurrent_shapes, state, strict=True)))
                 metrics = measure(memory, held_out)
-                progress.log(step, metrics)
+                progress.log(step, to_json(metrics))
     return metrics or measure(memory, held_out)
 
 

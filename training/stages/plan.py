@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +17,13 @@ from training.acting.policies import Policy, load_policy, random_policy
 from training.acting.rollout import TILE, play_real, real_jobs
 from training.acting.simulation import METHODS, SearchPolicy
 from training.infra.option_groups import SeedOption, WorkerOptions
-from training.infra.options import as_json, check_options, read_record, stage_option
+from training.infra.options import as_json, check_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import PATIENCE, Workers, run_jobs
 from training.infra.progress import Progress
+from training.infra.records import read_record
 from training.infra.worlds import check_controller, find_folder, fingerprint
-from training.judging.scoring import VALIDATION_SEEDS, summary
+from training.judging.scoring import VALIDATION_SEEDS, Score
 from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption, OptionsDiffer
 from wm_envs.files import file_lock, write_json
@@ -76,7 +76,23 @@ class PlanOptions(SeedOption, WorkerOptions):
             )
 
 
-def main(options: PlanOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class PolicyScore(Score):
+    """The score of one policy."""
+
+    policy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanResult:
+    """The scores of the search and of the policies beside it, all on the same episodes, and the speed of the search."""
+
+    rows: tuple[PolicyScore, ...]
+    simulations_per_second: float
+    dream_steps_per_second: float
+
+
+def main(options: PlanOptions) -> PlanResult:
     """A row for the search and for each policy beside it: their scores, all on the same episodes."""
     check_options(options)
     folder = find_folder(options.world)
@@ -93,11 +109,11 @@ def main(options: PlanOptions) -> dict[str, Any]:
         for job, played in run_jobs(play_real, left, Workers(options.workers, options.ray), 20 * PATIENCE):
             scores.keep(job.policy.name, dict(zip(job.seeds, (episode.score for episode in played), strict=True)))
             progress.update(TILE)
-    rows = [{"policy": policy.name} | summary(scores.of(policy.name, seeds)) for policy in policies]
+    rows = [PolicyScore(policy=p.name, **vars(Score.of(scores.of(p.name, seeds)))) for p in policies]
     for row in rows:
-        print(f"{row['policy']:>40}  {row['mean']:7.0f} +- {row['interval']:4.0f}  (p10 {row['p10']:.0f})")
+        print(f"{row.policy:>40}  {row.mean:7.0f} +- {row.interval:4.0f}  (p10 {row.p10:.0f})")
     speed = simulations_per_second(world, search, TILE)
-    return {"rows": rows, "simulations_per_second": speed, "dream_steps_per_second": speed * options.horizon}
+    return PlanResult(rows=tuple(rows), simulations_per_second=speed, dream_steps_per_second=speed * options.horizon)
 
 
 def _check_world(options: PlanOptions, folder: Path, world: WorldModel) -> None:

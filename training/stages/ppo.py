@@ -28,18 +28,20 @@ from training.infra.option_groups import (
     game_settings,
     plain_name,
 )
-from training.infra.options import check_options, check_run_options, read_record, stage_option
+from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.packages import check_game
 from training.infra.pool import Workers
 from training.infra.progress import Progress
+from training.infra.records import read_result, to_json, write_result
 from training.infra.run_folder import LearnerFolder, RoundFolder
 from training.infra.worlds import check_controller, find_round
-from training.judging.validation import evaluate_policy, selection_key, spread_temperatures
+from training.judging.scoring import Card, Learned
+from training.judging.validation import evaluate_policy, spread_temperatures
 from training.learning.optim import one_cycle
 from training.learning.policy_network import ensemble, parameters_of, start_from
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import BrokenStore, InvalidOption
-from wm_envs.files import file_lock, write_json
+from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
@@ -102,7 +104,29 @@ class PpoOptions(SeedOption, DreamOptions, RealGameOptions, ControllerOptions, W
             raise InvalidOption("curious", True, expected, "give --env real")
 
 
-def main(options: PpoOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best policy so far, as best.json has it."""
+
+    card: Card
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated(Card):
+    """A validation in history.json, after so many updates."""
+
+    updates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The validations so far; only the learning curve needs them."""
+
+    validations: tuple[Validated, ...]
+
+
+def main(options: PpoOptions) -> Learned:
     """Train for `total_timesteps` and keep the controller that validates best (of each member of an ensemble), or the
     last one if it is curious."""
     check_options(options)
@@ -118,7 +142,7 @@ def main(options: PpoOptions) -> dict[str, Any]:
         return _train_ensemble(folder, world, options) if options.ensemble_size > 1 else _train(folder, world, options)
 
 
-def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> Learned:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
@@ -157,9 +181,7 @@ def _make_envs(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> V
     return LatentVecEnv(games)
 
 
-def _learn(
-    learner: PPO, env: VecNormalize, folder: RoundFolder, world: WorldModel, options: PpoOptions
-) -> dict[str, Any]:
+def _learn(learner: PPO, env: VecNormalize, folder: RoundFolder, world: WorldModel, options: PpoOptions) -> Learned:
     path = folder.ppo(options.name).checkpoint
     updates = max(1, options.total_timesteps // (options.num_envs * options.n_steps))
     optimizer = learner.policy.optimizer
@@ -236,7 +258,7 @@ def _extra_state(env: VecNormalize, world: WorldModel, options: PpoOptions) -> d
     return extra_state
 
 
-def _keep_best(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+def _keep_best(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> Learned:
     """Save the best policy in the bundle, which may be a new one; returns its card and the learning curve."""
     learner = folder.ppo(options.name)
     best = _best(learner)
@@ -245,25 +267,25 @@ def _keep_best(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> d
             "best policy", f"no {learner.best}", f"{learner.best.name} beside {learner.checkpoint.name}",
             "give another --name to start again",
         )  # fmt: skip
-    parameters = torch.tensor(best["parameters"])
-    save_controller(folder.world, options.name, kind_of(world, options), parameters, best["card"])
-    return best["card"] | {"curve": _curve(learner, options)}
+    parameters = torch.tensor(best.parameters)
+    save_controller(folder.world, options.name, kind_of(world, options), parameters, to_json(best.card))
+    return Learned(**vars(best.card), curve=_curve(learner, options))
 
 
-def _best(learner: LearnerFolder) -> dict[str, Any] | None:
+def _best(learner: LearnerFolder) -> Best | None:
     """Card and parameters of the best policy so far."""
-    return read_record(learner.best) if learner.best.exists() else None
+    return read_result(Best, learner.best) if learner.best.exists() else None
 
 
-def _train_ensemble(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> dict[str, Any]:
+def _train_ensemble(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> Learned:
     """Train the members one after the other and merge them: each makes other errors, which the mean evens out."""
     names = [f"{options.name}-{number}" for number in range(1, options.ensemble_size + 1)]
     for number, name in enumerate(names):
         main(dataclasses.replace(options, name=name, ensemble_size=1, seed=options.seed + number))
     config, parameters = ensemble([load_controller(folder.world, name) for name in names])
     card = _evaluate(config, parameters, folder, world, options)
-    save_controller(folder.world, options.name, config, parameters, card)
-    return card
+    save_controller(folder.world, options.name, config, parameters, to_json(card))
+    return Learned(**vars(card))
 
 
 def _validate(learner: PPO, folder: RoundFolder, world: WorldModel, options: PpoOptions, done: int) -> dict[str, float]:
@@ -273,38 +295,34 @@ def _validate(learner: PPO, folder: RoundFolder, world: WorldModel, options: Ppo
     card = _evaluate(config, parameters, folder, world, options)
     known = _best(files)
     # An equal score also replaces: a run that was stopped here meets its own score again.
-    if known is None or options.curious or selection_key(card) >= selection_key(known["card"]):
-        write_json(files.best, {"card": card, "parameters": parameters.tolist()})
-        save_controller(folder.world, options.name, config, parameters, card)
-    before = [entry for entry in _history(files) if entry["updates"] < done]
-    write_json(files.history, {"validations": [*before, {"updates": done, **card}]})
-    return {name: card[name]["mean"] for name in ("dream", "validation") if name in card}
+    if known is None or options.curious or card.selection >= known.card.selection:
+        write_result(files.best, Best(card=card, parameters=tuple(parameters.tolist())))
+        save_controller(folder.world, options.name, config, parameters, to_json(card))
+    before = [entry for entry in _history(files) if entry.updates < done]
+    write_result(files.history, History(validations=(*before, Validated(**vars(card), updates=done))))
+    return card.means
 
 
-def _history(learner: LearnerFolder) -> list[dict[str, Any]]:
-    """The validations so far, each with the number of updates before it."""
-    path = learner.history
-    found = read_record(path).get("validations") if path.exists() else []
-    if not isinstance(found, list) or not all(isinstance(entry, dict) and "updates" in entry for entry in found):
-        raise BrokenStore("history", path, "the validations so far", "remove it: only the learning curve needs it")
-    return found
+def _history(learner: LearnerFolder) -> tuple[Validated, ...]:
+    """The validations so far."""
+    return read_result(History, learner.history).validations if learner.history.exists() else ()
 
 
-def _curve(learner: LearnerFolder, options: PpoOptions) -> list[list[float]]:
-    """The learning curve: steps until each validation, and its mean in the real game."""
+def _curve(learner: LearnerFolder, options: PpoOptions) -> tuple[tuple[int, float], ...]:
+    """The learning curve of `Learned`."""
     update = options.num_envs * options.n_steps
-    return [[e["updates"] * update, e["validation"]["mean"]] for e in _history(learner) if "validation" in e]
+    return tuple((e.updates * update, e.validation.mean) for e in _history(learner) if e.validation)
 
 
 def _evaluate(
     config: ControllerConfig, parameters: Tensor, folder: RoundFolder, world: WorldModel, options: PpoOptions
-) -> dict[str, Any]:
+) -> Card:
     """The card of a controller."""
     policy = ControllerPolicy(options.name, config, tuple(parameters.tolist()))
     temperatures = spread_temperatures(options.temperature, options.temperature_high, 256)
     workers = Workers(options.workers, options.ray)
     card = evaluate_policy(world, policy, temperatures, folder.world, options.validate_episodes, workers)
-    return card | {"temperature": options.temperature}
+    return dataclasses.replace(card, temperature=options.temperature)
 
 
 def as_controller(learner: PPO, world: WorldModel, options: PpoOptions) -> tuple[ControllerConfig, Tensor]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.infra.folders import new_folder
 from training.infra.options import StageOptions, check_options, stage_option
+from training.infra.records import from_json, to_json
 from training.infra.worlds import check_controller, find_folder
-from training.judging.scoring import TEST_SEEDS
+from training.judging.fidelity import FidelityReport
+from training.judging.scoring import TEST_SEEDS, Evaluation
+from training.judging.world_card import WorldCard, read_world_card
 from wm_envs.errors import BrokenStore
 from wm_envs.files import write_text
 from wm_envs.games.registry import get_task
@@ -26,6 +30,8 @@ from wm_envs.worlds.bundle import (
     save_controller,
     save_world,
 )
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -52,31 +58,33 @@ def main(options: PublishOptions) -> dict[str, Any]:
     names = {old: new or old for old, _, new in (pair.partition("=") for pair in options.controllers.split(","))}
     for name in names:
         check_controller(source, name, "controllers")
-    bundle = read_config(source)
-    card = bundle["card"] | {"made": options.made}
+    card = dataclasses.replace(read_world_card(source), made=options.made)
     if options.scores:
-        result = _read(options.scores)
-        card["evaluate"] = {k: v for k, v in result.items() if v != {} and k not in ("scores", "world")}
-        card["evaluate"]["first_seed"] = min(map(int, result.get("scores", {})), default=TEST_SEEDS)
+        result = _read(Evaluation, options.scores)
+        first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
+        evaluation = dataclasses.replace(
+            result, world=None, game=result.game or None, first_seed=first_seed, scores=None
+        )
+        card = dataclasses.replace(card, evaluate=evaluation)
     if options.fidelity:
-        card["fidelity"] = _read(options.fidelity)
+        card = dataclasses.replace(card, fidelity=_read(FidelityReport, options.fidelity))
     if not hub.is_on_hub(options.to):
         return _make(Path(options.to), options, source, names, card)
     hub.check_upload(options.to)
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "bundle"
-        result = _make(made, options, source, names, card)
+        contents = _make(made, options, source, names, card)
         write_text(made / "README.md", hub_card(made, options.to))
-        return result | {"bundle": hub.upload(made, options.to)}
+        return contents | {"bundle": hub.upload(made, options.to)}
 
 
 def _make(
-    target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: dict[str, Any]
+    target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: WorldCard
 ) -> dict[str, Any]:
     """Make the bundle in the folder `target`."""
     controllers = read_config(source)["controllers"]
     with new_folder(target) as made:
-        save_world(made, load_world(source, overrides={"temperature": options.temperature}), card)
+        save_world(made, load_world(source, overrides={"temperature": options.temperature}), to_json(card))
         for name, renamed in names.items():
             save_controller(made, renamed, *load_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
@@ -84,20 +92,20 @@ def _make(
     return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
 
 
-def _read(path: str) -> dict[str, Any]:
-    """The JSON object on the last line of a file, or the file as one; raises `BrokenStore`."""
+def _read(kind: type[T], path: str) -> T:
+    """The result in the JSON object on the last line of a file, or in the file as one; raises `BrokenStore`."""
     try:
         text = Path(path).read_text().strip()
         value = json.loads(text if text.startswith("{\n") else text.splitlines()[-1])
-        return dict(value)
-    except (OSError, ValueError, IndexError, TypeError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise BrokenStore("results", f"{path} ({error})", "a JSON object", "make it with --json or --scores") from error
+    return from_json(kind, value, path)
 
 
 def model_card(folder: Path, name: str) -> str:
     """The model card of a bundle called `name`, from its config.json."""
     bundle = read_config(folder)
-    world, card = bundle["world"], bundle["card"]
+    world, card = bundle["world"], read_world_card(folder)
     shift = world["termination_shift"]
     vision, memory = vision_kinds()[world["vision"]["kind"]].network, memory_kinds()[world["memory"]["kind"]].network
     lines = [
@@ -112,25 +120,25 @@ def model_card(folder: Path, name: str) -> str:
         f"default temperature {world['temperature']}.",
         f"- V: {json.dumps(world['vision'])}",
         f"- M: {json.dumps(world['memory'])}; posterior noise {world['posterior_noise']}",
-        f"- How it was made: {card.get('made') or 'not said'}",
-        f"- M on held-out episodes: {_figures(card.get('memory'))}",
+        f"- How it was made: {card.made or 'not said'}",
+        f"- M on held-out episodes: {_figures(card.memory)}",
         f"- Controllers: {', '.join(bundle['controllers'])} (`{CONTROLLERS}`)",
     ]
-    if "evaluate" in card:
-        kind = "test" if card["evaluate"].get("first_seed", TEST_SEEDS) == TEST_SEEDS else "other"
-        lines.append(f"- Real game, {kind} seeds: {_figures(card['evaluate'])}")
-    if "fidelity" in card:
-        found = card["fidelity"]
+    if card.evaluate:
+        kind = "test" if card.evaluate.first_seed in (None, TEST_SEEDS) else "other"
+        figures = {"controller": card.evaluate.controller} | to_json(card.evaluate)
+        lines.append(f"- Real game, {kind} seeds: {_figures(figures)}")
+    if report := card.fidelity:
         lines += [
-            f"- Fidelity at temperature {found['temperature']}: Spearman {found['spearman']:.3f}, "
-            f"{_figures({k: found[k] for k in ('log_ratio', 'relative_error') if k in found})}",
+            f"- Fidelity at temperature {report.temperature}: Spearman {report.spearman:.3f}, "
+            f"{_figures(report.distances)}",
             "",
             "| policy | real | dream |",
             "|---|---|---|",
         ]
-        for row in found["policies"]:
-            cells = (f"{row[side]['mean']:.0f} +- {row[side]['interval']:.0f}" for side in ("real", "dream"))
-            lines.append(f"| {row['policy']} | {' | '.join(cells)} |")
+        for row in report.policies:
+            cells = (f"{score.mean:.0f} +- {score.interval:.0f}" for score in (row.real, row.dream))
+            lines.append(f"| {row.policy} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
@@ -147,7 +155,9 @@ def hub_card(folder: Path, world: str) -> str:
     return "\n".join([*head, model_card(folder, world.rpartition("/")[2]), *use])
 
 
-def _figures(values: object) -> str:
+def _figures(result: object) -> str:
+    """The fields of a result."""
+    values = to_json(result)
     if not isinstance(values, dict):
         return "not measured"
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())

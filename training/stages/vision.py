@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,14 @@ from training.infra.checkpoint import load_checkpoint, save_checkpoint, start_fr
 from training.infra.option_groups import ModelRoundOptions, SeedOption, TaskOption
 from training.infra.options import check_options, check_run_options, stage_option
 from training.infra.progress import Progress
+from training.infra.records import to_json, write_result
 from training.infra.run_folder import RoundFolder, RunFolder
-from training.judging.vision_metrics import measure, reconstruct
+from training.judging.vision_metrics import VisionMetrics, measure, reconstruct
 from training.learning.adversary import BETAS, Adversary
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from training.reporting.pictures import save_pairs
 from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock, write_text
+from wm_envs.files import file_lock
 from wm_envs.games.registry import get_task
 from wm_envs.hardware import autocast, best_device
 from wm_envs.models.vision.base import Vision, to_images
@@ -85,7 +85,7 @@ class VisionOptions(TaskOption, SeedOption, ModelRoundOptions):
                 raise InvalidOption(name, getattr(self, name), f"0 with --kind {VAE_GAN}", "omit it")
 
 
-def main(options: VisionOptions) -> dict[str, Any]:
+def main(options: VisionOptions) -> VisionMetrics:
     """Train V, or continue its training, and measure it on held-out frames."""
     check_options(options)
     RunFolder(options.run).check_round(options.round)
@@ -97,7 +97,7 @@ def main(options: VisionOptions) -> dict[str, Any]:
         return _train(folder, store, options)
 
 
-def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> dict[str, float]:
+def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> VisionMetrics:
     training, held_out = store.split()
     training = _with_objects(training, store, options)
     torch.manual_seed(options.seed)
@@ -115,7 +115,7 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
     else:
         vision.prepare(_images(FrameBlocks(training, options.seed).read(0)[0]))
     probe = FrameBlocks(held_out, seed=1, chunks=128).read(0)
-    metrics: dict[str, float] = {}
+    metrics: VisionMetrics | None = None
     with Progress("vision", options.batches, folder.logs, "batches") as progress:
         progress.skip(step)
         for batch in _batches(training, options, step):
@@ -132,13 +132,14 @@ def _train(folder: RoundFolder, store: RolloutStore, options: VisionOptions) -> 
             progress.update(1)
             if step % options.checkpoint_every == 0 or step == options.batches:
                 save_checkpoint(path, vision, optimizer, step, adversary.state if adversary else None)
-                metrics = measure(vision, *probe) | (adversary.losses if adversary else {})
-                progress.log(step, metrics)
+                losses: dict[str, Any] = adversary.losses if adversary else {}
+                metrics = dataclasses.replace(measure(vision, *probe), **losses)
+                progress.log(step, to_json(metrics))
                 save_pairs(folder.vision_picture, probe[0][:24], reconstruct(vision, probe[0][:24]))
-                if metrics["active"] < min(COLLAPSED, options.latent):
-                    progress.bar.write(f"warning: V is collapsing: {metrics['active']:.0f} active dimensions")
+                if metrics.active < min(COLLAPSED, options.latent):
+                    progress.bar.write(f"warning: V is collapsing: {metrics.active} active dimensions")
     metrics = metrics or measure(vision, *probe)
-    write_text(folder.vision_metrics, json.dumps(metrics))
+    write_result(folder.vision_metrics, metrics)
     return metrics
 
 
