@@ -25,5 +25,5 @@ def text(name: str, field: str = "value") -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace every mark of a page."""
-    return MARK.sub(lambda mark: text(mark[1], mark[2] or "value"), markdown)
+    """Replace every mark of a page; a figure is not broken at the end of a line."""
+    return MARK.sub(lambda mark: text(mark[1], mark[2] or "value").replace(" ", "\u00a0"), markdown)
