@@ -25,5 +25,6 @@ def text(name: str, field: str = "value") -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace every mark of a page; a figure is not broken at the end of a line."""
-    return MARK.sub(lambda mark: text(mark[1], mark[2] or "value").replace(" ", "\u00a0"), markdown)
+    """Replace every mark of a page, and every `+-`, so that no line breaks within a figure."""
+    markdown = MARK.sub(lambda mark: text(mark[1], mark[2] or "value"), markdown)
+    return markdown.replace(" +- ", "\u00a0\u00b1\u00a0").replace("+- ", "\u00b1\u00a0")

@@ -155,4 +155,4 @@ def test_nothing_in_the_site_leads_nowhere(site: Path) -> None:
 def test_the_site_has_the_figures(site: Path) -> None:
     assert "{{" not in "".join(page.read_text() for page in site.rglob("*.html"))
     assert json.loads((site / "results.json").read_text())["figures"] == results.FIGURES
-    assert results.text("takecover.dream_only") in (site / "index.html").read_text().replace("\u00a0", " ")
+    assert "1,600\u00a0\u00b1\u00a0585" in (site / "results/index.html").read_text()
