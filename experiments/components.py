@@ -24,6 +24,7 @@ from training.infra.worlds import check_controller, find_folder
 from training.judging.replay import Watched, clearest_dimensions, longest_episode, read_episode, watch
 from wm_envs.errors import InvalidOption
 from wm_envs.files import write_text
+from wm_envs.models.vision.loss import active_latents
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, read_config
 
@@ -102,8 +103,8 @@ def _clear(world: WorldModel, seen: Watched) -> list[int]:
     """The columns of `Watched.weights` that belong to dimensions that V uses; one mixture for all has one column."""
     if seen.weights.shape[2] == 1:
         return [0]
-    variance = world.initial_logvars.mean(0).exp()
-    used = [at for at, dimension in enumerate(world.memory.modelled) if float(variance[dimension]) < 0.5]
+    active = active_latents(world.initial_means, world.initial_logvars)
+    used = [at for at, dimension in enumerate(world.memory.modelled) if dimension in active]
     return used or list(range(seen.weights.shape[2]))
 
 

@@ -20,7 +20,7 @@ from wm_envs.envs.engine import Engine
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, resolve
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, resolve
 
 NEAR = 0.97  # of the tiles
 
@@ -90,7 +90,7 @@ def main() -> None:
         parser.error(f"M of {options.world} does not see the progress: train it with memory --progress")
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name in options.controllers or read_config(resolve(options.world))["controllers"]:
-        driver = load_controller(options.world, name)
+        driver = read_controller(options.world, name)
         places = {
             "game": in_game(world, driver, options.episodes),
             "dream": in_dream(world, driver, options.dreams, options.temperature),

@@ -20,7 +20,7 @@ from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Score
 from training.stages import evolve, ppo
 from training.stages.evolve import EvolveOptions
 from wm_envs.games.base import Task
-from wm_envs.worlds.bundle import load_controller, save_controller, save_world
+from wm_envs.worlds.bundle import read_controller, save_controller, save_world
 
 OPEN_LOOPS = (60, 80, 100, 120, 140)  # ticks between changes of direction
 
@@ -115,5 +115,5 @@ def _untrained(table: Table, options: TransferOptions) -> Trained:
     world, name = table.round.untrained_world, "untrained-memory"
     save_world(world, untrained_memory(table.world, options.seed), {"memory": "untrained"})
     evolve.main(_search(options, name, 1.0, observer=str(world)))
-    save_controller(world, name, *load_controller(table.round.world, name))
+    save_controller(world, name, *read_controller(table.round.world, name))
     return Trained(world, load_policy(world, name))

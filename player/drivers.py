@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wm_envs.games.base import Task
 from wm_envs.models.controller import ControllerConfig
-from wm_envs.worlds.bundle import load_controller, read_config, resolve
+from wm_envs.worlds.bundle import read_config, read_controller, resolve
 
 DRIVERS = ("you", "controller", "random")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}  # right, up
@@ -22,7 +22,7 @@ Controller = tuple[ControllerConfig, torch.Tensor]
 
 def load_controllers(world: str) -> dict[str, Controller]:
     """Every controller of a world, by name; the first one is the world's best. Raises `BrokenWorld`."""
-    return {name: load_controller(world, name) for name in read_config(resolve(world))["controllers"]}
+    return {name: read_controller(world, name) for name in read_config(resolve(world))["controllers"]}
 
 
 class Keys:

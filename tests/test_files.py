@@ -17,7 +17,7 @@ from wm_envs.files import file_lock, sweep, temporary_name, write_text
 from wm_envs.games.take_cover import engine_cleanup
 from wm_envs.processes import stat_fields
 from wm_envs.worlds import bundle as worlds
-from wm_envs.worlds.bundle import load_controller, read_config, save_controller
+from wm_envs.worlds.bundle import read_config, read_controller, save_controller
 
 
 def dead_process() -> int:
@@ -111,7 +111,7 @@ def test_writing_leaves_no_temporary_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [1, 2, 3])
 def test_controllers_survive_a_save_interrupted_at_any_write(own_world: Path, monkeypatch: Any, write: int) -> None:
     """Adding a controller writes three files; whichever is the last, all controllers from before are there."""
-    before = load_controller(own_world, "controller")[1]
+    before = read_controller(own_world, "controller")[1]
     count = 0
 
     def written(function: Any) -> Any:
@@ -130,9 +130,9 @@ def test_controllers_survive_a_save_interrupted_at_any_write(own_world: Path, mo
         with pytest.raises(KeyboardInterrupt):
             save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
     assert count == write
-    assert torch.equal(load_controller(own_world, "controller")[1], before)
+    assert torch.equal(read_controller(own_world, "controller")[1], before)
     save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
-    assert torch.equal(load_controller(own_world, "controller")[1], before)
+    assert torch.equal(read_controller(own_world, "controller")[1], before)
     assert list(read_config(own_world)["controllers"]) == ["controller", "second"] and "coming" not in read_config(
         own_world
     )
@@ -149,4 +149,4 @@ def test_two_processes_add_controllers_without_loss(own_world: Path) -> None:
     assert [process.wait(120) for process in both] == [0, 0]
     expected = {"controller", *(f"{letter}{n}" for letter in "ab" for n in range(10))}
     assert set(read_config(own_world)["controllers"]) == expected
-    load_controller(own_world, "b9")
+    read_controller(own_world, "b9")

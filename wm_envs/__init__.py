@@ -80,9 +80,9 @@ def load_controller(world: str | Path = "takecover", name: str = "") -> Controll
 
     Raises `UnknownName` or `BrokenWorld`.
     """
-    from wm_envs.worlds.bundle import load_controller_module
+    from wm_envs.worlds.bundle import load_controller
 
-    return load_controller_module(world, name)
+    return load_controller(world, name)
 
 
 def register_envs(task: Task) -> None:

@@ -20,7 +20,7 @@ from wm_envs.errors import InvalidOption
 from wm_envs.games.base import OwnActions
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import Controller
-from wm_envs.worlds.bundle import load_controller_module, read_config, resolve
+from wm_envs.worlds.bundle import load_controller, read_config, resolve
 
 __all__ = ["LatentVecEnv", "Policy", "load_policy", "make_vec_env"]
 
@@ -78,7 +78,7 @@ def load_policy(world: str | Path = "takecover", name: str = "", actions: str | 
     `actions` is that of the environment it acts in (default: the game's): "continuous", "own", or "discrete" or "fine"
     if it is one of the controllers that choose from these. Raises `UnknownName`, `BrokenWorld` or `InvalidOption`.
     """
-    controller = load_controller_module(world, name)
+    controller = load_controller(world, name)
     task = get_task(read_config(resolve(world))["world"]["task"])
     actions = action_kind(task, actions)
     if actions == "continuous":

@@ -21,7 +21,7 @@ from wm_envs.envs.real import RealEnv, RealVectorEnv
 from wm_envs.errors import ControllerMismatch, InvalidOption
 from wm_envs.games.registry import TASKS
 from wm_envs.models.controller import act
-from wm_envs.worlds.bundle import load_controller, load_world, save_world
+from wm_envs.worlds.bundle import load_world, read_controller, save_world
 
 # --- copies -------------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ def test_keys_for_gymnasiums_play(tiny_world: Path, tiny_drive: Path, actions: s
 
 
 def test_a_controller_as_a_torch_module(tiny_world: Path) -> None:
-    config, parameters = load_controller(tiny_world, "controller")
+    config, parameters = read_controller(tiny_world, "controller")
     module = wm_envs.load_controller(tiny_world, "controller")
     features = torch.randn(5, 12)
     assert torch.equal(module(features), act(config, parameters, features))

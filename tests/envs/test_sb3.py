@@ -28,7 +28,7 @@ from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
-from wm_envs.worlds.bundle import load_controller, load_world
+from wm_envs.worlds.bundle import load_world, read_controller
 
 
 def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, VecMonitor]:
@@ -122,14 +122,14 @@ def options(run: Path, **changes: Any) -> PpoOptions:
 def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path))
-    config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
+    config, parameters = read_controller(tmp_path / "round-0/world", "ppo")
     assert (
         config.hidden_sizes == (5,)
         and config.choices == (0.0, 1.0, -1.0)
         and result.dream
         and result.dream.episodes == 256
     )
-    assert load_controller(tmp_path / "round-0/world")[0].hidden_sizes == ()  # the one that was there
+    assert read_controller(tmp_path / "round-0/world")[0].hidden_sizes == ()  # the one that was there
     assert len((tmp_path / "round-0" / "logs" / "ppo-ppo.csv").read_text().splitlines()) == 3
     assert ppo.main(options(tmp_path)) == result  # done already
     with pytest.raises(OptionsDiffer, match="gamma"):
@@ -221,8 +221,8 @@ def test_a_committee_scores_as_its_members_on_average(hidden_sizes: tuple[int, .
 def test_members_learn_and_decide_together(tmp_path: Path) -> None:
     make_tiny_world(tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, total_timesteps=128, ensemble_size=2))
-    config, parameters = load_controller(tmp_path / "round-0/world", "ppo")
-    single = [load_controller(tmp_path / "round-0/world", name) for name in ("ppo-1", "ppo-2")]
+    config, parameters = read_controller(tmp_path / "round-0/world", "ppo")
+    single = [read_controller(tmp_path / "round-0/world", name) for name in ("ppo-1", "ppo-2")]
     assert config.hidden_sizes == (10,) and not torch.equal(single[0][1], single[1][1])
     assert torch.equal(ppo.ensemble(single)[1], parameters) and result.dream and result.dream.episodes == 256
 
@@ -233,7 +233,7 @@ def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
     env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "round-0/world"), actions="discrete")
     learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [5], "vf": [3]}}, device="cpu")
     known, kind = (
-        load_controller(tmp_path / "round-0/world", "ppo"),
+        read_controller(tmp_path / "round-0/world", "ppo"),
         ppo.as_controller(learner, world, options(tmp_path))[0],
     )
     ppo.start_from(learner, *known, kind)
@@ -248,7 +248,7 @@ def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
     small = options(own_drive.parent.parent, total_timesteps=128)
     ppo.main(small)
     ppo.main(dataclasses.replace(small, name="fine", actions="fine", start="ppo", learning_rate=1e-9))
-    (coarse, before), (fine, after) = (load_controller(own_drive, name) for name in ("ppo", "fine"))
+    (coarse, before), (fine, after) = (read_controller(own_drive, name) for name in ("ppo", "fine"))
     assert len(fine.choices) == 3 * 28 and fine.hidden_sizes == coarse.hidden_sizes
     features = torch.randn(50, fine.features)
     there, chosen = torch.tensor(coarse.choices).view(-1, 3), act(fine, after, features)
@@ -273,7 +273,7 @@ def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "round-0/world")
     result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
-    assert load_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and result.dream
+    assert read_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and result.dream
 
 
 def test_curious_games_pay_what_m_did_not_expect(tiny_drive: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_curious_ppo_keeps_its_last_policy(tmp_path: Path, tiny_drive: Path) -
     )
     ppo.main(given)
     last = load_file(tmp_path / "round-0/ppo/ppo/policy.safetensors")["model/action_net.bias"]
-    _, parameters = load_controller(tmp_path / "round-0/world", "ppo")
+    _, parameters = read_controller(tmp_path / "round-0/world", "ppo")
     torch.testing.assert_close(parameters[-len(last) :], last)
     with pytest.raises(InvalidOption, match="curious"):
         ppo.main(options(tmp_path, curious=True))

@@ -13,7 +13,7 @@ import pytest
 
 import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import ROOT
-from wm_envs.worlds.bundle import load_controller
+from wm_envs.worlds.bundle import read_controller
 
 EXAMPLES = ROOT / "examples"
 OPTIONS = {"score_a_dream": ("--world", "takecover-paper")}  # its M is the quicker one
@@ -54,7 +54,7 @@ def test_example_runs(name: str) -> None:
 def test_a_controller_learns_by_the_gradient_of_the_dream(tmp_path: Path) -> None:
     small = ["--dreams", "8", "--horizon", "4", "--hidden", "4"]
     assert " ticks in dreams at 1.35" in output("through_the_dream", 2, *small, "--out", str(tmp_path))
-    config, parameters = load_controller(tmp_path / "world", "gradient")
+    config, parameters = read_controller(tmp_path / "world", "gradient")
     assert config.hidden_sizes == (4,) and parameters.isfinite().all()
     last = parameters[-(4 * 3 + 3) : -3]  # the last layer's weights, which began as zeros
     assert last.abs().max() > 0

@@ -26,7 +26,7 @@ from training.infra.checkpoint import load_checkpoint, read_tensors, save_checkp
 from training.infra.records import read_record
 from wm_envs.errors import WorldModelError
 from wm_envs.files import write_json
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, save_controller
 
 CUT = 0.2  # share of damages that cut a file short instead
 
@@ -76,7 +76,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     found |= {"means": world.initial_means.numpy(), "logvars": world.initial_logvars.numpy()}
     found |= {"config": as_bytes(dataclasses.asdict(world.config)), "card": as_bytes(config["card"])}
     for name in config["controllers"]:
-        kind, parameters = load_controller(folder, name)
+        kind, parameters = read_controller(folder, name)
         found[f"c/{name}"] = parameters.numpy()
         found[f"card/{name}"] = as_bytes([dataclasses.asdict(kind), config["controllers"][name]["card"]])
     return found

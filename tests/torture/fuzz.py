@@ -41,7 +41,7 @@ from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.errors import WorldModelError
 from wm_envs.files import seal, unseal, write_json
 from wm_envs.models.controller import act
-from wm_envs.worlds.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world, read_config
+from wm_envs.worlds.bundle import CONTROLLERS, WEIGHTS, load_world, read_config, read_controller
 
 MEMORY = 1 << 30  # bytes of address space that a batch may take beyond what the process has
 SECONDS = 20  # for one mutant
@@ -228,7 +228,7 @@ def dream(folder: Path) -> None:
         seen, rewards, *_ = env.step(env.action_space.sample())
         assert np.isfinite(seen).all() and np.isfinite(rewards).all(), "a dream that is not finite"
     for name in read_config(folder)["controllers"]:
-        config, parameters = load_controller(folder, name)
+        config, parameters = read_controller(folder, name)
         if (config.latent, config.hidden) == (world.config.memory.latent, world.config.memory.hidden):
             state = world.state_from_latents(torch.zeros(3, config.latent))
             assert torch.isfinite(act(config, parameters, world.observe(state, config.observation))).all()

@@ -15,7 +15,7 @@ from training.stages import calibrate
 from training.stages.calibrate import CalibrateOptions, main, next_shift
 from wm_envs.errors import BrokenWorld, InvalidOption, UnknownName
 from wm_envs.files import write_json
-from wm_envs.worlds.bundle import PRETRAINED, load_controller, load_world, read_config
+from wm_envs.worlds.bundle import PRETRAINED, load_world, read_config, read_controller
 
 
 def test_the_shift_moves_the_end() -> None:
@@ -39,7 +39,7 @@ def test_the_secant_finds_the_shift() -> None:
 
 
 def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = load_controller(own_world)[1]
+    parameters = read_controller(own_world)[1]
     seen: list[str] = []
 
     def stored(folder: Path, world: Any, policies: Any, *_: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytes
     before, after = found["mean_log_ratios"][0], found["mean_log_ratios"][-1]
     assert before > 0.3 and abs(after) < 0.1 and found["termination_shift"] > 0  # it lived some 40 ticks
     assert load_world(own_world).config.termination_shift == found["termination_shift"]
-    assert torch.equal(load_controller(own_world)[1], parameters)
+    assert torch.equal(read_controller(own_world)[1], parameters)
     assert seen and not {"alternate 20", "alternate 92", "controller"} & set(seen)  # two are held out
     main(CalibrateOptions(world=str(own_world), controllers="all", dreams=2, rounds=1, workers=1))
     assert "controller" in seen

@@ -20,7 +20,7 @@ from training.stages.evolve import Search
 from wm_envs.envs import dreams as dreams_module
 from wm_envs.errors import BrokenStore, Diverged
 from wm_envs.models.controller import act
-from wm_envs.worlds.bundle import load_controller, read_config
+from wm_envs.worlds.bundle import read_config, read_controller
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def test_resumed_search_equals_the_uninterrupted_one(search_runs: list[Path]) ->
     assert evolve.main(evolve_options(resumed)) == metrics
     assert len(history(whole)) == 4
     assert history(whole) == history(resumed)
-    assert torch.equal(load_controller(whole / "round-0/world")[1], load_controller(resumed / "round-0/world")[1])
+    assert torch.equal(read_controller(whole / "round-0/world")[1], read_controller(resumed / "round-0/world")[1])
 
 
 def test_best_validated_mean_is_saved(search_runs: list[Path]) -> None:
     run = search_runs[0]
     evolve.main(evolve_options(run, name="best"))
     best = max((entry for entry in history(run, "best") if "dream" in entry), key=lambda entry: entry["dream"]["mean"])
-    config, parameters = load_controller(run / "round-0/world", "best")
+    config, parameters = read_controller(run / "round-0/world", "best")
     assert config == TINY_CONTROLLER and parameters.tolist() == pytest.approx(best["parameters"])
     assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], (
         "other controllers are kept"
@@ -70,7 +70,7 @@ def test_best_controller_survives_a_resume(search_runs: list[Path], monkeypatch:
     first = history(run)[1]["parameters"]
     score = evolve.main(evolve_options(run)).dream
     assert score and score.mean == 100
-    assert load_controller(run / "round-0/world")[1].tolist() == pytest.approx(first)
+    assert read_controller(run / "round-0/world")[1].tolist() == pytest.approx(first)
 
 
 def test_history_without_steps_is_refused_for_a_step_budget(search_runs: list[Path]) -> None:

@@ -22,7 +22,7 @@ from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig
 from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.world_model import WorldConfig, WorldModel
-from wm_envs.worlds.bundle import load_controller, load_world, save_controller, save_world
+from wm_envs.worlds.bundle import load_world, read_controller, save_controller, save_world
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -82,7 +82,7 @@ def dream_difference(source: Path, folder: Path, batch: int, controller: str, to
     They go their own ways, or `together`: each step of the models starts from PyTorch's state.
     """
     world, generator = load_world(str(source)), torch.Generator().manual_seed(5)
-    config, parameters = load_controller(str(source), controller)
+    config, parameters = read_controller(str(source), controller)
     names = list(world.state_shapes(1))
     which = torch.randint(len(world.initial_means), (batch,), generator=generator)
     normal = torch.randn(batch, world.config.memory.latent, generator=generator)

@@ -23,7 +23,7 @@ from training.pipelines.journal import comparable
 from training.pipelines.plan import RunOptions, make_plan
 from training.pipelines.recipes import RECIPES
 from wm_envs.errors import BrokenWorld, NoSpace
-from wm_envs.worlds.bundle import load_controller, read_config, save_controller, save_world
+from wm_envs.worlds.bundle import read_config, read_controller, save_controller, save_world
 
 SCORE = {"mean": 900.0, "std": 100.0, "interval": 20.0, "p10": 700.0, "episodes": 100}
 Scores = dict[tuple[int, str], float]
@@ -156,7 +156,7 @@ def test_the_best_world_has_one_name(worked: list[str], tmp_path: Path) -> None:
     assert find_folder(best) == best and read_config(best)["files"] == read_config(world)["files"]
     assert list(read_config(best)["controllers"]) == ["tuned", "controller"], "the best controller is the default"
     assert list(read_config(world)["controllers"]) == ["controller", "tuned"]
-    assert load_controller(best)[0] == TINY_CONTROLLER
+    assert read_controller(best)[0] == TINY_CONTROLLER
     assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".tmp", ".old")]
     assert sorted(path.name for path in best.iterdir()) == [
         "config.json",

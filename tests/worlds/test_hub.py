@@ -23,7 +23,7 @@ from training.stages.publish import PublishOptions
 from training.stages.publish import main as publish
 from wm_envs.errors import BrokenWorld, HubError, InvalidOption, MissingPackage, UnknownName
 from wm_envs.files import write_json
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, resolve
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, resolve
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
@@ -151,7 +151,7 @@ def test_a_world_of_the_hub_opens(hub: StandIn, tiny_world: Path) -> None:
         ours = gym.make("WMDream-v0", world=str(tiny_world))
         assert (env.reset(seed=3)[0] == ours.reset(seed=3)[0]).all()
         env.close()
-    assert load_controller(WORLD)[0] == load_controller(tiny_world)[0]
+    assert read_controller(WORLD)[0] == read_controller(tiny_world)[0]
     assert resolve(WORLD).name == commit
     downloaded = {path.name for path in resolve(WORLD).iterdir()}
     assert downloaded == {"config.json", "world.safetensors", "controllers.safetensors"}, "nothing else is fetched"
@@ -225,7 +225,7 @@ def test_damaged_files_are_refused(hub: StandIn, tiny_world: Path, name: str) ->
     damaged[-1] ^= 1
     hub.commit(REPO, files | {name: bytes(damaged)})
     with pytest.raises(BrokenWorld, match=f"the hash of {name}"):
-        load_world(WORLD), load_controller(WORLD)
+        load_world(WORLD), read_controller(WORLD)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

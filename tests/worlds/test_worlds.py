@@ -21,7 +21,7 @@ from wm_envs.files import unseal, write_json
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
 from wm_envs.worlds import bundle as worlds
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, resolve, save_controller, save_world
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, resolve, save_controller, save_world
 
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
@@ -71,17 +71,17 @@ def test_controller_round_trip(own_world: Path) -> None:
     parameters = torch.randn(other.parameters)
     save_controller(own_world, "other", other, parameters, {"score": 3})
     assert list(read_config(own_world)["controllers"]) == ["controller", "other"]
-    config, found = load_controller(own_world, "other")
+    config, found = read_controller(own_world, "other")
     assert config == other and torch.equal(found, parameters)
-    assert load_controller(own_world)[0] == TINY_CONTROLLER
+    assert read_controller(own_world)[0] == TINY_CONTROLLER
     save_controller(own_world, "other", other, 2 * parameters)
-    assert torch.equal(load_controller(own_world, "other")[1], 2 * parameters)
+    assert torch.equal(read_controller(own_world, "other")[1], 2 * parameters)
     load_world(own_world)
 
 
 def test_unknown_controller_error_lists_the_names(tiny_world: Path) -> None:
     with pytest.raises(UnknownName, match="controller"):
-        load_controller(tiny_world, "nobody")
+        read_controller(tiny_world, "nobody")
 
 
 @pytest.mark.parametrize("shape", [(12,), (14,), (2, 12)])
@@ -118,7 +118,7 @@ def test_hidden_layers_match_torch(own_world: Path, hidden_sizes: tuple[int, ...
     features = torch.randn(5, 12)
     torch.testing.assert_close(act(config, parameters, features), network(features).detach())
     save_controller(own_world, "deep", config, parameters)
-    assert load_controller(own_world, "deep")[0] == config
+    assert read_controller(own_world, "deep")[0] == config
 
 
 def test_choices_take_the_action_of_the_highest_score(own_world: Path) -> None:
@@ -130,7 +130,7 @@ def test_choices_take_the_action_of_the_highest_score(own_world: Path) -> None:
     population = parameters.expand(2, 12)
     assert torch.equal(act(config, population, features.expand(2, 6, 4)), expected.expand(2, 6, 1))
     save_controller(own_world, "choosy", config, parameters)
-    assert load_controller(own_world, "choosy")[0] == config
+    assert read_controller(own_world, "choosy")[0] == config
 
 
 # --- names --------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ BROKEN_CONTROLLERS: dict[str, Damage] = {
 def test_broken_controller_is_refused(own_world: Path, damage: Damage) -> None:
     damage(own_world)
     with pytest.raises(BrokenWorld) as raised:
-        load_controller(own_world, "controller")
+        read_controller(own_world, "controller")
     assert str(own_world) in str(raised.value)
 
 
@@ -376,13 +376,13 @@ def test_failed_save_leaves_the_old_bundle(own_world: Path, monkeypatch: pytest.
 
 
 def test_saving_the_same_world_keeps_its_controllers(own_world: Path) -> None:
-    before = load_controller(own_world)[1]
+    before = read_controller(own_world)[1]
     save_world(own_world, load_world(own_world), {"note": "again"})
-    assert torch.equal(load_controller(own_world)[1], before) and read_config(own_world)["card"] == {"note": "again"}
+    assert torch.equal(read_controller(own_world)[1], before) and read_config(own_world)["card"] == {"note": "again"}
     (own_world / CONTROLLERS).write_bytes(b"cut")
     save_world(own_world, load_world(own_world))
     with pytest.raises(UnknownName):  # damaged controllers are dropped: new ones can be trained
-        load_controller(own_world)
+        read_controller(own_world)
     other = tiny_model()
     with torch.no_grad():
         other.memory.head.bias[0] += 1

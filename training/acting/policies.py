@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wm_envs.games.base import Array, Task
 from wm_envs.models.controller import ControllerConfig, act
-from wm_envs.worlds.bundle import load_controller
+from wm_envs.worlds.bundle import read_controller
 
 Act = Callable[[Tensor, Tensor, int], Tensor]  # features (b, F), envs (b,) their numbers, step -> actions (b, A)
 
@@ -140,5 +140,5 @@ def population_actor(config: ControllerConfig, candidates: NDArray[np.float64], 
 
 def load_policy(world: str | Path, name: str = "") -> ControllerPolicy:
     """A controller of a bundle (by default its first one) as a policy."""
-    config, parameters = load_controller(world, name)
+    config, parameters = read_controller(world, name)
     return ControllerPolicy(name or "controller", config, tuple(parameters.tolist()))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from training.data.episode_store import Part
 from wm_envs.games.base import Task
+from wm_envs.models.vision.base import draw_latents
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Latents:
     def draw(self, ticks: Tensor, generator: torch.Generator) -> Tensor:
         """Latents (n, Z) float32 at `ticks` (n,), drawn from V's posterior."""
         mean, logvar = self.means[ticks].float(), self.logvars[ticks].float()
-        return mean + self.noise * (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
+        return draw_latents(mean, logvar, self.noise, torch.randn(mean.shape, generator=generator))
 
 
 def join(

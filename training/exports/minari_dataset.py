@@ -19,7 +19,7 @@ from training.data.episode_store import Part, RolloutStore
 from wm_envs.envs.dream import DreamEnv
 from wm_envs.envs.spaces import action_kind, action_space
 from wm_envs.games.base import FRAME_SHAPE, Array, Task
-from wm_envs.worlds.bundle import load_controller_module
+from wm_envs.worlds.bundle import load_controller
 
 RANDOM = "random"  # the name of a player that needs no controller
 
@@ -57,7 +57,7 @@ def _of_part(part: Part, start: int, stop: int, terminated: bool, task: Task) ->
 
 def of_dream(folder: Path, controller: str, episodes: int, temperature: float, seed: int) -> Iterator[dict[str, Any]]:
     """The same for dreams of the world in `folder`, played by one of its controllers or at `RANDOM`."""
-    act = None if controller == RANDOM else load_controller_module(folder, controller)
+    act = None if controller == RANDOM else load_controller(folder, controller)
     observation = act.config.observation if act else "z"
     env = DreamEnv(str(folder), temperature, observation, render_mode="rgb_array")
     env.action_space.seed(seed)

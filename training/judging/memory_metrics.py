@@ -17,7 +17,7 @@ from wm_envs.hardware import autocast
 from wm_envs.models.memory.base import Memory
 from wm_envs.models.memory.loss import reward_of_step
 from wm_envs.models.state import Recurrent
-from wm_envs.models.vision.loss import ACTIVE, kl_per_dimension
+from wm_envs.models.vision.loss import active_latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,10 @@ class MemoryMetrics:
 
 
 def active_dimensions(latents: Latents) -> tuple[int, ...]:
-    """The latent dimensions that V uses, most informative first: those with a mean KL above `ACTIVE`; all if none."""
+    """The latent dimensions that V uses, most informative first; all if it uses none."""
     at = torch.randperm(len(latents.means), generator=generator(4, 0))[:50_000]
-    kl = kl_per_dimension(latents.means[at].float(), latents.logvars[at].float()).mean(0)  # (Z,)
-    order: list[int] = kl.argsort(descending=True).tolist()
-    return tuple(dimension for dimension in order if kl[dimension] > ACTIVE) or tuple(order)
+    active = active_latents(latents.means[at].float(), latents.logvars[at].float())
+    return tuple(active or range(latents.means.shape[1]))
 
 
 def losses(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.data.latent_cache import encode_frames
 from wm_envs.models.vision.base import Vision
-from wm_envs.models.vision.loss import ACTIVE, kl_per_dimension
+from wm_envs.models.vision.loss import active_latents, kl_per_dimension
 
 MOVED = 0.1  # a pixel moves when a channel changes by more than this in FrameBlocks.lag ticks
 
@@ -43,7 +43,6 @@ def reconstruct(vision: Vision, frames: NDArray[np.uint8]) -> NDArray[np.float32
 def measure(vision: Vision, frames: NDArray[np.uint8], neighbours: NDArray[np.uint8]) -> VisionMetrics:
     """The metrics of V on frames (N, 64, 64, 3), with the frames a moment before or after as `neighbours`."""
     mean, logvar = encode_frames(vision, frames)
-    kl = kl_per_dimension(mean, logvar).mean(0)
     real = frames.astype(np.float32) / 255
     squared = ((reconstruct(vision, frames) - real) ** 2).sum(-1)  # (N, 64, 64)
     moved = (np.abs(neighbours.astype(np.float32) / 255 - real) > MOVED).any(-1)
@@ -54,6 +53,6 @@ def measure(vision: Vision, frames: NDArray[np.uint8], neighbours: NDArray[np.ui
         moving_error_per_pixel=float(squared[moved].mean()) if moved.any() else 0.0,
         unexplained=float(squared.sum() / max(of_mean.sum(), 1e-9)),
         moving_unexplained=float(squared[moved].sum() / max(of_mean[moved].sum(), 1e-9)),
-        kl=float(kl.sum()),
-        active=int((kl > ACTIVE).sum()),
+        kl=float(kl_per_dimension(mean, logvar).mean(0).sum()),
+        active=len(active_latents(mean, logvar)),
     )

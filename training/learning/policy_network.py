@@ -36,15 +36,11 @@ def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wante
         raise InvalidOption("start", config, f"a controller like {wanted}", "give its --hidden-sizes")
     there, ours = (torch.tensor(kind.choices).view(-1, kind.action) for kind in (config, wanted))
     nearest = torch.cdist(ours, there).argmin(dim=1)
-    at, maps = 0, affine_maps(learner)
+    maps = affine_maps(learner)
     with torch.no_grad():
-        for layer, (inputs, outputs) in zip(maps, config.layers, strict=True):
-            weight = parameters[at : at + inputs * outputs].view(inputs, outputs).t()
-            at += inputs * outputs
-            bias = parameters[at : at + outputs]
-            at += outputs
-            rows = nearest if layer is maps[-1] else torch.arange(outputs)
-            layer.weight.copy_(weight[rows])
+        for layer, (weight, bias) in zip(maps, config.split(parameters), strict=True):
+            rows = nearest if layer is maps[-1] else slice(None)
+            layer.weight.copy_(weight.t()[rows])
             layer.bias.copy_(bias[rows])
 
 
@@ -62,11 +58,9 @@ def ensemble(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[Controller
     assert config.bias and all(other == config for other, _ in members)
     if not config.hidden_sizes:
         return config, torch.stack([parameters for _, parameters in members]).mean(0)
-    parts, at, last = [], 0, len(config.layers) - 1
-    for number, (inputs, outputs) in enumerate(config.layers):
-        size = inputs * outputs
-        weights = [parameters[at : at + size].view(inputs, outputs) for _, parameters in members]
-        biases = [parameters[at + size : at + size + outputs] for _, parameters in members]
+    parts, last = [], len(config.layers) - 1
+    for number, layers in enumerate(zip(*(config.split(parameters) for _, parameters in members), strict=True)):
+        weights, biases = zip(*layers, strict=True)
         if number == 0:  # all see the same features
             weight, bias = torch.cat(weights, dim=1), torch.cat(biases)
         elif number == last:
@@ -74,7 +68,6 @@ def ensemble(members: list[tuple[ControllerConfig, Tensor]]) -> tuple[Controller
         else:
             weight, bias = torch.block_diag(*weights), torch.cat(biases)
         parts += [weight.flatten(), bias]
-        at += size + outputs
     return dataclasses.replace(config, hidden_sizes=tuple(width * count for width in config.hidden_sizes)), torch.cat(
         parts
     )

@@ -19,7 +19,7 @@ from training.infra.options import check_options, stage_option
 from training.infra.run_folder import RunFolder
 from wm_envs.errors import BrokenStore, WorldModelError
 from wm_envs.files import read_json, sweep
-from wm_envs.worlds.bundle import load_controller, load_world, read_config
+from wm_envs.worlds.bundle import load_world, read_config, read_controller
 
 
 @dataclass
@@ -64,7 +64,7 @@ def _read_whole_part(path: Path) -> None:
 def _read_bundle(folder: Path) -> None:
     load_world(folder)
     for name in read_config(folder)["controllers"]:
-        load_controller(folder, name)
+        read_controller(folder, name)
 
 
 READERS: dict[str, Callable[[Path], Any]] = {

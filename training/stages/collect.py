@@ -34,7 +34,7 @@ from wm_envs.games.base import Array, Frame, Game, Task, Tick
 from wm_envs.games.registry import TASKS, get_task, short_name
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.seeds import COLLECTION, LATER_COLLECTION
-from wm_envs.worlds.bundle import load_controller, load_world
+from wm_envs.worlds.bundle import load_world, read_controller
 
 SEEDS_A_PART = 1_000
 TILE = 8  # games with controllers that share a batch of V
@@ -98,7 +98,7 @@ def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], obje
     """Play a controller of the world in `folder` on a tile of seeds. All games but the first two sometimes hold a
     random action for a while, so that M learns what follows from mistakes."""
     world = load_world(folder)
-    config, parameters = load_controller(folder, controller)
+    config, parameters = read_controller(folder, controller)
     episodes = [Episode([], [], False, [], [] if objects else None) for _ in seeds]  # type: ignore[arg-type]
 
     def record(env: int, action: Array, tick: Tick) -> None:
@@ -211,7 +211,7 @@ def main(options: CollectOptions) -> dict[str, Any]:
         world = find_folder(folder or options.world or run.world_round().world)
         players.append((str(world), plain_name("controllers", name)))
         check_controller(world, name, "controllers")
-        load_controller(*players[-1])  # raises before any work
+        read_controller(*players[-1])  # raises before any work
         plays = load_world(players[-1][0]).task.name
         if plays != options.task:
             expected, fix = f"controllers for {short_name(options.task)}", f"give the game {short_name(plays)}"

@@ -34,8 +34,9 @@ from wm_envs.errors import Unsound, WorldModelError
 from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
+from wm_envs.models.vision.loss import active_latents
 from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, shipped_worlds
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, shipped_worlds
 
 EXTRAS = {  # extra -> its modules and their purpose; the extras of games are fields of their tasks
     "play": (("pygame", "PIL"), "play.py"),
@@ -93,7 +94,7 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
             world = load_world(folder)
             controllers = list(read_config(folder)["controllers"])
             for controller in controllers:
-                load_controller(folder, controller)
+                read_controller(folder, controller)
         except WorldModelError as error:
             yield Finding(f"{name}: bundle", str(error), "install the package again, or make the world again")
             continue
@@ -120,9 +121,8 @@ def installation() -> Iterator[Finding]:
 
 
 def vision(name: str, world: WorldModel) -> Finding:
-    """Whether V has collapsed: the number of dimensions with little noise (an unused dimension has noise 1)."""
-    noise = world.initial_logvars.exp().mean(dim=0)
-    active = int((noise < 0.5).sum())
+    """Whether V has collapsed: the number of dimensions that it uses in initial frames."""
+    active = len(active_latents(world.initial_means, world.initial_logvars))
     fix = "" if active >= MIN_ACTIVE else "V has collapsed: train it longer, with a smaller KL weight or more data"
     return Finding(f"{name}: V", f"{active} of {world.config.memory.latent} latent dimensions are in use", fix)
 

@@ -35,7 +35,7 @@ from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
 from wm_envs.seeds import GAME_TRAINING
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, save_controller
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _search_for(folder: RoundFolder, options: EvolveOptions) -> Learned:
     config = ControllerConfig(*shape, options.observation)  # type: ignore[arg-type]
     mean = np.zeros(config.parameters)
     if options.start:
-        config, parameters = load_controller(folder.world, options.start)
+        config, parameters = read_controller(folder.world, options.start)
         mean = parameters.numpy().astype(np.float64)
     search = Search(mean, options.sigma, options.population, options.seed)
     history = _replay(search, history_path)

@@ -33,7 +33,7 @@ from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, read_json, write_bytes, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_controller, load_world, read_config
+from wm_envs.worlds.bundle import load_world, read_config, read_controller
 
 FORMAT, VERSION = "wm-envs-onnx", 1
 ABOUT = "world.json"
@@ -152,7 +152,7 @@ def make_models(world: WorldModel, source: Path, controllers: list[str]) -> dict
     from training.exports.graphs import Begin, Decoder, Driver, Encoder, Step, as_onnx
 
     parts = {"encoder": Encoder(world), "decoder": Decoder(world), "begin": Begin(world), "step": Step(world)}
-    parts |= {f"controllers/{name}": Driver(world, *load_controller(source, name)) for name in controllers}
+    parts |= {f"controllers/{name}": Driver(world, *read_controller(source, name)) for name in controllers}
     return {f"{name}.onnx": as_onnx(part) for name, part in parts.items()}
 
 

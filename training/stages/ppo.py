@@ -46,7 +46,7 @@ from wm_envs.games.registry import get_task
 from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
 from wm_envs.models.world_model import WorldModel
 from wm_envs.seeds import GAME_TRAINING
-from wm_envs.worlds.bundle import load_controller, load_world, read_config, save_controller
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, save_controller
 
 if TYPE_CHECKING:  # of the extra 'train', which --help does not need
     from stable_baselines3 import PPO
@@ -157,7 +157,7 @@ def _train(folder: RoundFolder, world: WorldModel, options: PpoOptions) -> Learn
         seed=options.seed, device="cpu",
     )  # fmt: skip
     if options.start:
-        start_from(learner, *load_controller(folder.world, options.start), as_controller(learner, world, options)[0])
+        start_from(learner, *read_controller(folder.world, options.start), as_controller(learner, world, options)[0])
     return _learn(learner, env, folder, world, options)
 
 
@@ -282,7 +282,7 @@ def _train_ensemble(folder: RoundFolder, world: WorldModel, options: PpoOptions)
     names = [f"{options.name}-{number}" for number in range(1, options.ensemble_size + 1)]
     for number, name in enumerate(names):
         main(dataclasses.replace(options, name=name, ensemble_size=1, seed=options.seed + number))
-    config, parameters = ensemble([load_controller(folder.world, name) for name in names])
+    config, parameters = ensemble([read_controller(folder.world, name) for name in names])
     card = _evaluate(config, parameters, folder, world, options)
     save_controller(folder.world, options.name, config, parameters, to_json(card))
     return Learned(**vars(card))

@@ -24,9 +24,9 @@ from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.worlds import hub
 from wm_envs.worlds.bundle import (
     CONTROLLERS,
-    load_controller,
     load_world,
     read_config,
+    read_controller,
     save_controller,
     save_world,
 )
@@ -86,7 +86,7 @@ def _make(
     with new_folder(target) as made:
         save_world(made, load_world(source, overrides={"temperature": options.temperature}), to_json(card))
         for name, renamed in names.items():
-            save_controller(made, renamed, *load_controller(source, name), controllers[name].get("card"))
+            save_controller(made, renamed, *read_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
     return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}

@@ -57,14 +57,14 @@ class ControllerConfig:
         """P, the length of the flat parameter vector: for each layer its weights (in, out), then its bias (out,)."""
         return sum((inputs + int(self.bias)) * outputs for inputs, outputs in self.layers)
 
-    def split(self, parameters: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """The weights (..., in, out) and the bias (..., out) or None of every layer in flat parameters (..., P)."""
+    def split(self, parameters: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The weights (..., in, out) and the bias (..., out) of every layer in flat parameters (..., P)."""
         layers, at = [], 0
         for inputs, outputs in self.layers:
             weight = parameters[..., at : at + inputs * outputs].unflatten(-1, (inputs, outputs))
             at += inputs * outputs
-            bias = parameters[..., at : at + outputs] if self.bias else None
-            at += outputs if self.bias else 0
+            bias = parameters[..., at : at + outputs] if self.bias else parameters.new_zeros(outputs)
+            at += outputs * self.bias
             layers.append((weight, bias))
         return layers
 
@@ -83,9 +83,7 @@ def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tenso
         )  # fmt: skip
     values = features
     for number, (weight, bias) in enumerate(config.split(parameters)):
-        values = (torch.tanh(values) if number else values) @ weight  # (..., R, out)
-        if bias is not None:
-            values = values + bias[..., None, :]
+        values = (torch.tanh(values) if number else values) @ weight + bias[..., None, :]  # (..., R, out)
     if not config.choices:
         return torch.tanh(values)
     table = torch.tensor(config.choices, device=values.device).unflatten(0, (-1, config.action))

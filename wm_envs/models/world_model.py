@@ -24,7 +24,7 @@ from wm_envs.models.memory.loss import reward_of_step
 from wm_envs.models.memory.mdn_rnn import MDNRNNConfig
 from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.state import LATENT_LIMIT, Noise, Outcome, Recurrent, State
-from wm_envs.models.vision.base import Vision, VisionConfig, to_frames, to_images
+from wm_envs.models.vision.base import Vision, VisionConfig, draw_latents, to_frames, to_images
 from wm_envs.models.vision.conv_vae import ConvVAEConfig
 from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.validation import STRICT
@@ -214,8 +214,8 @@ class WorldModel:
     # --- between frames and latents ----------------------------------------------------------------
 
     def draw_latents(self, mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
-        """Latents (B, Z) = mean + `posterior_noise` * std * normal, clipped to `LATENT_LIMIT`."""
-        drawn = mean + self.config.posterior_noise * (logvar / 2).exp() * normal.to(self.device)
+        """Latents (B, Z) from V's posterior, with `posterior_noise`, clipped to `LATENT_LIMIT`."""
+        drawn = draw_latents(mean, logvar, self.config.posterior_noise, normal.to(self.device))
         return drawn.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
 
     @torch.no_grad()

@@ -205,7 +205,7 @@ def _initial(config: WorldConfig, memory: Memory, tensors: dict[str, Tensor], fo
     return given
 
 
-def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
+def read_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
     """A controller of a bundle (by default its first one): config and flat parameters (P,).
 
     Raises `UnknownName` or `BrokenWorld`.
@@ -227,9 +227,9 @@ def load_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     return config, parameters
 
 
-def load_controller_module(world: str | Path, name: str = "") -> Controller:
+def load_controller(world: str | Path, name: str = "") -> Controller:
     """A controller of a bundle (its first one by default) as a torch module."""
-    return Controller(*load_controller(world, name))
+    return Controller(*read_controller(world, name))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

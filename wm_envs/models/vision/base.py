@@ -54,6 +54,11 @@ class Vision(nn.Module, ABC):
         return vae_loss(images, reconstruction, mean, logvar, weight, kl_floor, scale, error)
 
 
+def draw_latents(mean: Tensor, logvar: Tensor, scale: float, normal: Tensor) -> Tensor:
+    """Latents (B, Z) = mean + `scale` * std * normal, from the posterior N(mean, exp(logvar))."""
+    return mean + scale * (logvar / 2).exp() * normal
+
+
 def to_images(frames: Tensor) -> Tensor:
     """Frames (B, 64, 64, 3) uint8 -> images (B, 3, 64, 64) float32 in [0, 1], channels last."""
     return frames.permute(0, 3, 1, 2).float().div_(255.0)

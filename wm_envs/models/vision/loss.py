@@ -15,6 +15,13 @@ def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.float().square() + logvar.exp() - 1.0 - logvar)
 
 
+def active_latents(mean: Tensor, logvar: Tensor) -> list[int]:
+    """The latent dimensions that V uses in codes (N, Z), those with a mean KL above `ACTIVE`; the highest KL first."""
+    kl = kl_per_dimension(mean, logvar).mean(0)  # (Z,)
+    order: list[int] = kl.argsort(descending=True).tolist()
+    return [dimension for dimension in order if kl[dimension] > ACTIVE]
+
+
 def kl_term(mean: Tensor, logvar: Tensor, floor: float | None = None) -> Tensor:
     """max(KL, `floor`) of each code, (B,). The floor is in nats; None is the paper's, Z/2."""
     return kl_per_dimension(mean, logvar).sum(dim=1).clamp_min(0.5 * mean.shape[1] if floor is None else floor)
