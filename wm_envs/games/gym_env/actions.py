@@ -7,43 +7,51 @@ number scaled from its limits to [-1, 1].
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pydantic import PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Array
+from wm_envs.validation import STRICT
 
-KINDS = ("discrete", "multi-discrete", "multi-binary", "box")
 MAX_SIZE = 256  # numbers in a vector
 MAX_CHOICES = 128  # actions that a controller chooses from
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ActionCodec:
     """An action space as plain values, with its encoding."""
 
-    kind: str  # one of KINDS
-    shape: tuple[int, ...] = ()  # of one action
-    sizes: tuple[int, ...] = ()  # number of values of each number of an action; () for a Box
+    kind: Literal["discrete", "multi-discrete", "multi-binary", "box"]
+    shape: tuple[PositiveInt, ...] = ()  # of one action
+    sizes: tuple[PositiveInt, ...] = ()  # number of values of each number of an action; () for a Box
     starts: tuple[int, ...] = ()  # the smallest of these values
     low: tuple[float, ...] = ()  # limits of a Box
     high: tuple[float, ...] = ()
-    dtype: str = "int64"
-    choices: tuple[tuple[float, ...], ...] = field(init=False, compare=False)  # what controllers choose from, (A,) each
+    dtype: Literal["int8", "int16", "int32", "int64", "uint8", "float32", "float64"] = "int64"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", tuple(self._choices()) if 0 < self.size <= MAX_SIZE else ())
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        box, count = self.kind == "box", len(self.sizes or self.low)
+        first, second = (self.low, self.high) if box else (self.sizes, self.starts)
+        if box == bool(self.sizes) or not len(first) == len(second) == math.prod(self.shape) == count > 0:
+            raise ValueError("kind, shape, sizes and limits contradict each other")
+        if box and not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError("a lower limit is not below the upper one")
+        return self
 
     @classmethod
     def of(cls, space: spaces.Space[Any]) -> ActionCodec:
         """The codec of an action space; raises `InvalidOption` for one that M cannot be told."""
-        dtype = str(space.dtype)
+        dtype: Any = str(space.dtype)
         if isinstance(space, spaces.Discrete):
             return cls("discrete", (), (int(space.n),), (int(space.start),), dtype=dtype)
         if isinstance(space, spaces.MultiDiscrete):
@@ -58,6 +66,11 @@ class ActionCodec:
             return cls("box", space.shape, low=low, high=high, dtype=dtype)
         expected = "Discrete, MultiDiscrete, MultiBinary, or a Box of floating-point numbers"
         raise InvalidOption("env", f"the action space {space}", expected, "wrap the environment with one of these")
+
+    @cached_property
+    def choices(self) -> tuple[tuple[float, ...], ...]:
+        """What controllers choose from, (A,) each: all actions; of a Box, and of more than `MAX_CHOICES`, a grid."""
+        return tuple(self._choices())
 
     @cached_property
     def size(self) -> int:
@@ -122,7 +135,6 @@ class ActionCodec:
         return [vectors[..., end - size : end].argmax(-1) for end, size in zip(ends, self.sizes, strict=True)]
 
     def _choices(self) -> list[tuple[float, ...]]:
-        """All actions; of a Box, and of more than `MAX_CHOICES`, a grid of a few."""
         if self.kind == "box":
             nothing = self.encode(np.clip(np.zeros(self.shape), *self.limits)).tolist()
             values = [tuple(dict.fromkeys((zero, 1.0, -1.0))) for zero in nothing]

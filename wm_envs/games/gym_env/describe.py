@@ -12,13 +12,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from pydantic import ValidationError
 
 from wm_envs.errors import InvalidOption, MissingPackage
 from wm_envs.games.base import PLAY_KEYS
 from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
-from wm_envs.games.gym_env.description import MAX_TICKS, EnvDescription
+from wm_envs.games.gym_env.description import MAX_TICKS, EnvDescription, Picture
 from wm_envs.games.gym_env.frames import is_picture
 from wm_envs.games.gym_env.game import MODULES, GymGame, find_spec, make_env
+from wm_envs.validation import first_problem
 
 TICK_LIMIT = 1000  # of an environment whose spec has no limit of steps
 TRIED = 30  # steps
@@ -52,10 +54,14 @@ def describe(
             raise InvalidOption("env", f"an action of {actions.size} numbers", expected, "wrap it with fewer actions")
         own = getattr(opened.unwrapped, "max_steps", None)  # MiniGrid's name for it
         limit = tick_limit or spec.max_episode_steps or (own if isinstance(own, int) and own > 0 else TICK_LIMIT)
+        sides: Any = tuple(crop)
         found = EnvDescription(
-            env_id, actions, kwargs, picture, tuple(crop), min(limit, MAX_TICKS), _speed(opened), _idle(opened),
+            env_id, actions, kwargs, picture, sides, min(limit, MAX_TICKS), _speed(opened), _idle(opened),
             _keys(opened, actions), life_loss_ends, _versions(spec),
         )  # fmt: skip
+    except ValidationError as error:
+        expected = "an environment that worlds can be trained on"
+        raise InvalidOption("env", f"{env_id}: {first_problem(error)}", expected, "wrap the environment") from error
     finally:
         opened.close()
     _try(found)
@@ -85,7 +91,7 @@ def _plain(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def _picture(env_id: str, kwargs: dict[str, Any]) -> str:
+def _picture(env_id: str, kwargs: dict[str, Any]) -> Picture:
     """Whether V sees the observation or what the environment draws; raises `InvalidOption` if neither is a picture."""
     plain = make_env(env_id, kwargs, "observation")
     try:
@@ -124,7 +130,7 @@ def _is_box(env: gym.Env[Any, Any]) -> bool:
     return isinstance(env.action_space, gym.spaces.Box)
 
 
-def _keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, ...], ...]:
+def _keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, int, int], ...]:
     """(right, up, choice) for the keys of the player: the environment's own, else the names of its actions, else in
     order right, left, up, down."""
     if own := _own_keys(env, actions):
@@ -140,7 +146,7 @@ def _keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, ...]
     return tuple((*keys, first + i) for i, keys in enumerate(order) if first + i < count)
 
 
-def _own_keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, ...], ...]:
+def _own_keys(env: gym.Env[Any, Any], actions: ActionCodec) -> tuple[tuple[int, int, int], ...]:
     named = getattr(env.unwrapped, "get_keys_to_action", None)
     if named is None or actions.kind != "discrete":
         return ()

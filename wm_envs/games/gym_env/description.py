@@ -9,39 +9,53 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, model_validator
+from pydantic.dataclasses import dataclass
 
 from wm_envs.errors import InvalidOption
-from wm_envs.games.gym_env.actions import KINDS, MAX_SIZE, ActionCodec
+from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
+from wm_envs.validation import STRICT, from_json
 
 PREFIX = "gym:"
 MAX_NAME = 100_000  # characters
 MAX_TICKS = 1_000_000
+Picture = Literal["observation", "render"]
+Side = NonNegativeInt  # pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class EnvDescription:
     """One environment, as `describe` found it."""
 
     id: str
     actions: ActionCodec
     kwargs: dict[str, Any] = field(default_factory=dict)  # of `gym.make`, JSON values
-    picture: str = "observation"  # what V sees: "observation", or "render", the picture of render_mode="rgb_array"
-    crop: tuple[int, ...] = (0, 0, 0, 0)  # pixels cut off at top, bottom, left and right
-    tick_limit: int = 1000  # steps of the environment
-    ticks_per_second: int = 30
+    picture: Literal["observation", "render"] = (
+        "observation"  # what V sees; "render" is that of render_mode="rgb_array"
+    )
+    crop: tuple[Side, Side, Side, Side] = (0, 0, 0, 0)  # pixels cut off at top, bottom, left and right
+    tick_limit: Annotated[int, Field(gt=0, le=MAX_TICKS)] = 1000  # steps of the environment
+    ticks_per_second: Annotated[int, Field(gt=0, le=1000)] = 30
     idle: tuple[int, ...] = ()  # the choices that do nothing
-    keys: tuple[tuple[int, ...], ...] = ()  # (right, up, choice) of the player's keys; right and up are -1, 0 or 1
+    keys: tuple[tuple[int, int, int], ...] = ()  # (right, up, choice) of the player's keys; right and up are -1, 0 or 1
     life_loss_ends: bool = False
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that the game comes from
+
+    @model_validator(mode="after")
+    def _choices_exist(self) -> Self:
+        if not 0 < self.actions.size <= MAX_SIZE:
+            raise ValueError(f"an action has {self.actions.size} numbers, not 1 to {MAX_SIZE}")
+        if not {*self.idle, *(choice for _, _, choice in self.keys)} <= {*range(len(self.actions.choices))}:
+            raise ValueError(f"idle or keys name a choice that is not one of {len(self.actions.choices)}")
+        return self
 
     @property
     def name(self) -> str:
         """The name of its task."""
-        values = dataclasses.asdict(self)
-        values["actions"].pop("choices")
-        return PREFIX + json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return PREFIX + json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
 
     @property
     def title(self) -> str:
@@ -60,65 +74,8 @@ def parse(name: str) -> EnvDescription:
     try:
         if len(name) > MAX_NAME:
             raise ValueError(f"it has {len(name)} characters")
-        values = json.loads(name.removeprefix(PREFIX))
-        actions = ActionCodec(**_typed(ActionCodec, values.pop("actions")))
-        found = EnvDescription(actions=actions, **_typed(EnvDescription, values))
-        _check(found)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return from_json(EnvDescription, json.loads(name.removeprefix(PREFIX)))
+    except (ValueError, RecursionError) as error:
         shown = name if len(name) < 200 else name[:200] + "..."
         expected = "a description that collect or run wrote"
         raise InvalidOption("task", f"{shown} ({error})", expected, "describe it again with --env ID") from error
-    return found
-
-
-def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """JSON values as the fields of a dataclass have them; raises `ValueError` for another type."""
-    fields = {each.name: str(each.type) for each in dataclasses.fields(kind) if each.init}
-    found = {}
-    for name, value in values.items():
-        expected = fields[name]
-        if expected.startswith("tuple"):
-            value = _tuples(value, float if "float" in expected else int)
-        elif type(value).__name__ != expected.partition("[")[0]:
-            raise ValueError(f"{name} is {value!r}")
-        found[name] = value
-    return found
-
-
-def _tuples(value: Any, kind: type) -> Any:
-    """Lists of numbers, and lists of them, as tuples."""
-    if isinstance(value, list):
-        return tuple(_tuples(each, kind) for each in value)
-    if isinstance(value, bool) or not isinstance(value, kind | int):
-        raise ValueError(f"{value!r} is not a number")
-    return kind(value)
-
-
-def _check(found: EnvDescription) -> None:
-    """Raises `ValueError` for values that do not fit together."""
-    codec = found.actions
-    count = len(codec.sizes or codec.low)
-    whole = 1
-    for side in codec.shape:
-        whole *= side
-    choices = len(codec.choices) if 0 < codec.size <= MAX_SIZE else 0
-    valid = (
-        codec.kind in KINDS
-        and (codec.kind == "box") == (not codec.sizes)
-        and codec.dtype in ("int8", "int16", "int32", "int64", "uint8", "float32", "float64")
-        and whole == count > 0
-        and (len(codec.starts) == count if codec.sizes else len(codec.high) == count)
-        and all(size > 0 for size in codec.sizes)
-        and all(low < high for low, high in zip(codec.low, codec.high, strict=True))
-        and choices > 0
-        and found.picture in ("observation", "render")
-        and len(found.crop) == 4
-        and min(found.crop) >= 0
-        and 0 < found.tick_limit <= MAX_TICKS
-        and 0 < found.ticks_per_second <= 1000
-        and all(0 <= choice < choices for choice in found.idle)
-        and all(len(key) == 3 and 0 <= key[2] < choices for key in found.keys)
-        and all(isinstance(version, str) for version in found.versions.values())
-    )
-    if not valid:
-        raise ValueError("values are out of range or contradict each other")
