@@ -7,7 +7,6 @@ module is internal and may change in any release.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register, registry
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from wm_envs.models.controller import Controller, ControllerConfig
     from wm_envs.models.state import State
     from wm_envs.models.world_model import WorldConfig, WorldModel
-    from wm_envs.worlds.bundle import load_world, save_controller, save_world, shipped_worlds
+    from wm_envs.worlds.bundle import load_controller, load_world, save_controller, save_world, shipped_worlds
 
 __all__ = [
     "Controller",
@@ -48,7 +47,7 @@ _HOMES = {  # modules that need torch -> what `__getattr__` takes from them when
     "wm_envs.models.controller": ("Controller", "ControllerConfig"),
     "wm_envs.models.state": ("State",),
     "wm_envs.models.world_model": ("WorldConfig", "WorldModel"),
-    "wm_envs.worlds.bundle": ("load_world", "save_controller", "save_world", "shipped_worlds"),
+    "wm_envs.worlds.bundle": ("load_controller", "load_world", "save_controller", "save_world", "shipped_worlds"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -73,16 +72,6 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """The public names, those included that are not imported yet."""
     return sorted({*globals(), *__all__})
-
-
-def load_controller(world: str | Path = "takecover", name: str = "") -> Controller:
-    """A controller of a world (its first one by default) as a torch module, from observations to actions.
-
-    Raises `UnknownName` or `BrokenWorld`.
-    """
-    from wm_envs.worlds.bundle import load_controller
-
-    return load_controller(world, name)
 
 
 def register_envs(task: Task) -> None:

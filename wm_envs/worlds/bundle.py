@@ -227,8 +227,11 @@ def read_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
     return config, parameters
 
 
-def load_controller(world: str | Path, name: str = "") -> Controller:
-    """A controller of a bundle (its first one by default) as a torch module."""
+def load_controller(world: str | Path = "takecover", name: str = "") -> Controller:
+    """A controller of a world (its first one by default) as a torch module, from observations to actions.
+
+    Raises `UnknownName` or `BrokenWorld`.
+    """
     return Controller(*read_controller(world, name))
 
 
