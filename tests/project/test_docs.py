@@ -107,6 +107,19 @@ def test_a_model_card_has_the_figures(world: str) -> None:
     }
 
 
+def test_contributing_shows_the_folders() -> None:
+    """All packages but the kinds of V and M, which are one level deeper."""
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("## Layout")[2].split("```")[1]
+    shown = [Path()]
+    for indent, name in re.findall(r"^( *)(\w+)/ ", tree, re.MULTILINE):
+        shown.append(next(path for path in reversed(shown) if len(path.parts) <= len(indent) // 2) / name)
+    assert all((ROOT / path).is_dir() for path in shown)
+    packages = {
+        path.parent.relative_to(ROOT) for top in ("wm_envs", "training") for path in ROOT.glob(f"{top}/**/__init__.py")
+    }
+    assert {path for path in packages if len(path.parts) <= 3} <= set(shown)
+
+
 class Links(HTMLParser):
     """The addresses and the anchors of a page."""
 
