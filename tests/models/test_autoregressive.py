@@ -1,5 +1,4 @@
-"""The autoregressive M: its likelihood against torch's mixtures, draws against the likelihood, one step against a
-sequence, and a world of this kind through save, load and the environments."""
+"""The autoregressive M: its likelihood against torch's mixtures, and draws against the likelihood."""
 
 from __future__ import annotations
 
@@ -7,24 +6,20 @@ import dataclasses
 import math
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import TINY, tiny_model
 from training.data.sequences import Latents
 from training.infra.checkpoint import save_checkpoint, start_from
 from training.stages.memory import MemoryOptions, memory_config
 from wm_envs.games.registry import get_task
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
-from wm_envs.models.memory.mdn_rnn import MDNRNNConfig
-from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.state import Noise
 from wm_envs.models.world_model import WorldModel
-from wm_envs.worlds.bundle import load_world, save_world
+from wm_envs.worlds.bundle import save_world
 
 CONFIG = AutoregressiveConfig(latent=4, action=1, hidden=8, mixtures=3, units=6, active=(2, 0, 3))
 
@@ -93,18 +88,6 @@ def test_what_is_not_active_is_prior_noise_that_m_does_not_see() -> None:
     assert torch.equal(kept, second.context)
 
 
-@torch.no_grad()
-def test_a_sequence_is_its_steps() -> None:
-    m, latents, actions = memory(), torch.randn(7, 3, 4), torch.randn(7, 3, 1)
-    ticks = torch.arange(7)[:, None].expand(7, 3) * 4
-    whole = m.split(m(m.assemble(latents, actions, ticks), m.initial_state(3))[0])
-    recurrent = m.initial_state(3)
-    for step in range(7):
-        said, recurrent = m.step(latents[step], actions[step], ticks[step], recurrent)
-        torch.testing.assert_close(said.context, whole.context[step], atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(said.termination, whole.termination[step], atol=1e-5, rtol=1e-4)
-
-
 def test_a_low_temperature_draws_the_likeliest_component() -> None:
     m = memory()
     said, _ = m.step(torch.randn(64, 4)[:1].repeat(64, 1), torch.zeros(64, 1), torch.zeros(64), m.initial_state(64))
@@ -140,27 +123,6 @@ def world_of(m: AutoregressiveMDNRNN) -> WorldModel:
     return WorldModel(config, first.vision, m, first.initial_means, first.initial_logvars)
 
 
-def test_a_world_of_this_kind_is_saved_loaded_and_dreamt(tmp_path: Path) -> None:
-    save_world(tmp_path / "world", world_of(memory()))
-    found = load_world(tmp_path / "world")
-    assert found.config == dataclasses.replace(TINY, memory=CONFIG) and isinstance(found.memory, AutoregressiveMDNRNN)
-    env = gym.make("WMDream-v0", world=str(tmp_path / "world"))
-    observation, _ = env.reset(seed=0)
-    again, _ = env.reset(seed=0)
-    assert np.array_equal(observation, again) and observation.shape == (12,)
-    envs = gym.make_vec("WMDream-v0", num_envs=16, world=str(tmp_path / "world"))
-    envs.reset(seed=0)
-    for _ in range(20):
-        observations, *_ = envs.step(envs.action_space.sample())
-        assert np.isfinite(observations).all() and observations in envs.observation_space
-
-
-@pytest.mark.parametrize("active", [(4,), (-1,), (1, 1)])
-def test_impossible_dimensions_are_refused(active: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="expected different dimensions from 0 to 3"):
-        dataclasses.replace(CONFIG, active=active)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 1.7])
 def test_one_dream_draws_as_a_batch_does(temperature: float) -> None:
@@ -172,22 +134,6 @@ def test_one_dream_draws_as_a_batch_does(temperature: float) -> None:
         one = said._replace(context=said.context[row : row + 1])
         only = Noise(*(part[row : row + 1] for part in noise))
         torch.testing.assert_close(m.sample(one, torch.tensor([[temperature]]), only)[0], together[row])
-
-
-@pytest.mark.parametrize("kind", [MDNRNNConfig, AutoregressiveConfig])
-def test_an_m_with_a_clock_sees_the_time(kind: type[MDNRNNConfig]) -> None:
-    torch.manual_seed(0)
-    config = kind(latent=4, action=1, hidden=8, mixtures=2, clock=2100)
-    m = memory_kinds()[config.kind][1](config)
-    latents, actions, recurrent = torch.randn(1, 4).repeat(3, 1), torch.zeros(3, 1), m.initial_state(3)
-    ticks = torch.tensor([4, 400, 5000])
-    assert m.assemble(latents, actions, ticks)[:, -1].tolist() == pytest.approx(
-        [(4 / 2100) ** 0.5, (400 / 2100) ** 0.5, 1]
-    )
-    _, (hidden, _) = m.step(latents, actions, ticks, recurrent)
-    assert not torch.allclose(hidden[0], hidden[1])
-    whole, _ = m(m.assemble(latents, actions, ticks)[None], recurrent)
-    torch.testing.assert_close(m.split(whole[0]).termination, m.step(latents, actions, ticks, recurrent)[0].termination)
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "world"])

@@ -12,29 +12,31 @@ import pytest
 import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
-from tests.helpers import TINY, tiny_model
-from tests.models.outside_kinds import (
-    GaussianGRU,
-    GaussianGRUConfig,
-    PooledVAE,
-    PooledVAEConfig,
-    outside_kinds,  # noqa: F401 (a fixture)
-)
+from tests.models.outside_kinds import GaussianGRUConfig, PooledVAE, PooledVAEConfig, outside_kinds  # noqa: F401
 from training.infra.checkpoint import load_checkpoint, read_memory_config, read_vision, save_checkpoint
 from wm_envs.errors import BrokenWorld
 from wm_envs.models.kinds import Kinds
+from wm_envs.models.memory.autoregressive import AutoregressiveConfig
+from wm_envs.models.memory.base import MemoryConfig
+from wm_envs.models.memory.mdn_rnn import MDNRNNConfig
 from wm_envs.models.memory.registry import memory_kinds
+from wm_envs.models.vision.base import VisionConfig
+from wm_envs.models.vision.column_vae import ColumnVAEConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.vision.registry import register_vision, vision_kinds
-from wm_envs.models.world_model import WorldModel
+from wm_envs.models.vision.residual_vae import ResidualVAEConfig
+from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.worlds.bundle import load_world, save_world
 
+pytestmark = pytest.mark.usefixtures("outside_kinds")
 OPTIONS = {
     "conv-vae": {"latent", "channels"},
     "residual-vae": {"latent", "channels"},
     "column-vae": {"latent", "channels", "per_column"},
     "mdn-rnn": {"hidden", "mixtures", "joint"},
     "autoregressive": {"hidden", "mixtures", "units"},
+    "pooled-vae": {"latent", "cells"},
+    "gaussian-gru": {"hidden"},
 }
 
 
@@ -74,61 +76,101 @@ def test_a_name_is_of_one_kind() -> None:
         ConvVAEConfig(kind="column-vae")
 
 
-# --- kinds from outside -------------------------------------------------------------------------------
+# --- every kind, and two from outside -----------------------------------------------------------------
+
+CHANNELS = (4, 4, 8, 8)
+VISIONS: dict[str, VisionConfig] = {
+    "conv-vae": ConvVAEConfig(4, CHANNELS),
+    "residual-vae": ResidualVAEConfig(4, CHANNELS),
+    "column-vae": ColumnVAEConfig(18, CHANNELS, 1),
+    "pooled-vae": PooledVAEConfig(4),
+}
+MEMORIES: dict[str, MemoryConfig] = {
+    "mdn-rnn": MDNRNNConfig(4, 1, 8, 3),
+    "joint": MDNRNNConfig(4, 1, 8, 3, joint=True),
+    "autoregressive": AutoregressiveConfig(4, 1, 8, 3, units=6, active=(2, 0, 3)),
+    "gaussian-gru": GaussianGRUConfig(4, 1, 8),
+}
+EVERY_V = pytest.mark.parametrize("v", VISIONS)
+EVERY_M = pytest.mark.parametrize("m", MEMORIES)
 
 
-def outside_world() -> WorldModel:
+def random_world(v: str, m: str) -> WorldModel:
+    """A random world of these kinds."""
     torch.manual_seed(0)
-    first = tiny_model()
-    vision, memory = PooledVAE(PooledVAEConfig(4)), GaussianGRU(GaussianGRUConfig(4, 1, 8))
+    config = WorldConfig(vision=VISIONS[v], memory=dataclasses.replace(MEMORIES[m], latent=VISIONS[v].latent))
+    vision, memory = vision_kinds().build(config.vision), memory_kinds().build(config.memory)
     vision.prepare(torch.rand(9, 3, 64, 64))
-    config = dataclasses.replace(TINY, vision=vision.config, memory=memory.config)
-    return WorldModel(config, vision, memory, first.initial_means, first.initial_logvars)
+    return WorldModel(
+        config, vision, memory, torch.randn(9, config.vision.latent), torch.randn(9, config.vision.latent)
+    )
 
 
-@pytest.mark.usefixtures("outside_kinds")
-def test_a_world_of_outside_kinds_is_saved_opened_and_dreamt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = outside_world()
+@pytest.mark.parametrize(("v", "m"), [*zip(VISIONS, MEMORIES, strict=True)])
+def test_a_world_is_saved_opened_and_dreamt(tmp_path: Path, v: str, m: str) -> None:
+    made = random_world(v, m)
     save_world(tmp_path / "world", made)
-    found = load_world(tmp_path / "world")
-    assert found.config == made.config and isinstance(found.memory, GaussianGRU)
-    torch.testing.assert_close(found.vision.mean_frame, made.vision.mean_frame.half().float())
+    world = load_world(tmp_path / "world")
+    assert world.config == made.config
+    assert type(world.vision) is type(made.vision) and type(world.memory) is type(made.memory)
     envs = gym.make_vec("WMDream-v0", num_envs=3, world=str(tmp_path / "world"), render_mode="rgb_array")
-    observations, _ = envs.reset(seed=0)
-    assert observations.shape == (3, 4 + 8) and envs.render()[0].shape[-1] == 3
+    first, _ = envs.reset(seed=0)
+    assert first.shape == (3, world.observed_latents + 8) and len(envs.render()) == 3
     for _ in range(10):
         observations, *_ = envs.step(envs.action_space.sample())
         assert np.isfinite(observations).all() and observations in envs.observation_space
+    assert np.array_equal(envs.reset(seed=0)[0], first)
+
+
+def test_a_world_of_unknown_kinds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_world(tmp_path / "world", random_world("pooled-vae", "gaussian-gru"))
     monkeypatch.undo()  # the kinds are not registered any more
     with pytest.raises(BrokenWorld, match="the kind is 'pooled-vae', expected one of"):
         load_world(tmp_path / "world")
 
 
+@EVERY_M
 @torch.no_grad()
-def test_the_step_of_every_m_is_a_sequence_of_one() -> None:
-    m, latents, actions = GaussianGRU(GaussianGRUConfig(4, 1, 8)), torch.randn(7, 3, 4), torch.randn(7, 3, 1)
+def test_a_sequence_is_its_steps(m: str) -> None:
+    torch.manual_seed(0)
+    memory = memory_kinds().build(dataclasses.replace(MEMORIES[m], clock=2100, progress=True, reward=True))
+    latents, actions, progress = torch.randn(7, 3, 4), torch.randn(7, 3, 1), torch.rand(7, 3)
     ticks = torch.arange(7)[:, None].expand(7, 3) * 4
-    whole, recurrent = m.split(m(m.assemble(latents, actions, ticks), m.initial_state(3))[0]), m.initial_state(3)
+    inputs = memory.assemble(latents, actions, ticks, progress=progress)
+    torch.testing.assert_close(inputs[..., -2], (ticks / 2100).sqrt())
+    outputs, last = memory(inputs, memory.initial_state(3))
+    whole, recurrent = memory.split(outputs), memory.initial_state(3)
     for step in range(7):
-        said, recurrent = m.step(latents[step], actions[step], ticks[step], recurrent)
-        torch.testing.assert_close(said.mean, whole.mean[step])
+        said, recurrent = memory.step(latents[step], actions[step], ticks[step], recurrent, progress[step])
+        for part, expected in zip(said, whole, strict=True):
+            torch.testing.assert_close(part, expected[step], atol=1e-5, rtol=1e-4)
+    for part, expected in zip(recurrent, last, strict=True):
+        torch.testing.assert_close(part, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("outside_kinds")
-def test_outside_kinds_train_and_are_kept_in_checkpoints(tmp_path: Path) -> None:
-    world = outside_world()
+@EVERY_V
+def test_every_v_learns_and_is_kept_in_its_checkpoint(tmp_path: Path, v: str) -> None:
+    vision = random_world(v, "mdn-rnn").vision.requires_grad_(True)
     images = torch.rand(5, 3, 64, 64)
-    vision, memory = world.vision.requires_grad_(True), world.memory.requires_grad_(True)
-    vision.loss(images, *vision(images, torch.randn(5, 4))).backward()
-    outputs, _ = memory(torch.randn(6, 2, memory.inputs), memory.initial_state(2))
-    ones = torch.ones(6, 2)
-    memory.loss(memory.split(outputs), torch.randn(6, 2, 4), 0 * ones, ones, ones)[2].backward()
-    assert all(p.grad is not None for p in (*vision.parameters(), *memory.parameters()))
-    for name, model in (("v", vision), ("m", memory)):
-        optimizer = torch.optim.Adam(model.parameters())
-        optimizer.step()
-        save_checkpoint(tmp_path / f"{name}.safetensors", model, optimizer, 1)
-        assert load_checkpoint(tmp_path / f"{name}.safetensors", model, optimizer)[0] == 1
-    again = read_vision(tmp_path / "v.safetensors")
+    vision.loss(images, *vision(images, torch.randn(5, vision.config.latent))).backward()
+    keep(tmp_path, vision)
+    again = read_vision(tmp_path / "checkpoint.safetensors")
     assert torch.equal(again.encode(images)[0], vision.encode(images)[0])
-    assert read_memory_config(str(tmp_path / "m.safetensors")) == memory.config
+
+
+@EVERY_M
+def test_every_m_learns_and_is_kept_in_its_checkpoint(tmp_path: Path, m: str) -> None:
+    memory, ones = memory_kinds().build(MEMORIES[m]), torch.ones(6, 2)
+    outputs, _ = memory(torch.randn(6, 2, memory.inputs), memory.initial_state(2))
+    memory.loss(memory.split(outputs), torch.randn(6, 2, 4), 0 * ones, ones, ones)[2].backward()
+    keep(tmp_path, memory)
+    assert read_memory_config(str(tmp_path / "checkpoint.safetensors")) == memory.config
+
+
+def keep(folder: Path, model: torch.nn.Module) -> None:
+    """Every parameter has a gradient; the checkpoint after a step of Adam is read again."""
+    assert all(p.grad is not None for p in model.parameters())
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.step()
+    save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, 1)
+    assert load_checkpoint(folder / "checkpoint.safetensors", model, optimizer)[0] == 1

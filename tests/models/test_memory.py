@@ -111,26 +111,6 @@ def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
 
 
 @torch.no_grad()
-def test_sequence_equals_single_steps() -> None:
-    world = tiny_model()
-    torch.manual_seed(3)
-    latents, actions = torch.randn(7, 3, 4), torch.randn(7, 3, 1)
-    ticks = torch.arange(7)[:, None].expand(7, 3) * 4
-    inputs = world.memory.assemble(latents, actions, ticks)
-    outputs, (hidden, cell) = world.memory(inputs, world.memory.initial_state(3))
-    whole = world.memory.split(outputs)
-    state = world.state_from_latents(latents[0])
-    for step in range(7):
-        state = state._replace(latents=latents[step])
-        said, recurrent = world.predict(state, actions[step])
-        for ours, reference in zip(said[:4], whole[:4], strict=True):
-            torch.testing.assert_close(ours, reference[step], atol=1e-5, rtol=1e-4)
-        state = state._replace(recurrent=recurrent, ticks=state.ticks + 4)
-    torch.testing.assert_close(state.recurrent[0], hidden, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(state.recurrent[1], cell, atol=1e-5, rtol=1e-4)
-
-
-@torch.no_grad()
 def test_large_batch_is_close_to_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """From a batch of 8, products can be in bfloat16, so results are close, not equal."""
     monkeypatch.setattr(hardware, "fast_bfloat16", lambda: True)
