@@ -24,17 +24,16 @@ try:
     import torch
 
     import wm_envs  # noqa: F401 (registers the ids)
-    from player.choices import Choice, check_choice, check_name
+    from player.choices import TEMPERATURES, VIEWS, Choice, check_choice, check_name
     from player.drivers import DRIVERS
-    from player.game_opening import install_command
-    from player.player import TEMPERATURES, VIEWS
+    from player.install import install_command
     from wm_envs.errors import InvalidOption, MissingPackage, WorldModelError
 
     _missing: ImportError | None = None
     try:
         import pygame
 
-        from player.movies import FORMATS
+        from player.recordings import FORMATS
         from player.screen import Screen
         from player.session import Session
     except ImportError as _error:

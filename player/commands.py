@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from player.drivers import DIGITS, DIRECTIONS, DRIVERS
-from player.latent_editor import STEP, Editor
-from player.player import VIEWS, Player
-from wm_envs.errors import WorldModelError
+from player.player import REQUESTS, SWITCHES, Player
 
 TEMPERATURE_STEP = 0.05
+BUTTONS = {"button 0": "up", "button 1": "down"}  # of a gamepad; the others pause
 
 
-def press(player: Player, command: str) -> None:
-    """Handle a command that begins."""
-    if player.editor and _edit(player, player.editor, command):
-        return
-    if command in DIRECTIONS or command in DIGITS:
-        player.keys.press(command)
-    elif command in SWITCHES:
-        setattr(player, command, not getattr(player, command))
-    else:
-        COMMANDS[command](player)
+class Commands:
+    """Carries out commands on a player. `sliders` are the areas that the mouse can drag, by name (see `Screen`)."""
 
+    def __init__(self, player: Player, sliders: Mapping[str | int, Any] | None = None) -> None:
+        self.player, self.sliders = player, {} if sliders is None else sliders
 
-def release(player: Player, command: str) -> None:
-    """Handle a command that ends: the key was released."""
-    player.keys.release(command)
+    def press(self, command: str) -> None:
+        """A command begins."""
+        player = self.player
+        if command.startswith("button"):
+            new_game = player.over and player.clock.timing.wait
+            command = "enter" if new_game else BUTTONS.get(command, "pause")
+        if player.editor and self._edit(command):
+            return
+        if player.driver.keys.press(command):
+            return
+        if command in SWITCHES:
+            player.settings ^= {command}
+        elif command in REQUESTS:
+            player.requests.add(command)
+        else:
+            COMMANDS[command](player)
 
+    def release(self, command: str) -> None:
+        """A command ends: the key or button was released."""
+        self.player.driver.keys.release(BUTTONS.get(command, command))
 
-def _cooler(player: Player) -> None:
-    player.temperature -= TEMPERATURE_STEP
+    def point(self, at: tuple[int, int], pressed: bool) -> None:
+        """The mouse is at a point with a button held: `pressed` now, or dragged."""
+        for name, area in self.sliders.items():
+            if not area.collidepoint(at):
+                continue
+            fraction = (at[0] - area.left) / area.width
+            if isinstance(name, int) and self.player.editor:
+                self.player.editor.slide(name, fraction)
+            elif name == "temperature":
+                self.player.temperature_fraction = fraction
 
-
-def _warmer(player: Player) -> None:
-    player.temperature += TEMPERATURE_STEP
-
-
-def _leave(player: Player) -> None:
-    player.leaving = player.quitting = True
+    def _edit(self, command: str) -> bool:
+        """Carry out a command in the open editor; returns False for a command that is not the editor's."""
+        editor = self.player.editor
+        assert editor is not None
+        if command in ("up", "down"):
+            editor.move(-1 if command == "up" else 1)
+        elif command in ("left", "right"):
+            editor.turn(-1 if command == "left" else 1)
+        elif command == "enter":
+            self.player.apply_editor()
+        else:
+            return command == "step"  # no steps while the editor is open
+        return True
 
 
 def _enter(player: Player) -> None:
@@ -46,59 +69,31 @@ def _enter(player: Player) -> None:
         player.reset()
 
 
-def _driver(player: Player) -> None:
-    there = [driver for driver in DRIVERS if driver != "controller" or player.controllers]
-    player.driver = there[(there.index(player.driver) + 1) % len(there)]
+def _change_temperature(player: Player, by: float) -> None:
+    player.temperature += by
 
 
 def _controller(player: Player) -> None:
-    """Let the next controller play; the first press takes the current one."""
-    names = list(player.controllers)
-    if not names:
-        player.show_notice("this world has no controller")
-        return
-    if player.driver == "controller":
-        player.controller = names[(names.index(player.controller) + 1) % len(names)]
-    player.driver = "controller"
-    player.show_notice(f"the controller '{player.controller}' plays")
-
-
-def _view(player: Player) -> None:
-    try:
-        player.set_view(VIEWS[(VIEWS.index(player.view) + 1) % len(VIEWS)])
-    except WorldModelError as error:
-        player.show_notice(f"{error.given}. To get it: {error.fix}")
-        print(error)  # a command in the window cannot be copied
+    """Give control to a controller; the first press takes the current one."""
+    found = player.driver.next_controller()
+    player.show_notice(f"{player.driver.words} is in control" if found else "this world has no controller")
 
 
 def _synchronise(player: Player) -> None:
-    player.resynchronise()
-    both = player.view == "both"
+    player.views.resynchronise()
+    both = player.views.shown == "both"
     player.show_notice("the dream is at the game's state" if both else "this needs the view 'both': press V")
 
 
-def _editor(player: Player) -> None:
-    player.editor = None if player.editor else Editor(player.world, player.lead.state.latents, player.names)
-
-
-def _edit(player: Player, editor: Editor, command: str) -> bool:
-    """Handle a command in the open editor; returns False for a command that is not the editor's."""
-    if command in ("up", "down"):
-        editor.move(-1 if command == "up" else 1)
-    elif command in ("left", "right"):
-        editor.turn(-STEP if command == "left" else STEP)
-    elif command == "enter":
-        player.dream.set_latents(editor.latents)
-        player.editor, player.phase, player.fair = None, player.skip, None
-        player.show_notice("latents set in the dream")
-    else:
-        return command == "step"  # no steps while the editor is open
-    return True
-
-
-SWITCHES = ("paused", "help", "quitting", "saving", "smooth")  # attributes of the player
 COMMANDS: dict[str, Callable[[Player], None]] = {
-    "cooler": _cooler, "warmer": _warmer, "leave": _leave, "enter": _enter, "driver": _driver,
-    "controller": _controller, "view": _view, "synchronise": _synchronise, "editor": _editor,
-    "reset": Player.reset, "step": Player.take_step,
-}  # fmt: skip
+    "cooler": lambda player: _change_temperature(player, -TEMPERATURE_STEP),
+    "warmer": lambda player: _change_temperature(player, TEMPERATURE_STEP),
+    "driver": lambda player: player.driver.next_kind(),
+    "controller": _controller,
+    "view": Player.next_view,
+    "synchronise": _synchronise,
+    "editor": Player.toggle_editor,
+    "reset": Player.reset,
+    "enter": _enter,
+    "step": Player.take_step,
+}

@@ -1,16 +1,11 @@
-"""Keyboard, mouse and gamepad: pygame events become the player's commands."""
+"""Keyboard, mouse and gamepad: pygame events become commands, of the player or of the start screen."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Protocol
 
 import pygame
-
-from player.commands import press, release
-from player.drivers import DIGITS
-from player.latent_editor import LIMIT
-from player.player import TEMPERATURES, Player
 
 PUSHED = 0.5  # position of a gamepad stick, of 1, from which it counts as pushed
 KEYS = {
@@ -18,74 +13,71 @@ KEYS = {
     pygame.K_UP: "up", pygame.K_w: "up", pygame.K_DOWN: "down", pygame.K_s: "down",
     pygame.K_LEFTBRACKET: "cooler", pygame.K_RIGHTBRACKET: "warmer", pygame.K_r: "reset", pygame.K_m: "driver",
     pygame.K_c: "controller", pygame.K_v: "view", pygame.K_TAB: "view", pygame.K_y: "synchronise", pygame.K_e: "step",
-    pygame.K_l: "editor", pygame.K_RETURN: "enter", pygame.K_g: "saving", pygame.K_PERIOD: "paused",
-    pygame.K_SPACE: "paused", pygame.K_p: "paused", pygame.K_h: "help", pygame.K_b: "smooth",
-    pygame.K_q: "quitting", pygame.K_ESCAPE: "leave",
-} | {getattr(pygame, f"K_{digit}"): digit for digit in DIGITS}  # fmt: skip
+    pygame.K_l: "editor", pygame.K_RETURN: "enter", pygame.K_g: "save", pygame.K_PERIOD: "pause",
+    pygame.K_SPACE: "pause", pygame.K_p: "pause", pygame.K_h: "help", pygame.K_b: "smooth",
+    pygame.K_q: "quit", pygame.K_ESCAPE: "leave",
+} | {getattr(pygame, f"K_{digit}"): str(digit) for digit in range(10)}  # fmt: skip
 TYPED = {"[": "cooler", "]": "warmer"}  # many keyboards have no bracket keys: these are recognised by their character
 
 
-def command_of(event: Any) -> str | None:
-    """The command of a key event."""
-    return TYPED.get(getattr(event, "unicode", "")) or KEYS.get(event.key)
+class Receiver(Protocol):
+    """What receives commands: those of KEYS, and "button 0", "button 1" ... of a gamepad."""
+
+    def press(self, command: str) -> None:
+        """A command begins."""
+
+    def release(self, command: str) -> None:
+        """A command ends."""
+
+    def point(self, at: tuple[int, int], pressed: bool) -> None:
+        """The mouse is at a point with a button held: `pressed` now, or dragged."""
 
 
 class Controls:
-    """Passes events to the player. The screen says where its sliders lie."""
+    """Turns events into commands; it keeps the gamepads open, and knows how their sticks stand."""
 
     def __init__(self) -> None:
-        self.slider: Any = None  # area of the temperature slider
-        self.sliders: dict[int, Any] = {}  # areas of the editor's sliders, by position
-        self.sticks: list[Any] = []
+        self.gamepads: list[Any] = []
         self.pushed: dict[int, str] = {}  # direction of each gamepad axis
 
-    def handle(self, event: Any, player: Player) -> None:
-        """Pass a pygame event to the player, as a command."""
+    def handle(self, event: Any, receiver: Receiver) -> None:
+        """Pass a pygame event on, as a command."""
         if event.type == pygame.QUIT:
-            player.quitting = True
+            receiver.press("quit")
         elif event.type == pygame.WINDOWFOCUSLOST:
-            player.keys.held.clear()  # another window gets the release of the key
+            for command in KEYS.values():  # another window gets the release of the keys
+                receiver.release(command)
         elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
-            command = command_of(event)
+            command = TYPED.get(getattr(event, "unicode", "")) or KEYS.get(event.key)
             if command:
-                (press if event.type == pygame.KEYDOWN else release)(player, command)
+                (receiver.press if event.type == pygame.KEYDOWN else receiver.release)(command)
         elif event.type == pygame.MOUSEBUTTONDOWN or (event.type == pygame.MOUSEMOTION and any(event.buttons)):
-            self._drag(event.pos, player)
+            receiver.point(event.pos, event.type == pygame.MOUSEBUTTONDOWN)
         else:
-            self._gamepad(event, player)
+            self._gamepad(event, receiver)
 
-    def _drag(self, at: tuple[int, int], player: Player) -> None:
-        if self.slider and self.slider.collidepoint(at):
-            low, high = TEMPERATURES
-            player.temperature = low + (high - low) * (at[0] - self.slider.left) / self.slider.width
-        for position, area in self.sliders.items():
-            if player.editor and area.collidepoint(at):
-                player.editor.set(position, LIMIT * (2 * (at[0] - area.left) / area.width - 1))
-
-    def _gamepad(self, event: Any, player: Player) -> None:
-        """The stick or the cross moves, the first two buttons are up and down, the others pause."""
+    def _gamepad(self, event: Any, receiver: Receiver) -> None:
+        """The stick and the cross are directions."""
         if event.type == pygame.JOYDEVICEADDED:
             with contextlib.suppress(pygame.error):
-                self.sticks.append(pygame.joystick.Joystick(event.device_index))  # sends events only while referenced
+                self.gamepads.append(pygame.joystick.Joystick(event.device_index))  # sends events while referenced
         elif event.type == pygame.JOYAXISMOTION and event.axis < 2:
-            self._push(event.axis, event.value if event.axis == 0 else -event.value, player)
+            self._push(event.axis, event.value if event.axis == 0 else -event.value, receiver)
         elif event.type == pygame.JOYHATMOTION:
             for axis in (0, 1):
-                self._push(2 + axis, event.value[axis], player)
-        elif event.type in (pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP):
-            command = {0: "up", 1: "down"}.get(event.button, "paused")
-            if event.type == pygame.JOYBUTTONUP:
-                release(player, command)
-            else:
-                press(player, "enter" if player.over and player.pace.wait else command)  # enter: a new game
+                self._push(2 + axis, event.value[axis], receiver)
+        elif event.type == pygame.JOYBUTTONDOWN:
+            receiver.press(f"button {event.button}")
+        elif event.type == pygame.JOYBUTTONUP:
+            receiver.release(f"button {event.button}")
 
-    def _push(self, axis: int, value: float, player: Player) -> None:
+    def _push(self, axis: int, value: float, receiver: Receiver) -> None:
         names = ("left", "right") if axis % 2 == 0 else ("down", "up")
-        now = names[int(value > 0)] if abs(value) > PUSHED else ""
+        after = names[int(value > 0)] if abs(value) > PUSHED else ""
         before = self.pushed.get(axis, "")
-        if now != before:
+        if after != before:
             if before:
-                release(player, before)
-            if now:
-                press(player, now)
-            self.pushed[axis] = now
+                receiver.release(before)
+            if after:
+                receiver.press(after)
+            self.pushed[axis] = after

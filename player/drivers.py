@@ -1,28 +1,29 @@
-"""What chooses the actions: the keys, a controller of the world, or random play."""
+"""What chooses the actions: you with the keys, a controller of the world, or random play."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import wm_envs
 from wm_envs.games.base import Task
-from wm_envs.models.controller import ControllerConfig
-from wm_envs.worlds.bundle import read_config, read_controller, resolve
+from wm_envs.models.controller import Controller
+from wm_envs.models.state import State
+from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import read_config, resolve
 
-DRIVERS = ("you", "controller", "random")
+YOU, CONTROLLER, RANDOM = DRIVERS = ("you", "controller", "random")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}  # right, up
-DIGITS = tuple("0123456789")  # in games with actions of their own: the choices by number, for those that no arrow takes
-
-Controller = tuple[ControllerConfig, torch.Tensor]
+DIGITS = tuple("0123456789")  # number keys select discrete actions that have no arrow key
 
 
 def load_controllers(world: str) -> dict[str, Controller]:
     """Every controller of a world, by name; the first one is the world's best. Raises `BrokenWorld`."""
-    return {name: read_controller(world, name) for name in read_config(resolve(world))["controllers"]}
+    return {name: wm_envs.load_controller(world, name) for name in read_config(resolve(world))["controllers"]}
 
 
 class Keys:
@@ -32,19 +33,18 @@ class Keys:
         self.held: list[str] = []  # of two opposite ones, the last counts
         self.tapped: list[str] = []
 
-    def press(self, key: str) -> None:
-        """A direction or digit was pressed."""
+    def press(self, key: str) -> bool:
+        """Press a direction or digit; returns whether `key` is one."""
+        if key not in DIRECTIONS and key not in DIGITS:
+            return False
         self.tapped.append(key)
         self.held.append(key)
+        return True
 
     def release(self, key: str) -> None:
-        """A direction or digit was released."""
+        """Release a direction or digit."""
         if key in self.held:
             self.held.remove(key)
-
-    def forget(self) -> None:
-        """Release everything."""
-        self.held, self.tapped = [], []
 
     def action(self, task: Task) -> NDArray[np.float32]:
         """The agent's action for the next step, (A,)."""
@@ -62,24 +62,76 @@ def digits(task: Task) -> tuple[str, ...]:
     return DIGITS[: len(task.actions.discrete)] if task.actions.own else ()
 
 
-class RandomPlay:
+class RandomActions:
     """Random actions, each held as long as in the task's random play: redrawn at every step they would cancel out."""
 
     def __init__(self, task: Task, frame_skip: int, seed: int | None) -> None:
-        self.task, self.skip = task, frame_skip
+        self.task, self.frame_skip = task, frame_skip
         self.random = np.random.default_rng(seed)
-        self.hold_left, self.index = 0, 0  # steps left of the held action, and its index
+        self.steps_left, self.index = 0, 0  # of the held action
 
     def restart(self) -> None:
         """Draw a new action at the next step."""
-        self.hold_left = 0
+        self.steps_left = 0
 
     def action(self) -> NDArray[np.float32]:
         """The agent's action for the next step, (A,)."""
-        if self.hold_left == 0:
-            scales: Sequence[tuple[int, int]] = self.task.random_play.holds
-            low, high = self.random.choice(scales)
-            self.hold_left = math.ceil(self.random.integers(low, high + 1) / self.skip)
-            self.index = int(self.random.integers(len(self.task.actions.discrete)))
-        self.hold_left -= 1
-        return np.array(self.task.actions.discrete[self.index], np.float32)
+        choices = self.task.actions.discrete
+        if self.steps_left == 0:
+            low, high = self.random.choice(self.task.random_play.holds)
+            self.steps_left = math.ceil(self.random.integers(low, high + 1) / self.frame_skip)
+            self.index = int(self.random.integers(len(choices)))
+        self.steps_left -= 1
+        return np.array(choices[self.index], np.float32)
+
+
+class Driver:
+    """Chooses the actions of one world. `kind` is one of DRIVERS; `controller` names the controller in use."""
+
+    def __init__(
+        self,
+        world: WorldModel,
+        kind: str = YOU,
+        controllers: Mapping[str, Controller] | None = None,
+        controller: str = "",
+        seed: int | None = None,
+    ) -> None:
+        self.world, self.kind = world, kind
+        self.controllers = dict(controllers or {})
+        self.controller = controller or next(iter(self.controllers), "")
+        self.keys = Keys()
+        self.random = RandomActions(world.task, world.config.frame_skip, seed)
+
+    @property
+    def name(self) -> str:
+        """YOU, RANDOM, or the controller's name."""
+        return self.controller if self.kind == CONTROLLER else self.kind
+
+    @property
+    def words(self) -> str:
+        """Who is in control, as a text."""
+        return {YOU: "you are in control", RANDOM: "random actions"}.get(self.kind, f"controller '{self.controller}'")
+
+    def next_kind(self) -> None:
+        """Switch between you, the controller (if there is one) and random actions."""
+        kinds = [kind for kind in DRIVERS if kind != CONTROLLER or self.controllers]
+        self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
+
+    def next_controller(self) -> bool:
+        """Give control to a controller: the current one, or if it has control, the next. False if there is none."""
+        names = list(self.controllers)
+        if names and self.kind == CONTROLLER:
+            self.controller = names[(names.index(self.controller) + 1) % len(names)]
+        self.kind = CONTROLLER if names else self.kind
+        return bool(names)
+
+    def action(self, state: State) -> NDArray[np.float32]:
+        """The agent's action (A,) in a state, a batch of one."""
+        action = self.keys.action(self.world.task)
+        if self.kind == RANDOM:
+            return self.random.action()
+        if self.kind == CONTROLLER and self.controllers:
+            controller = self.controllers[self.controller]
+            with torch.no_grad():
+                return controller(self.world.observe(state, controller.config.observation).cpu())[0].numpy()
+        return action

@@ -1,4 +1,4 @@
-"""What the player tells about each game: its goal, its keys, how an episode ended, and its instruments."""
+"""Texts and instruments of each game: its goal, its keys, how an episode ended; and the keys of every game."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from player.drivers import DIRECTIONS, digits
 from wm_envs.games.base import Frame, Task
 
 LEFT_FIELD = -20.0  # a reward below it: the car left the field, which costs 100
-ROAD_SHARE = 0.004  # share of road pixels below which the car is lost
+ROAD_SHARE = 0.004  # share of road pixels below which the car is off the track
+HELP = (
+    "arrows, W/A/S/D, gamepad: move",
+    "R: new game    P, . or space: pause",
+    "[ and ]: temperature",
+    "M: you, controller or random    C: next controller",
+    "V: dream, real game or both",
+    "Y: set the dream to the game's state",
+    "E: one step    L: latent editor",
+    "G: save the last seconds    B: smooth picture",
+    "H: this help    Escape: start screen    Q: quit",
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,10 @@ class Gauge:
     high: float
     origin: float
     text: str
+
+    def fraction(self, value: float) -> float:
+        """The place of a value on the bar, 0 to 1."""
+        return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
 
 Gauges = Callable[[NDArray[np.float32], Mapping[str, float]], list[Gauge]]
@@ -40,8 +55,8 @@ class Guide:
     ending: Callable[[float], str] = lambda reward: "The episode has ended."  # from the last step's reward
     limit: str = "Time is up."
     gauges: Gauges = lambda action, instruments: []  # from the agent's action (A,) and the game's instruments
-    lost: Callable[[Frame], bool] = lambda frame: False  # whether the frame shows no way back
-    lost_text: str = ""
+    off_track: Callable[[Frame], bool] = lambda frame: False  # whether the frame shows no way back
+    off_track_text: str = ""
 
 
 def _car_gauges(action: NDArray[np.float32], instruments: Mapping[str, float]) -> list[Gauge]:
@@ -81,8 +96,8 @@ GUIDES = {
         ending=lambda reward: "The car left the field." if reward < LEFT_FIELD else "You finished the lap.",
         limit="Time is up.",
         gauges=_car_gauges,
-        lost=_no_road,
-        lost_text="The car is lost in the green. R: start again",
+        off_track=_no_road,
+        off_track_text="The car is off the track. R: start again",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The panel beside the pictures: score, best scores, who plays, temperature, danger, surprise, gauges, keys."""
+"""The panel beside the pictures: scores, who is in control, temperature, danger, surprise, gauges, keys."""
 
 from __future__ import annotations
 
@@ -7,39 +7,34 @@ from typing import Any
 
 import pygame
 
-from player.drawing import DIM, LETTERS, WHITE, Canvas
-from player.hud import best_texts, danger_texts, score_texts, temperature_text, who_text
+from player.canvas import DIM, LETTERS, WHITE, Canvas
 from player.layout import COLUMN, Box
-from player.player import TEMPERATURES, Player
-from player.views import GameView, View
+from player.scene import Plot, Scene
 
 PLOT = 26  # height of a plot
 GAP, MARGIN = 8, 10
 LARGE = 32  # letters of the score
-KEYS = ("R: new game    P: pause", "M: who plays    V: view", "C: next controller", "L: latents    G: save")
+KEYS = ("R: new game    P: pause", "M: you or controller    V: view", "C: next controller", "L: latents    G: save")
 KEYS_LINE = "H: help   Esc: leave   Q: quit"
-SURPRISE_RANGE = 1.5  # nats per dimension above the typical surprise that fill a plot
 
 Block = tuple[int, Callable[[Any], None]]  # height, and what draws it in an area
 
 
 class Panel:
-    """Draws the panel; it stores where the temperature slider lies."""
+    """Draws the panel; `sliders` gets the area of the temperature slider."""
 
-    def __init__(self, canvas: Canvas) -> None:
-        self.canvas = canvas
-        self.slider: Any = None
+    def __init__(self, canvas: Canvas, sliders: dict[str | int, Any]) -> None:
+        self.canvas, self.sliders = canvas, sliders
         self.line = canvas.line_height()
 
-    def draw(self, player: Player, box: Box) -> None:
+    def draw(self, scene: Scene, box: Box) -> None:
         """Draw the panel in a box: its blocks from top to bottom, in as many columns as fit."""
         left, top, width, height = box
-        self.slider = None
         keys = pygame.Rect(left + MARGIN, top + height - self.line - 4, width - 2 * MARGIN, self.line)
         columns = max(width // COLUMN, 1)
         column = pygame.Rect(left + MARGIN, top + GAP, width // columns - 2 * MARGIN, keys.top - top - GAP)
         at, number = column.top, 0
-        for needed, draw in self._blocks(player):
+        for needed, draw in self._blocks(scene):
             if at + needed > column.bottom and at > column.top:
                 number, at = number + 1, column.top
             if number >= columns or at + needed > column.bottom:
@@ -49,22 +44,20 @@ class Panel:
         if keys.top > top:
             self.canvas.text(KEYS_LINE, keys.topleft, colour=DIM)
 
-    def _blocks(self, player: Player) -> list[Block]:
+    def _blocks(self, scene: Scene) -> list[Block]:
         """The blocks of this moment, the most important first."""
-        blocks = [self._score(player), self._lines([*best_texts(player), who_text(player)])]
-        if player.view != "game":
-            blocks.append(self._temperature(player))
-        blocks += [
-            self._plot(view, words) for view, words in zip(player.views, danger_texts(player), strict=True)
-        ]  # fmt: skip
-        lead = player.lead
-        if lead.action is not None:
-            blocks += [self._gauge(gauge) for gauge in player.guide.gauges(lead.action, lead.instruments)]
-        return [*blocks, self._about(player.guide.goal), self._lines(list(KEYS), DIM)]
+        return [
+            self._score("   ".join(scene.scores)),
+            self._lines([*scene.best_scores, scene.driver]),
+            *([self._temperature(scene)] if scene.temperature else []),
+            *(self._plot(plot) for plot in scene.plots),
+            *(self._gauge(gauge) for gauge in scene.gauges),
+            self._about(scene.goal),
+            self._lines(list(KEYS), DIM),
+        ]
 
-    def _score(self, player: Player) -> Block:
-        """The score in large letters, as large as fits, and the time."""
-        words = "   ".join(score_texts(player))
+    def _score(self, words: str) -> Block:
+        """The score and the time in large letters, as large as fits."""
 
         def draw(area: Any) -> None:
             size = LARGE
@@ -90,30 +83,27 @@ class Panel:
 
         return len(lines) * self.line, draw
 
-    def _temperature(self, player: Player) -> Block:
+    def _temperature(self, scene: Scene) -> Block:
         def draw(area: Any) -> None:
-            low, high = TEMPERATURES
-            words = self.canvas.text(temperature_text(player), area.topleft)
+            words = self.canvas.text(scene.temperature, area.topleft)
             if words.right < area.right - 30:
                 self.canvas.text("[  ]", (area.right - 24, area.top), colour=DIM)
             line = pygame.Rect(area.left, area.top + self.line + 2, area.width, 10)
-            self.canvas.slider((player.temperature - low) / (high - low), line)
-            self.slider = line.inflate(0, 10)
+            self.canvas.slider(scene.temperature_fraction, line)
+            self.sliders["temperature"] = line.inflate(0, 10)
 
         return self.line + 14, draw
 
-    def _plot(self, view: View, words: str) -> Block:
-        """The words, and the plot of the last seconds behind them: M's probability of an end, or its surprise."""
+    def _plot(self, plot: Plot) -> Block:
+        """The words, and the plot of the values behind them."""
 
         def draw(area: Any) -> None:
-            self.canvas.text(words, area.topleft)
-            limits = (0.0, 1.0)
-            if isinstance(view, GameView):
-                limits = (view.typical_surprise - 0.5, view.typical_surprise + SURPRISE_RANGE)
+            self.canvas.text(plot.words, area.topleft)
             graph = pygame.Rect(area.left, area.top + self.line, area.width, PLOT)
-            self.canvas.plot(list(view.history), view.history.maxlen or 2, limits, graph)
+            self.canvas.plot(plot.values, plot.length, plot.limits, graph)
 
         return self.line + PLOT, draw
 
     def _gauge(self, gauge: Any) -> Block:
-        return self.line, lambda area: self.canvas.gauge(gauge, area)
+        start, end = gauge.fraction(gauge.origin), gauge.fraction(gauge.value)
+        return self.line, lambda area: self.canvas.gauge(gauge.name, gauge.text, start, end, area)

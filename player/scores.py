@@ -1,4 +1,4 @@
-"""Best scores: of you and of each controller, for each world and view, kept between sessions in a JSON file."""
+"""Scores: of the games of a session, and the best ones of you and each controller, kept in a JSON file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from player.drivers import RANDOM, YOU
 from wm_envs.errors import WorldModelError
 from wm_envs.files import file_lock, read_json, write_json
+from wm_envs.worlds.bundle import resolve, shipped_worlds
 
 MAX_BYTES = 1 << 20
-YOU = "you"
 
 
 def data_folder(platform: str = sys.platform, environment: Mapping[str, str] = os.environ) -> Path:
@@ -81,3 +82,39 @@ class BestScores:
             with contextlib.suppress(OSError):
                 path.replace(path.with_name("scores.damaged.json"))
             return {}
+
+    def texts(self, controllers: Iterable[str], view: str) -> list[str]:
+        """Your best score and that of each controller, where there is one."""
+        names = [(YOU, "your best"), *((name, f"best of '{name}'") for name in controllers)]
+        scores = [(text, self.best(name, view)) for name, text in names]
+        return [f"{text}: {score:.0f}" for text, score in scores if score is not None]
+
+
+def stored_bests(world: str) -> BestScores:
+    """The best scores of a world, a shipped name or a folder, that are kept between sessions."""
+    name = world if world in shipped_worlds() else str(resolve(world).resolve())
+    return BestScores(data_folder() / "scores.json", name)
+
+
+class Scoreboard:
+    """The scores of the games that were finished, and whether the current one counts as a best score."""
+
+    def __init__(self, bests: BestScores | None = None) -> None:
+        self.bests = bests or BestScores(None, "")
+        self.finished: list[float] = []
+        self.eligible: str | None = None  # who has played the whole game; None if it does not count
+        self.new_best = False
+
+    def start(self, name: str) -> None:
+        """A game begins, with this driver in control."""
+        self.eligible, self.new_best = None if name == RANDOM else name, False
+
+    def step(self, name: str) -> None:
+        """A step was taken with this driver in control: a game with two drivers does not count."""
+        if self.eligible != name:
+            self.eligible = None
+
+    def finish(self, view: str, score: float) -> None:
+        """The game ended in this view with this score."""
+        self.finished.append(score)
+        self.new_best = self.eligible is not None and self.bests.add(self.eligible, view, score)

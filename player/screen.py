@@ -1,4 +1,4 @@
-"""The player's window: it opens, grows with the number of pictures, and draws a `Player`."""
+"""The player's window: it opens, grows with the number of pictures, and draws a scene."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any
 
 import pygame
 
-from player.controls import Controls
-from player.drawing import DIM, GROUND, LETTERS, MARK, WHITE, Canvas
-from player.hud import EDITOR_HELP, message, recording_lines
-from player.latent_editor import LIMIT, STRIP, Editor
+from player.canvas import DIM, GROUND, LETTERS, MARK, WHITE, Canvas
+from player.latents import STRIP, Editor
 from player.layout import Layout, Size, arrange, default_side, inside, window_size
 from player.panel import Panel
-from player.player import Player
+from player.scene import Scene
 
-NAMES = {"game": "real game"}  # of views, where the title is not the name
+EDITOR_HELP = ("up, down: choose    left, right: change", "Enter: put it into the dream    L: close")
 
 
 class Screen:
-    """Draws the player and handles its input. It needs a display only for `open`."""
+    """Draws scenes. It needs a display only for `open`.
+
+    `sliders` are the areas that the mouse can drag: "temperature", and in the latent editor the slider's position.
+    """
 
     def __init__(self) -> None:
-        self.canvas, self.controls = Canvas(), Controls()
-        self.panel = Panel(self.canvas)
+        self.canvas = Canvas()
+        self.sliders: dict[str | int, Any] = {}
+        self.panel = Panel(self.canvas, self.sliders)
         self.desktop: Size = (1280, 800)
         self.side, self.pictures = 0, 1  # side of a picture, and how many the window was made for
-        self.titled = False  # whether the pictures have titles
-        self.given: Size | None = None  # the size that the window was given; the user may have changed it
+        self.size: Size | None = None  # the size that the window was given; the user may have changed it
 
     # --- the window -------------------------------------------------------------------------------------
 
@@ -54,18 +55,18 @@ class Screen:
             pygame.joystick.init()
         return True
 
-    def fit(self, player: Player) -> None:
+    def fit(self, pictures: int) -> None:
         """Widen the window for more pictures, or make it smaller again; the pictures keep their size."""
-        if player.panels == self.pictures:
+        if pictures == self.pictures:
             return
         now = pygame.display.get_window_size()
-        if now != self.given:  # the user has chosen another size
+        if now != self.size:  # the user has chosen another size
             self.side = arrange(now, self.pictures).pictures[0][2]
-        self._resize(player.panels)
+        self._resize(pictures)
 
     def _resize(self, pictures: int) -> None:
         size = window_size(self.side, pictures, self.desktop)
-        opened, self.given, self.pictures = self.given is not None, size, pictures
+        opened, self.size, self.pictures = self.size is not None, size, pictures
         if opened:  # set_mode would replace the window by a new one, elsewhere and without the keyboard's focus
             with contextlib.suppress(AttributeError, pygame.error), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -77,66 +78,53 @@ class Screen:
                 return
         pygame.display.set_mode(size, pygame.RESIZABLE)
 
-    def handle(self, event: Any, player: Player) -> None:
-        """Pass a pygame event to the player."""
-        self.controls.handle(event, player)
-
-    def show(self, player: Player) -> None:
-        """Draw the player in the window."""
-        self.fit(player)
+    def show(self, scene: Scene) -> None:
+        """Draw a scene in the window."""
+        self.fit(scene.columns)
         surface: Any = pygame.display.get_surface()  # changes when the window is resized
-        surface.blit(self.draw(player, surface.get_size()), (0, 0))
+        surface.blit(self.draw(scene, surface.get_size()), (0, 0))
         pygame.display.flip()
 
     # --- pictures ---------------------------------------------------------------------------------------
 
-    def draw(self, player: Player, size: Size) -> Any:
+    def draw(self, scene: Scene, size: Size) -> Any:
         """A surface of `size`: the pictures, as large as fits, the panel, and a message over the pictures."""
-        layout = self._start(size, arrange(size, player.panels), player)
-        self.panel.draw(player, layout.panel)
-        self.controls.slider = self.panel.slider
-        self._message(player, pygame.Rect(layout.area))
+        layout = arrange(size, scene.columns)
+        self._pictures(scene, size, layout)
+        self.panel.draw(scene, layout.panel)
+        self._message(scene, pygame.Rect(layout.area))
         return self.canvas.surface
 
-    def draw_recording(self, player: Player, side: int) -> Any:
+    def draw_recording(self, scene: Scene, side: int) -> Any:
         """A surface of the pictures alone, each `side` pixels wide, with a line above and below."""
-        boxes = [(number * side, 0, side, side) for number in range(player.panels)]
-        self._start((side * player.panels, side), Layout(boxes, (0, 0, 0, 0)), player)
-        upper, lower = recording_lines(player)
-        width, height = side * player.panels, self.canvas.line_height() + 2
-        self.canvas.strip(upper, pygame.Rect(0, 0, width, height), LETTERS)
+        boxes = [(number * side, 0, side, side) for number in range(scene.columns)]
+        width, height = side * scene.columns, self.canvas.line_height() + 2
+        self._pictures(scene, (width, side), Layout(boxes, (0, 0, 0, 0)))
+        self.canvas.strip(scene.scores, pygame.Rect(0, 0, width, height), LETTERS)
+        lower = [scene.driver, *([scene.temperature] if scene.temperature else [])]
         self.canvas.strip(lower, pygame.Rect(0, side - height, width, height), LETTERS)
-        self._message(player, pygame.Rect(0, height, width, side - 2 * height))
+        self._message(scene, pygame.Rect(0, height, width, side - 2 * height))
         return self.canvas.surface
 
-    def _start(self, size: Size, layout: Layout, player: Player) -> Layout:
-        """A new surface with the frames, their names, and the editor."""
+    def _pictures(self, scene: Scene, size: Size, layout: Layout) -> None:
+        """A new surface with the frames, their titles, and the editor."""
         self.canvas.surface = pygame.Surface(size)
         self.canvas.surface.fill(GROUND)
-        frames = player.frames()
-        replayed = player.over and bool(player.replay.length) and player.waited > 0
-        self.titled = replayed or len(frames) > 1
-        for (name, frame), box in zip(frames, layout.pictures, strict=False):
-            area = pygame.Rect(box)
-            self.canvas.frame(frame, area, player.smooth)
-            if self.titled:
-                title = [NAMES.get(name, name)] + (["the last second, slowly"] if replayed else [])
-                self._title(title, area)
-        self.controls.sliders = {}
-        if player.editor:
-            self._editor(player.editor, pygame.Rect(layout.pictures[1]))
-        return layout
-
-    def _title(self, words: list[str], area: Any) -> None:
+        self.sliders.clear()
         height = self.canvas.line_height() + 2
-        self.canvas.strip(words, pygame.Rect(area.left, area.top, area.width, height), LETTERS)
+        for picture, box in zip(scene.pictures, layout.pictures, strict=False):
+            area = pygame.Rect(box)
+            self.canvas.frame(picture.frame, area, scene.smooth)
+            if picture.title:
+                self.canvas.strip(picture.title, pygame.Rect(area.left, area.top, area.width, height), LETTERS)
+        if scene.editor:
+            self._editor(scene.editor, pygame.Rect(layout.pictures[1]))
 
-    def _message(self, player: Player, area: Any) -> None:
+    def _message(self, scene: Scene, area: Any) -> None:
         size = max(min(area.height // 18, 34), LETTERS)
-        high = not (player.help or player.paused)  # leave the middle of the picture free
-        title = self.canvas.line_height() + 2 if self.titled else 0
+        title = self.canvas.line_height() + 2 if scene.pictures[0].title else 0
         below = pygame.Rect(area.left, area.top + title, area.width, area.height - title)
-        self.canvas.message(message(player), below, size, high)
+        self.canvas.message(scene.message, below, size, scene.message_at_top)
 
     def _editor(self, editor: Editor, area: Any) -> None:
         """Draw a slider for each dimension in view, and the pictures of what turning the selected one does."""
@@ -156,9 +144,9 @@ class Screen:
             self.canvas.text(words, (area.left + margin, foot + tile + (number + 1) * line), colour=DIM)
 
     def _latent(self, editor: Editor, position: int, area: Any) -> None:
-        colour = MARK if position == editor.at else WHITE
+        colour = MARK if position == editor.selected else WHITE
         words = f"{editor.order[position]}  {editor.name(position)}"
         self.canvas.text(words, (area.left + 8, area.top + 2), colour=colour)
         line = pygame.Rect(area.left + 8, area.bottom - 9, area.width - 16, 8)
-        self.canvas.slider((editor.value(position) / LIMIT + 1) / 2, line, colour)
-        self.controls.sliders[position] = pygame.Rect(line.left, area.top, line.width, area.height)
+        self.canvas.slider(editor.fraction(position), line, colour)
+        self.sliders[position] = pygame.Rect(line.left, area.top, line.width, area.height)

@@ -1,27 +1,26 @@
-"""The start screen: choose a world, who plays, the view and the temperature."""
+"""The start screen: choose a world, who is in control, the view and the temperature."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pygame
 
-from player.choices import Choice
-from player.controls import command_of
-from player.drawing import DIM, FAINT, GROUND, LETTERS, MARK, WHITE, Canvas
-from player.drivers import load_controllers
-from player.guides import Guide, guide_of
-from player.hud import HELP, TEMPERATURE_HELP
-from player.player import TEMPERATURES, VIEWS
-from player.scores import YOU, BestScores
+from player.canvas import DIM, FAINT, GROUND, LETTERS, MARK, WHITE, Canvas
+from player.choices import TEMPERATURES, VIEWS, Choice
+from player.drivers import CONTROLLER, RANDOM, YOU, Driver, load_controllers
+from player.guides import HELP, Guide, guide_of
+from player.scores import BestScores, stored_bests
 from wm_envs.games.base import Frame
-from wm_envs.models.controller import act
 
 VIEW_NAMES = {"dream": "the dream", "game": "the real game", "both": "the real game and the dream, side by side"}
-MARGIN = 14
+TEMPERATURE_HELP = "The temperature is how random the dream is: a low one is calm and easy, a high one wild and hard."
+TEMPERATURE_SHARES = ((0.3, "calm"), (1.0, "the world's own"), (1.4, "wild"))  # of the world's own
+MARGIN, INDENT = 14, 112
 PREVIEW_STEPS = 30  # of the controller, before the picture of a world is taken
 
 
@@ -42,13 +41,12 @@ def card_of(world: str) -> Card:
     controllers = load_controllers(world)
     env = gym.make("WMDream-v0", world=world, actions="continuous", render_mode="rgb_array")
     model, inner = env.get_wrapper_attr("world"), env.unwrapped
+    driver = Driver(model, CONTROLLER, controllers)
     env.reset(seed=0)
     frame = np.asarray(env.render())
     for _ in range(PREVIEW_STEPS if controllers else 0):
-        config, parameters = next(iter(controllers.values()))
         state: Any = inner.state  # type: ignore[attr-defined]
-        action = act(config, parameters, model.observe(state, config.observation).cpu())[0].numpy()
-        _, _, terminated, truncated, _ = env.step(action)
+        _, _, terminated, truncated, _ = env.step(driver.action(state))
         if terminated or truncated:
             break
         frame = np.asarray(env.render())
@@ -57,107 +55,127 @@ def card_of(world: str) -> Card:
     return Card(world, task.title, guide_of(task), frame, model.config.temperature, tuple(controllers))
 
 
+class Row:
+    """A row of values, each with a text; one of them is selected."""
+
+    def __init__(self, title: str, options: Sequence[tuple[Any, str]], index: int = 0) -> None:
+        self.title, self.options = title, options
+        self.index = min(index, len(options) - 1)
+
+    @property
+    def value(self) -> Any:
+        """The selected value."""
+        return self.options[self.index][0]
+
+    @property
+    def text(self) -> str:
+        """The text of the selected value."""
+        return self.options[self.index][1]
+
+    def turn(self, by: int) -> None:
+        """Select another value, from the last one on to the first."""
+        self.index = (self.index + by) % len(self.options)
+
+    def select(self, value: Any) -> None:
+        """Select this value, if the row has it."""
+        self.index = next((at for at, (other, _) in enumerate(self.options) if other == value), self.index)
+
+
 class StartScreen:
     """The choices as rows: up and down select a row, left and right change it, Enter starts."""
 
-    rows = ("world", "who", "view", "temperature")
-
-    def __init__(self, canvas: Canvas, cards: list[Card], choice: Choice, bests: dict[str, BestScores]) -> None:
-        self.canvas, self.cards, self.bests = canvas, cards, bests
-        names = [card.name for card in cards]
-        self.at = {"world": names.index(choice.world) if choice.world in names else 0, "who": 0,
-                   "view": VIEWS.index(choice.view), "temperature": 0}  # fmt: skip
-        self.row = 0
+    def __init__(self, canvas: Canvas, cards: Sequence[Card], choice: Choice) -> None:
+        self.canvas, self.temperature = canvas, choice.temperature
+        titles = [card.title for card in cards]
+        names = [
+            card.title if titles.count(card.title) == 1 else card.name for card in cards
+        ]  # the game, if it is clear
+        self.worlds = Row("world", list(zip(cards, names, strict=True)))
+        self.worlds.index = next((at for at, card in enumerate(cards) if card.name == choice.world), 0)
+        self.selected = 0  # row
+        self._list_options()
+        self.driver.select(
+            choice.driver if choice.driver != CONTROLLER else choice.controller or self.driver.options[1][0]
+        )
+        self.view.select(choice.view)
         self.help = self.started = self.quitting = False
         self.problem = ""  # why the last choice could not be played
-        self.places: list[tuple[Any, str, int]] = []  # areas to click on: row and value, or -1: the next value
-        who = choice.controller if choice.driver == "controller" else choice.driver
-        players = [value for value, _ in self._options("who")]
-        self.at["who"] = players.index(who) if who in players else 1 if choice.driver == "controller" else 0
-        self.fixed = choice.temperature
+        self.areas: dict[tuple[str, int], Any] = {}  # to click on: title of a row and index of a value, or -1: the next
+
+    def _list_options(self, view: int = 0, temperature: int = 0) -> None:
+        """The rows of the selected world."""
+        card = self.card
+        controllers = [(name, f"the controller '{name}'") for name in card.controllers]
+        self.driver = Row("in control", [(YOU, "you"), *controllers, (RANDOM, "random actions")])
+        self.view = Row("view", [(name, VIEW_NAMES[name]) for name in VIEWS], view)
+        values = [
+            (round(min(share * card.temperature, TEMPERATURES[1]), 2), name) for share, name in TEMPERATURE_SHARES
+        ]
+        options: list[tuple[float | None, str]] = [(None, "easy at first, then rising")]
+        options += [(value, f"{value}: {name}") for value, name in values]
+        if self.temperature is not None:
+            options.insert(0, (self.temperature, f"{self.temperature}, as you asked"))
+        self.temperatures = Row("temperature", options, temperature)
+        self.bests: BestScores = stored_bests(card.name)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows, from top to bottom."""
+        return [self.worlds, self.driver, self.view, self.temperatures]
 
     @property
     def card(self) -> Card:
         """The selected world."""
-        return self.cards[self.at["world"]]
+        card: Card = self.worlds.value
+        return card
 
     @property
     def choice(self) -> Choice:
         """What is selected."""
-        who = self._value("who")
-        driver = who if who in (YOU, "random") else "controller"
-        chosen = Choice(self.card.name, driver, who if driver == "controller" else "", self._value("view"))
-        return replace(chosen, temperature=self._value("temperature"))
+        driver = self.driver.value if self.driver.value in (YOU, RANDOM) else CONTROLLER
+        controller = self.driver.value if driver == CONTROLLER else ""
+        return Choice(self.card.name, driver, controller, self.view.value, self.temperatures.value)
 
-    def _title(self, card: Card) -> str:
-        """The game of a world, or the name of the world where several are of that game."""
-        return card.title if [other.title for other in self.cards].count(card.title) == 1 else card.name
-
-    def _options(self, row: str) -> list[tuple[Any, str]]:
-        """Values and texts of a row."""
-        card = self.card
-        if row == "world":
-            return [(card.name, self._title(card)) for card in self.cards]
-        if row == "who":
-            controllers = [(name, f"the controller '{name}'") for name in card.controllers]
-            return [(YOU, "you"), *controllers, ("random", "random play")]
-        if row == "view":
-            return [(view, VIEW_NAMES[view]) for view in VIEWS]
-        own = card.temperature
-        options: list[tuple[Any, str]] = [(None, "gentle at first, then rising")]
-        if getattr(self, "fixed", None) is not None:
-            options.insert(0, (self.fixed, f"{self.fixed}, as you asked"))
-        for share, name in ((0.3, "calm"), (1.0, "the world's own"), (1.4, "wild")):
-            value = round(min(share * own, TEMPERATURES[1]), 2)
-            options.append((value, f"{value}: {name}"))
-        return options
-
-    def _value(self, row: str) -> Any:
-        options = self._options(row)
-        return options[min(self.at[row], len(options) - 1)][0]
+    def restart(self, problem: str = "") -> None:
+        """Show the screen again, after a game or a problem."""
+        self.started, self.problem = False, problem
+        self.bests = stored_bests(self.card.name)
 
     # --- input ------------------------------------------------------------------------------------------
 
-    def handle(self, event: Any) -> None:
-        """Handle a pygame event."""
-        if event.type == pygame.QUIT:
-            self.quitting = True
-        elif event.type == pygame.MOUSEBUTTONDOWN:
-            self._click(event.pos)
-        elif event.type == pygame.KEYDOWN:
-            self._press(command_of(event) or "")
-        elif event.type == pygame.JOYBUTTONDOWN:
-            self._press("enter")
-        elif event.type == pygame.JOYHATMOTION and any(event.value):
-            right, up = event.value
-            self._press({1: "right", -1: "left"}.get(right, "up" if up > 0 else "down"))
-
-    def _press(self, command: str) -> None:
-        if command in ("quitting", "leave"):
+    def press(self, command: str) -> None:
+        """Handle a command: that of a key or a button."""
+        if command in ("quit", "leave"):
             self.quitting = True
         elif command == "help":
             self.help = not self.help
         elif command in ("up", "down"):
-            self.row = (self.row + (1 if command == "down" else -1)) % len(self.rows)
+            self.selected = (self.selected + (1 if command == "down" else -1)) % len(self.rows)
         elif command in ("left", "right"):
-            self._turn(self.rows[self.row], 1 if command == "right" else -1)
-        elif command in ("enter", "paused"):
+            self._turn(self.rows[self.selected], 1 if command == "right" else -1)
+        elif command in ("enter", "pause") or command.startswith("button"):
             self.started, self.help = True, False
 
-    def _turn(self, row: str, by: int) -> None:
-        self.at[row] = (min(self.at[row], len(self._options(row)) - 1) + by) % len(self._options(row))
-        if row == "world":
-            self.at["who"] = 0
-        self.problem = ""
+    def release(self, command: str) -> None:
+        """Nothing is held here."""
 
-    def _click(self, at: tuple[int, int]) -> None:
-        for area, row, value in self.places:
-            if area.collidepoint(at):
-                if row == "start":
-                    self.started = True
-                    return
-                self.row = self.rows.index(row)
-                self._turn(row, 1 if value < 0 else value - self.at[row])
+    def point(self, at: tuple[int, int], pressed: bool) -> None:
+        """Select what was clicked on."""
+        for (title, index), area in self.areas.items():
+            if not (pressed and area.collidepoint(at)):
+                continue
+            if title == "start":
+                self.started = True
+                return
+            self.selected = [row.title for row in self.rows].index(title)
+            row = self.rows[self.selected]
+            self._turn(row, 1 if index < 0 else index - row.index)
+
+    def _turn(self, row: Row, by: int) -> None:
+        row.turn(by)
+        if row is self.worlds:
+            self._list_options(self.view.index, self.temperatures.index)
+        self.problem = ""
 
     # --- drawing ----------------------------------------------------------------------------------------
 
@@ -165,75 +183,60 @@ class StartScreen:
         """A surface of `size`."""
         surface = self.canvas.surface = pygame.Surface(size)
         surface.fill(GROUND)
-        self.places = []
+        self.areas = {}
         if self.help:
             self.canvas.message(HELP, surface.get_rect(), LETTERS)
             return surface
-        line = self.canvas.line_height()
-        width, height = size[0] - 2 * MARGIN, size[1]
-        texts = self._texts()
-        rows = len(self.rows) - 1
-        lines = rows + 2 + sum(len(self.canvas.wrap(words, LETTERS, width)) for words, _ in texts)
-        beside = (width - (len(self.cards) - 1) * MARGIN) // len(self.cards)
-        side = max(min(beside, height - lines * line - 4 * MARGIN - 8), 16)
-        top = self._draw_cards(side) + MARGIN // 2
-        for words, colour in texts[:2]:
-            top += self.canvas.paragraph(words, pygame.Rect(MARGIN, top, width, line), colour=colour)
-        top += 6
+        line, width = self.canvas.line_height(), size[0] - 2 * MARGIN
+        guide = self.card.guide
+        above = [(guide.goal, WHITE), (guide.keys, DIM)]
+        below = [(self.problem, MARK)] if self.problem else [(TEMPERATURE_HELP, DIM), (self._bests(), DIM)]
+        texts = sum(len(self.canvas.wrap(words, LETTERS, width)) for words, _ in above + below)
+        cards = len(self.worlds.options)
+        height = size[1] - (texts + len(self.rows) + 1) * line - 4 * MARGIN - 8  # that the texts leave to the cards
+        top = self._draw_cards(max(min((width - (cards - 1) * MARGIN) // cards, height), 16)) + MARGIN // 2
+        top = self._draw_texts(above, pygame.Rect(MARGIN, top, width, line)) + 6
         for row in self.rows[1:]:
             self._draw_row(row, pygame.Rect(MARGIN, top, width, line))
             top += line
-        top += 6
-        for words, colour in texts[2:]:
-            top += self.canvas.paragraph(words, pygame.Rect(MARGIN, top, width, line), colour=colour)
-        self._draw_foot(pygame.Rect(MARGIN, height - line - 6, width, line))
+        self._draw_texts(below, pygame.Rect(MARGIN, top + 6, width, line))
+        self._draw_foot((MARGIN, size[1] - line - 6))
         return surface
 
-    def _texts(self) -> list[tuple[str, Any]]:
-        """Two texts above the rows, the others below."""
-        guide = self.card.guide
-        above = [(guide.goal, WHITE), (guide.keys, DIM)]
-        if self.problem:
-            return [*above, (self.problem, MARK)]
-        return [*above, (TEMPERATURE_HELP, DIM), (self._bests(), DIM)]
-
     def _bests(self) -> str:
-        scores = self.bests[self.card.name]
-        view = "dream" if self._value("view") == "dream" else "game"
-        names = [(YOU, "your best"), *((name, f"'{name}'") for name in self.card.controllers)]
-        found = [(text, scores.best(name, view)) for name, text in names]
-        known = [f"{text} {score:.0f}" for text, score in found if score is not None]
-        return f"Best scores here: {', '.join(known)}" if known else "No scores here yet."
+        best = self.bests.texts(self.card.controllers, "dream" if self.view.value == "dream" else "game")
+        return ", ".join(best) or "No scores here yet."
+
+    def _draw_texts(self, texts: Sequence[tuple[str, Any]], area: Any) -> int:
+        """Draw paragraphs one below the other; returns the bottom of the last one."""
+        for words, colour in texts:
+            area.top += self.canvas.paragraph(words, area, colour=colour)
+        return int(area.top)
 
     def _draw_cards(self, side: int) -> int:
         """Draw the worlds side by side; returns the bottom of their titles."""
-        line = self.canvas.line_height()
         left = MARGIN
-        for number, card in enumerate(self.cards):
+        for index, (card, title) in enumerate(self.worlds.options):
             area = pygame.Rect(left, MARGIN, side, side)
             self.canvas.frame(card.frame, area, smooth=False)
-            chosen = number == self.at["world"]
+            chosen = index == self.worlds.index
             if not chosen:
                 self.canvas.shade(area)
             pygame.draw.rect(self.canvas.surface, MARK if chosen else FAINT, area.inflate(6, 6), 3)
-            colour = MARK if chosen and self.row == 0 else WHITE if chosen else DIM
-            self.canvas.text(self._title(card), (left, area.bottom + 6), colour=colour)
-            self.places.append((area, "world", number))
-            left += max(side, self.canvas.width(self._title(card))) + MARGIN
-        return MARGIN + side + 6 + line
+            colour = MARK if chosen and self.selected == 0 else WHITE if chosen else DIM
+            self.canvas.text(title, (left, area.bottom + 6), colour=colour)
+            self.areas[self.worlds.title, index] = area
+            left += max(side, self.canvas.width(title)) + MARGIN
+        return MARGIN + side + 6 + self.canvas.line_height()
 
-    def _draw_row(self, row: str, area: Any) -> None:
-        chosen = self.rows[self.row] == row
-        names = {"who": "who plays", "view": "view", "temperature": "temperature"}
-        options = self._options(row)
-        text = options[min(self.at[row], len(options) - 1)][1]
-        colour = MARK if chosen else WHITE
-        self.canvas.text(names[row], area.topleft, colour=MARK if chosen else DIM)
-        self.canvas.text(f"<  {text}  >" if chosen else f"   {text}", (area.left + 112, area.top), colour=colour)
-        self.places.append((area, row, -1))
+    def _draw_row(self, row: Row, area: Any) -> None:
+        chosen = row is self.rows[self.selected]
+        text = f"<  {row.text}  >" if chosen else f"   {row.text}"
+        self.canvas.text(row.title, area.topleft, colour=MARK if chosen else DIM)
+        self.canvas.text(text, (area.left + INDENT, area.top), colour=MARK if chosen else WHITE)
+        self.areas[row.title, -1] = area
 
-    def _draw_foot(self, area: Any) -> None:
-        keys = "arrows: choose    H: help    Q: quit"
-        start = self.canvas.text("Enter: play", area.topleft, colour=MARK)
-        self.canvas.text(keys, (start.right + 24, area.top), colour=DIM)
-        self.places.append((start.inflate(16, 8), "start", 0))
+    def _draw_foot(self, at: tuple[int, int]) -> None:
+        start = self.canvas.text("Enter: play", at, colour=MARK)
+        self.canvas.text("arrows: choose    H: help    Q: quit", (start.right + 24, at[1]), colour=DIM)
+        self.areas["start", 0] = start.inflate(16, 8)

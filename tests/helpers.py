@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
@@ -160,15 +159,6 @@ def make_world(folder: Path, end_bias: float = -50.0, controller: bool = True) -
         parameters[-1] = 3.0
         save_controller(folder, "right", policy, parameters)
     return str(folder)
-
-
-def make_player(world: str, driver: str = "you", controller: bool = True, rest: int = 2) -> Any:
-    """A player of `make_world`'s dream, or of any other's."""
-    from player.drivers import load_controllers
-    from player.player import Pace, Player
-
-    env = gym.make("WMDream-v0", world=world, render_mode="rgb_array")
-    return Player(env, driver, load_controllers(world) if controller else None, 0, pace=Pace(end=rest))
 
 
 def load_benchmark() -> ModuleType:

@@ -1,265 +1,110 @@
-"""play.py: every key, by events on a dummy display, and the drawn picture."""
+"""play.py's command line: windows, a missing display, and user errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import pygame
 import pytest
 
-from tests.helpers import make_player, make_world
-
-pygame = pytest.importorskip("pygame")
-pytest.importorskip("PIL.Image")
-
-
-from player.commands import press  # noqa: E402
-from player.hud import HELP, best_texts, message, score_texts, temperature_text, who_text  # noqa: E402
-from player.layout import PANEL  # noqa: E402
-from player.player import Player  # noqa: E402
-from player.screen import Screen  # noqa: E402
-from player.session import run  # noqa: E402
+import play
+from player.install import install_command
+from tests.helpers import ROOT, make_world
 
 
-@pytest.fixture
-def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+def test_window_plays_at_the_games_speed_and_records(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    screen = Screen()
-    assert screen.open("test")
-    yield screen
+    waits = []
+
+    class Clock:
+        def tick(self, rate: float) -> None:
+            waits.append(rate)
+
+    monkeypatch.setattr(pygame.time, "Clock", Clock)
+    assert play.main(["--world", world, "--steps", "9", "--temperature", "1.3", "--record", str(tmp_path)]) == 0
+    assert waits == [35] * (70 + 9)  # the countdown, and the ticks
+    assert (tmp_path / "dream.gif").is_file()
+
+
+def test_records_with_a_message_if_there_is_no_display(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(play.Screen, "open", lambda self, title, views: False)
+    monkeypatch.chdir(tmp_path)
+    assert play.main(["--world", world, "--steps", "5"]) == 0
+    assert "--headless" in capsys.readouterr().out.splitlines()[0]
+    assert (tmp_path / "recordings" / "dream.gif").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have a display")
+def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert play.Screen().open("test") is False
     pygame.quit()
 
 
-def send(screen: Screen, player: Player, key: int, kind: int | None = None, **more: Any) -> None:
-    """Post a key event and let the screen handle what arrives."""
-    pygame.event.post(pygame.event.Event(pygame.KEYDOWN if kind is None else kind, key=key, **more))
-    for event in pygame.event.get():
-        screen.handle(event, player)
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--world", "nowhere"], "world: got nowhere"),
+        (["--temperature", "0"], "temperature: got 0.0"),
+        (["--temperature", "nan"], "temperature: got nan"),
+        (["--temperature", "3.5"], "temperature: got 3.5"),
+        (["--temperature", "hot"], "'hot'"),
+        (["--steps", "0"], "steps: got 0"),
+        (["--steps", "-5"], "steps: got -5"),
+        (["--seed", "-1"], "seed: got -1"),
+        (["--driver", "nobody"], "nobody"),
+        (["--driver", "controler"], "did you mean 'controller'?"),
+        (["--view", "bot"], "did you mean 'both'?"),
+        (["--world", "car-racing"], "did you mean 'carracing'?"),
+        (["--world", "carracing", "--controller", "carefull"], "did you mean 'careful'?"),
+        (["--controller", "tau-1", "--driver", "random"], "driver: got random"),
+        (["--format", "mp3"], "did you mean 'mp4'?"),
+        (["--driver", "you", "--headless"], "driver: got you"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_user_errors_are_printed_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play.main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
 
 
-def spy(player: Player, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A list of the actions that the env receives."""
-    actions: list[float] = []
-    step = player.dream.env.step
-
-    def listen(action: Any) -> Any:
-        actions.append(float(action[0]))
-        return step(action)
-
-    monkeypatch.setattr(player.dream.env, "step", listen)
-    return actions
+def test_unwritable_folder_is_an_error(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert play.main(["--world", world, "--headless", "--record", str(tmp_path / "file" / "x")]) == 2
+    assert "record: got" in capsys.readouterr().err
 
 
-def tick(player: Player, ticks: int) -> None:
-    for _ in range(ticks):
-        player.tick()
+def test_missing_controller_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path / "world", controller=False)
+    assert play.main(["--world", world, "--headless", "--driver", "controller", "--record", str(tmp_path)]) == 2
+    assert "controller: got none" in capsys.readouterr().err
 
 
-# --- keys ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("module", "name"), [("pygame", "pygame"), ("PIL", "PIL")])
+def test_missing_package_error_gives_the_pip_command(module: str, name: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; import play; sys.exit(play.main([]))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert "-m pip install" in done.stderr and "[play]" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("key", "action"), [("K_LEFT", -1), ("K_a", -1), ("K_RIGHT", 1), ("K_d", 1)])
-def test_held_key_moves_until_released(
-    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch, key: str, action: int
-) -> None:
-    player = make_player(world)
-    actions = spy(player, monkeypatch)
-    send(window, player, getattr(pygame, key))
-    tick(player, 8)
-    send(window, player, getattr(pygame, key), pygame.KEYUP)
-    tick(player, 4)
-    assert actions == [action, action, 0]
-
-
-def test_car_steers_and_brakes_at_the_same_time(
-    tiny_drive: Path, window: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    player = make_player(str(tiny_drive), controller=False)
-    actions: list[list[float]] = []
-    monkeypatch.setattr(
-        player.dream.env,
-        "step",
-        lambda action: actions.append(action.tolist()) or (0, 0.0, False, False, {"termination_probability": 0.0}),
-    )
-    for key in ("K_UP", "K_LEFT", "K_s"):  # gas, gas and left, brake and left
-        send(window, player, getattr(pygame, key))
-        tick(player, 8)
-    np.testing.assert_allclose(actions, [[0, 1, 0], [-1, 1, 0], [-1, -1, 0.8]])
-
-
-def test_tap_between_two_steps_counts_once(world: str, window: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    player = make_player(world)
-    actions = spy(player, monkeypatch)
-    tick(player, 2)
-    send(window, player, pygame.K_LEFT)
-    send(window, player, pygame.K_LEFT, pygame.KEYUP)
-    tick(player, 10)
-    assert actions == [0, -1, 0]
-
-
-def test_last_of_two_opposite_keys_counts_and_lost_focus_releases_all(
-    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    player = make_player(world)
-    actions = spy(player, monkeypatch)
-    send(window, player, pygame.K_LEFT)
-    send(window, player, pygame.K_d)
-    tick(player, 4)
-    send(window, player, pygame.K_d, pygame.KEYUP)
-    tick(player, 4)
-    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
-    send(window, player, pygame.K_LEFT, pygame.KEYUP)
-    tick(player, 4)
-    assert actions == [1, -1, 0]
-
-
-def test_brackets_change_the_temperature_within_limits(world: str, window: Screen) -> None:
-    player = make_player(world)
-    send(window, player, pygame.K_RIGHTBRACKET)
-    assert player.temperature == 1.05
-    send(window, player, pygame.K_5, unicode="[")  # AltGr and a digit, on a German keyboard
-    assert player.temperature == 1.0
-    for _ in range(60):
-        send(window, player, pygame.K_RIGHTBRACKET)
-    assert player.temperature == 3.0
-    for _ in range(80):
-        send(window, player, pygame.K_LEFTBRACKET)
-    assert player.temperature == 0.05
-    tick(player, 4)
-    assert temperature_text(player) == "temperature 0.05"
-
-
-@pytest.mark.parametrize("key", ["K_SPACE", "K_p", "K_PERIOD", "K_h"])
-def test_pause_and_help_stop_time(world: str, window: Screen, key: str) -> None:
-    player = make_player(world)
-    send(window, player, getattr(pygame, key))
-    tick(player, 5)
-    assert player.played == 0
-    assert message(player) == (list(HELP) if key == "K_h" else ["paused", "P: go on"])
-    send(window, player, getattr(pygame, key))
-    tick(player, 5)
-    assert player.played == 5
-    assert message(player) == []
-
-
-def test_r_starts_a_new_episode(world: str, window: Screen) -> None:
-    player = make_player(world)
-    tick(player, 10)
-    send(window, player, pygame.K_r)
-    assert int(player.dream.state.ticks[0]) == 0
-    assert score_texts(player) == ["score 0", "0.0 s"]
-    assert player.scores == []  # an unfinished episode has no score
-
-
-@pytest.mark.parametrize("key", ["K_q", "K_ESCAPE"])
-def test_quit(world: str, window: Screen, key: str) -> None:
-    player = make_player(world)
-    send(window, player, getattr(pygame, key))
-    assert player.quitting
-    run(player, window, None, None, None, window=True)  # returns immediately
-    assert player.played == 0
-
-
-def test_closing_the_window_quits(world: str, window: Screen) -> None:
-    player = make_player(world)
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    run(player, window, None, None, 1000, window=True)
-    assert player.quitting
-    assert player.played == 1
-
-
-def test_m_switches_between_you_controller_and_random(
-    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    player = make_player(world)
-    actions = spy(player, monkeypatch)
-    send(window, player, pygame.K_m)
-    assert who_text(player) == "'right' plays"
-    tick(player, 4)
-    send(window, player, pygame.K_m)
-    assert player.driver == "random"
-    send(window, player, pygame.K_m)
-    tick(player, 4)
-    assert actions == [pytest.approx(np.tanh(3.0)), 0]
-    single = make_player(world, controller=False)
-    send(window, single, pygame.K_m)
-    assert single.driver == "random"
-
-
-def test_other_keys_do_nothing(world: str, window: Screen) -> None:
-    player = make_player(world)
-    before = dict(vars(player))
-    send(window, player, pygame.K_z, unicode="z")
-    send(window, player, pygame.K_z, pygame.KEYUP)
-    send(window, player, pygame.K_LEFT, pygame.KEYUP)  # pressed in another window
-    assert vars(player) == before and player.keys.held == []
-
-
-# --- display ----------------------------------------------------------------------------------------------
-
-
-def test_frames_between_steps_are_decodings_of_interpolated_latents(world: str) -> None:
-    player = make_player(world)
-    before = player.dream.state.latents
-    tick(player, 1)
-    after = player.dream.state.latents
-    assert np.array_equal(player.frames()[0][1], player.world.decode(before + (after - before) / 4)[0].numpy())
-    tick(player, 3)
-    assert np.array_equal(player.frames()[0][1], player.dream.env.render())
-    assert int(player.dream.state.ticks[0]) == player.skip == 4  # one step so far
-
-
-def test_end_is_shown_before_a_new_episode_starts(tmp_path: Path) -> None:
-    player = make_player(make_world(tmp_path / "short", end_bias=50.0))
-    tick(player, 4)
-    assert player.scores == [2.5]
-    assert message(player)[:2] == ["In the dream: A fireball hit you.", "score 2 ticks, a new best"]
-    tick(player, 3)
-    assert message(player) == []
-    assert player.played == 4  # ticks at the end do not count
-    tick(player, 4)
-    assert player.scores == [2.5, 2.5]
-    assert best_texts(player) == ["your best: 2", "best of 'right': none"]
-
-
-def test_tick_limit_ends_an_episode(world: str) -> None:
-    player = make_player(world)
-    tick(player, player.task.timing.tick_limit)
-    assert player.scores == [player.task.timing.tick_limit]
-    assert message(player)[0] == "In the dream: You survived to the limit."
-
-
-@pytest.mark.parametrize("size", [(640, 640), (900, 300), (120, 400), (1, 1)])
-def test_picture_fits_any_window(world: str, window: Screen, size: tuple[int, int]) -> None:
-    player = make_player(world)
-    tick(player, 2)
-    press(player, "help")
-    picture = window.draw(player, size)
-    assert picture.get_size() == size
-    if size == (900, 300):
-        assert picture.get_at((10, 150)) == picture.get_at((890, 280)), "beside the square and the panel"
-
-
-def test_pixels_are_sharp_or_smooth(world: str, window: Screen) -> None:
-    player = make_player(world)
-    pixels = pygame.surfarray.array3d(window.draw(player, (640 + PANEL, 640))).swapaxes(0, 1)[:, :640]
-    assert np.array_equal(pixels[200:400:10, ::10], player.frames()[0][1][20:40])
-    assert np.array_equal(pixels[209:409:10, 9::10], player.frames()[0][1][20:40])
-    send(window, player, pygame.K_b)
-    smooth = pygame.surfarray.array3d(window.draw(player, (640 + PANEL, 640))).swapaxes(0, 1)[:, :640]
-    assert np.array_equal(pixels[200:400:10], pixels[209:409:10])
-    assert not np.array_equal(smooth[200:400:10], smooth[209:409:10])
-
-
-def test_random_play_holds_actions_and_repeats_with_its_seed(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = []
-    for _ in range(2):
-        player = make_player(world, "random")
-        actions = spy(player, monkeypatch)
-        tick(player, 800)
-        runs.append(actions)
-    assert runs[0] == runs[1]
-    assert set(runs[0]) == {-1.0, 0.0, 1.0}
-    assert np.count_nonzero(np.diff(runs[0])) < 100
+def test_install_command_fits_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
+    assert install_command("doom", tmp_path) == ".venv/bin/python -m pip install 'wm-envs[doom]'"
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text("")
+    assert install_command("doom", tmp_path) == ".venv/bin/python -m pip install -c constraints.txt -e '.[doom]'"

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenWorld, Diverged, UnknownName
+from wm_envs.errors import BrokenWorld, Diverged, UnknownName, did_you_mean
 from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
 from wm_envs.models.controller import Controller, ControllerConfig
 from wm_envs.models.memory.base import Memory
@@ -60,10 +60,9 @@ def resolve(world: str | Path) -> Path:
         raise BrokenWorld(
             "world", f"the folder {world}", expected, "pass the folder of a world, such as RUN/round-0/world"
         )
-    raise UnknownName(
-        "world", world, f"one of {shipped_worlds()}, the folder of a world, or hf://USER/NAME@REVISION",
-        "pass one of these names, or train a world with `python -m training run`",
-    )  # fmt: skip
+    expected = f"one of {shipped_worlds()}, the folder of a world, or hf://USER/NAME@REVISION"
+    fix = f"pass one of these names{did_you_mean(world, shipped_worlds())}, or train a world"
+    raise UnknownName("world", world, expected, f"{fix} with `python -m training run`")
 
 
 def _is_folder(world: object) -> bool:

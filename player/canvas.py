@@ -1,4 +1,4 @@
-"""What the player draws with: texts, frames, bars and plots on a pygame surface."""
+"""A canvas: texts, frames, bars and plots on a pygame surface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pygame
 
-from player.guides import Gauge
 from wm_envs.games.base import Frame
 
 WHITE, DIM, FAINT, MARK = (255, 255, 255), (165, 165, 165), (60, 60, 66), (255, 170, 60)
@@ -113,18 +112,14 @@ class Canvas:
         mark = pygame.Rect(area.left + fraction * (area.width - 8), area.top, 8, area.height)
         pygame.draw.rect(self.surface, colour, mark)
 
-    def gauge(self, gauge: Gauge, area: Any) -> None:
-        """Draw a bar with its name at the left and its text at the right."""
-        self.text(gauge.name, area.topleft, colour=DIM)
-        width = self.width(gauge.text)
-        self.text(gauge.text, (area.right - width, area.top))
+    def gauge(self, name: str, words: str, start: float, end: float, area: Any) -> None:
+        """Draw a bar from `start` to `end` of its width, 0 to 1, with its name at the left and words at the right."""
+        self.text(name, area.topleft, colour=DIM)
+        self.text(words, (area.right - self.width(words), area.top))
         bar = pygame.Rect(area.left + 76, area.top + 3, area.width - 76 - 84, area.height - 8)
         pygame.draw.rect(self.surface, FAINT, bar)
-        start, end = (
-            bar.left + bar.width * (min(max(value, gauge.low), gauge.high) - gauge.low) / (gauge.high - gauge.low)
-            for value in (gauge.origin, gauge.value)
-        )
-        pygame.draw.rect(self.surface, MARK, (min(start, end), bar.top, max(abs(end - start), 2), bar.height))
+        left, right = (bar.left + bar.width * fraction for fraction in sorted((start, end)))
+        pygame.draw.rect(self.surface, MARK, (left, bar.top, max(right - left, 2), bar.height))
 
     def plot(self, values: Sequence[float], length: int, limits: tuple[float, float], area: Any) -> None:
         """Plot the last values, the newest at the right; `length` of them fill the area."""

@@ -1,18 +1,21 @@
-"""Pictures to a GIF or an MP4 file, written completely or not at all."""
+"""Recordings of a session, all of it or its last seconds, as a GIF or an MP4 file, written completely or not at all."""
 
 from __future__ import annotations
 
 import io
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pygame
 from PIL import Image, ImageOps
 
-from player.game_opening import install_command
+from player.install import install_command
 from wm_envs.errors import InvalidOption, MissingPackage
 from wm_envs.files import write_bytes
 
@@ -20,6 +23,68 @@ FORMATS = ("gif", "mp4")
 GIF_COLOURS = 64
 SIDES = {"gif": 5 * 64, "mp4": 8 * 64}  # pixels of a picture's side
 QUALITY = 23  # H.264's constant rate factor: lower is better and larger
+PICTURES = {"gif": 150, "mp4": 5000}  # about so many in total: a GIF of 2 MB, some minutes of MP4
+LAST_SECONDS = 8
+
+Draw = Callable[[int], Any]  # draws this tick: the side of a picture in pixels -> a pygame surface
+
+
+def picture_of(draw: Draw, kind: str) -> Image.Image:
+    """The picture of this tick in a recording."""
+    surface = draw(SIDES[kind])
+    return Image.frombytes("RGB", surface.get_size(), pygame.image.tobytes(surface, "RGB"))
+
+
+class Recorder:
+    """Keeps one picture per `stride` ticks, about `PICTURES` in total, compressed."""
+
+    def __init__(self, folder: Path, ticks: int | None, kind: str = "gif") -> None:
+        self.path, self.kind = folder / f"dream.{kind}", kind
+        self.stride = max(2 if kind == "gif" else 1, math.ceil((ticks or 0) / PICTURES[kind]))
+        self.pictures: list[bytes] = []  # PNG
+        self.ticks = 0
+        check_folder(folder)
+        check_format(kind)
+
+    def add(self, draw: Draw) -> None:
+        """Count a tick, and keep its picture if it is one of every `stride`."""
+        if self.ticks % self.stride == 0:
+            picture, data = picture_of(draw, self.kind), io.BytesIO()
+            (few_colours(picture) if self.kind == "gif" else picture).save(data, "PNG", compress_level=1)
+            self.pictures.append(data.getvalue())
+        self.ticks += 1
+        if len(self.pictures) > 1.5 * PICTURES[self.kind]:  # in a long session, drop every second picture
+            self.pictures, self.stride = self.pictures[::2], self.stride * 2
+
+    def save(self, ticks_per_second: int) -> Path:
+        """Write the file."""
+        pictures = (Image.open(io.BytesIO(data)) for data in self.pictures)
+        return write_movie(self.path, pictures, self.stride, ticks_per_second)
+
+
+class LastSeconds:
+    """Keeps the pictures of the last LAST_SECONDS seconds, to be saved at any time."""
+
+    def __init__(self, folder: Path, ticks_per_second: int, kind: str = "gif") -> None:
+        self.folder, self.rate, self.kind = folder, ticks_per_second, kind
+        self.stride = max(2, ticks_per_second // 18)
+        self.pictures: deque[Any] = deque(maxlen=LAST_SECONDS * ticks_per_second // self.stride)
+        self.ticks = 0
+
+    def add(self, draw: Draw) -> None:
+        """Count a tick, and keep its picture if it is one of every `stride`."""
+        if self.ticks % self.stride == 0:
+            self.pictures.append(picture_of(draw, self.kind))
+        self.ticks += 1
+
+    def save(self) -> Path:
+        """Write a file under the next free name. Raises `InvalidOption` if the folder cannot be written."""
+        check_folder(self.folder)
+        number = 1
+        while (path := self.folder / f"moment-{number}.{self.kind}").exists():
+            number += 1
+        size = self.pictures[-1].size
+        return write_movie(path, [picture for picture in self.pictures if picture.size == size], self.stride, self.rate)
 
 
 def check_format(kind: str) -> None:
