@@ -49,8 +49,8 @@ class State(NamedTuple):
 
 def joined(states: Sequence[State]) -> State:
     """The states of several batches as one batch, in order."""
-    parts = (torch.cat(each) for each in zip(*(state.tensors() for state in states), strict=True))
-    latents, *recurrent, ticks, progress = parts
+    columns = zip(*(state.tensors() for state in states), strict=True)
+    latents, *recurrent, ticks, progress = (torch.cat(column) for column in columns)
     return State(latents, tuple(recurrent), ticks, progress)
 
 

@@ -105,9 +105,9 @@ class WorldModel:
         self.initial_recurrent: Recurrent = tuple(part.float().to(self.device) for part in recurrent)
 
     def share(self, config: WorldConfig | None = None) -> WorldModel:
-        """This world once more, for another environment: the same weights, but buffers of its own for `step`.
+        """A copy that shares the weights but has its own buffers for `step`.
 
-        `config` may differ in what does not touch the weights, such as `termination`.
+        `config` may differ in what the weights do not depend on, such as `termination`.
         """
         other = WorldModel(
             config or self.config, self.vision, self.memory.share(), self.initial_means, self.initial_logvars,
@@ -117,7 +117,7 @@ class WorldModel:
         return other
 
     def with_components(self, components: Sequence[int]) -> WorldModel:
-        """This world, sharing its weights, with a dream that draws only from these components of M's mixtures."""
+        """A copy that shares the weights and whose dreams draw only from these components of M's mixtures."""
         other = self.share()
         other.memory.masked = tuple(k for k in range(self.config.memory.mixtures) if k not in components)
         return other
@@ -235,7 +235,8 @@ class WorldModel:
     def observe(self, state: State, observation: str = "zh") -> Tensor:
         """Features (B, F): "zh", "zch" or "z". The paper's C observes z and h, and for Doom also c.
 
-        z has `observed_latents` numbers: without those that M does not model, which are noise, if the config says so.
+        z has `observed_latents` numbers. With `observed` "modelled" these are the latents that M models; the others are
+        noise.
         """
         assert observation in OBSERVATIONS
         latents = state.latents if self._observed is None else state.latents[:, self._observed]
@@ -243,7 +244,7 @@ class WorldModel:
         return torch.cat([parts[letter] for letter in observation], dim=1)
 
     def check_state(self, state: Any, batch: int) -> str:
-        """What was expected, if `state` is not a valid State of `batch` dreams of this world; "" if it is valid."""
+        """What is expected if `state` is not a valid State of `batch` dreams of this world; "" if it is valid."""
         shapes = list(self.state_shapes(batch).values())
         fits = isinstance(state, State) and isinstance(state.recurrent, tuple)
         values = state.tensors() if fits else ()

@@ -105,14 +105,14 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
 def _kept_controllers(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
     """The entries for controllers in the bundle in `folder`, if its world has this config and these weights."""
     try:
-        known = read_config(folder)
-        if read_values(WorldConfig, known["world"], folder) != config or known["files"].get(WEIGHTS) != weights:
+        bundle = read_config(folder)
+        if read_values(WorldConfig, bundle["world"], folder) != config or bundle["files"].get(WEIGHTS) != weights:
             return {}
-        if known["controllers"]:
-            _read_controllers(folder, known)
+        if bundle["controllers"]:
+            _read_controllers(folder, bundle)
     except BrokenWorld:  # damaged controllers are not kept
         return {}
-    return {key: known[key] for key in ("files", "coming", "controllers") if key in known}
+    return {key: bundle[key] for key in ("files", "coming", "controllers") if key in bundle}
 
 
 def save_controller(
@@ -123,8 +123,10 @@ def save_controller(
     Raises `Diverged` if a parameter is not finite, and `BrokenWorld`.
     """
     if not bool(torch.isfinite(parameters).all()):
-        given = f"parameters of {name} that are not finite"
-        raise Diverged("controller", given, "finite parameters", "train it again, with a smaller step size")
+        raise Diverged(
+            "controller", f"parameters of {name} that are not finite", "finite parameters",
+            "train it again, with a smaller step size",
+        )  # fmt: skip
     with file_lock(Path(folder) / "config.json", wait=True):  # so that controllers of other processes are not lost
         bundle = read_config(folder)
         vectors = _read_controllers(folder, bundle) if bundle["controllers"] else {}
@@ -156,8 +158,8 @@ def load_world(
 ) -> WorldModel:
     """Load a `WorldModel` from a shipped name, a folder, or the hub.
 
-    With `share`, as the environments ask for it, the weights are those of every other world of this process that was
-    loaded with it from the same files to the same device: they must not be changed. The files are checked all the same.
+    With `share`, all worlds of this process that are loaded from the same files to the same device share one copy of
+    the weights, which must not be changed. The files are checked each time.
 
     `overrides` replaces fields of its `WorldConfig` that the weights do not depend on, such as `termination`.
     Raises `UnknownName` or `BrokenWorld`.
@@ -171,8 +173,8 @@ def load_world(
         raise broken(folder, first_problem(error)) from error
     data, digest = _read_checked(folder, WEIGHTS, bundle)
     key = digest, recorded, torch.device(device)
-    if share and (found := _loaded.get(key)) is not None:
-        return found.share(config)
+    if share and (loaded := _loaded.get(key)) is not None:
+        return loaded.share(config)
     model = _build(config, _tensors(folder, WEIGHTS, data), folder, device)
     if not share:
         return model
@@ -196,12 +198,11 @@ def _initial(config: WorldConfig, memory: Memory, tensors: dict[str, Tensor], fo
     shapes: dict[str, tuple[int, ...]] = {"means": (config.memory.latent,), "logvars": (config.memory.latent,)}
     if config.burn_in:
         shapes |= memory.recurrent_shapes
-    found = [tensors.get(f"first/{name}") for name in shapes]
-    given = [value for value in found if value is not None]
-    count = len(given[0]) if given and given[0].ndim else 0
-    if len(given) < len(found) or not count or [v.shape for v in given] != [(count, *s) for s in shapes.values()]:
+    states = [tensors[f"first/{name}"] for name in shapes if f"first/{name}" in tensors]
+    count = len(states[0]) if states and states[0].ndim else 0
+    if not count or [tuple(state.shape) for state in states] != [(count, *shape) for shape in shapes.values()]:
         raise broken(folder, f"the initial states ({', '.join(shapes)}) are missing or have the wrong shape")
-    return given
+    return states
 
 
 def read_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig, Tensor]:
@@ -251,12 +252,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]:
-    return _read_tensors(folder, CONTROLLERS, bundle)
-
-
-def _read_tensors(folder: Path, name: str, bundle: dict[str, Any]) -> dict[str, Tensor]:
-    """All tensors of one file as float32. Raises `BrokenWorld` for a wrong size or hash, or values not finite."""
-    return _tensors(folder, name, _read_checked(folder, name, bundle)[0])
+    return _tensors(folder, CONTROLLERS, _read_checked(folder, CONTROLLERS, bundle)[0])
 
 
 def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> tuple[bytes, str]:

@@ -26,13 +26,13 @@ def is_on_hub(world: object) -> bool:
 
 def parse(world: str, field: str = "world") -> tuple[str, str]:
     """USER/NAME and the revision, "" if there is none. Raises `InvalidOption`, or `MissingPackage` without the hub."""
-    found = _NAME.fullmatch(world)
-    if not found:
+    match = _NAME.fullmatch(world)
+    if not match:
         expected = "hf://USER/NAME, or hf://USER/NAME@REVISION with a commit, tag or branch"
         raise InvalidOption(field, world, expected, f"pass {field}='hf://user/name@v1', for example")
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingPackage("hub", "no package 'huggingface_hub'", "the extra 'hub'", "pip install 'wm-envs[hub]'")
-    return found[1], found[2] or ""
+    return match[1], match[2] or ""
 
 
 def fetch(world: str, read_config: Callable[[Path], dict[str, Any]], names: tuple[str, ...]) -> Path:
@@ -92,9 +92,8 @@ def _typed_errors(world: str, what: str) -> Iterator[None]:
         fix = "check the name and the revision; for a private world run `hf auth login`"
         raise UnknownName("world", world, "a world on the hub", fix) from error
     except errors.RemoteEntryNotFoundError as error:
-        given = f"{world} without {what}"
         raise BrokenWorld(
-            "world", given, "a complete bundle", "upload it with `publish --to hf://USER/NAME`"
+            "world", f"{world} without {what}", "a complete bundle", "upload it with `publish --to hf://USER/NAME`"
         ) from error
     except Exception as error:  # of the network, of the server, of the cache
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -88,10 +88,11 @@ class AutoregressiveMDNRNN(LSTMMemory):
 
     def _mixtures(self, prediction: Any, latents: Tensor) -> Prediction:
         """The mixture of each modelled dimension of next latents (..., Z), given those before it."""
-        seen = self.select_modelled(latents)  # (..., N)
-        mask = torch.ones(len(self.modelled), len(self.modelled), device=seen.device).tril(-1)  # i sees those before it
-        earlier = F.linear(seen, (self.earlier * mask[:, None]).flatten(0, 1))  # (..., N * U)
-        units = torch.relu(prediction.context + earlier).unflatten(-1, (len(self.modelled), -1))  # (..., N, U)
+        modelled = self.select_modelled(latents)  # (..., N)
+        n = len(self.modelled)
+        mask = torch.ones(n, n, device=latents.device).tril(-1)  # dimension i sees those before it
+        earlier = F.linear(modelled, (self.earlier * mask[:, None]).flatten(0, 1))  # (..., N * U)
+        units = torch.relu(prediction.context + earlier).unflatten(-1, (n, -1))  # (..., N, U)
         outputs = torch.einsum("...nu,nuw->...nw", units, self.mixture) + self.mixture_bias  # (..., N, 3K)
         logits, means, log_stds = outputs.unflatten(-1, (3, -1)).float().transpose(-3, -1).unbind(-2)  # (..., K, N)
         return Prediction(logits, means, log_stds, prediction.termination, None)
