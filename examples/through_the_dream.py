@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.acting.policies import ControllerPolicy, actor
+from training.acting.policies import ControllerPolicy
 from training.acting.rollout import dream_episodes
 from training.judging.scoring import UNSEEN_DREAMS
 from training.learning.policy_network import flat_parameters
@@ -110,8 +110,7 @@ def train(world: WorldModel, chooser: Chooser, options: argparse.Namespace) -> N
 def lifetime(world: WorldModel, chooser: Chooser, temperature: float) -> float:
     """Mean ticks of the controller in 128 dreams that no training uses."""
     policy = ControllerPolicy("gradient", chooser.config, tuple(flat_parameters(chooser.layers).tolist()))
-    act, observation = actor(policy, world.task, [], world.config.frame_skip)
-    return float(dream_episodes(world, act, observation, 1, 128, temperature, UNSEEN_DREAMS).returns.mean())
+    return float(dream_episodes(world, policy, 128, temperature, UNSEEN_DREAMS).returns.mean())
 
 
 def main() -> None:

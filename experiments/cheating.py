@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.mixtures import separate
-from training.acting.policies import Policy, actor, load_policy
+from training.acting.policies import Policy, load_policy
 from training.acting.rollout import TILE, as_returns, max_steps, rollout
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
 from training.reporting.pictures import save_strip
@@ -52,13 +52,12 @@ def play(engine: Engine, policy: Policy) -> tuple[NDArray[np.float64], list[tupl
     """Returns (B,), and for every step V's pictures of the running episodes and their numbers, (b, 64, 64, 3), (b,)."""
     seen: list[tuple[NDArray, NDArray]] = []
     model = engine.world
-    act, observation = actor(policy, model.task, [], model.config.frame_skip)
 
     def note(step: int) -> None:
         running = torch.from_numpy(engine.running)
         seen.append((model.decode(engine.state.latents[running]).numpy(), engine.envs[running].numpy()))
 
-    played = rollout(engine, act, observation, max_steps(model), note)
+    played = rollout(engine, *policy.actor(engine, range(len(engine.running))), max_steps(model), note)
     return as_returns(model.task, played.returns), seen
 
 

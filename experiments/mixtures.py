@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.acting.policies import Policy, actor
+from training.acting.policies import Policy
 from training.acting.rollout import dream_episodes
 from training.data.episode_store import Episode
 from training.infra.records import to_json
@@ -120,11 +120,10 @@ def lifetimes(world: WorldModel, policy: Policy, dreams: int, temperature: float
 
     `steps` is the mean length of a dream; `ended`, in survival games, the share that ended before the limit of ticks.
     """
-    act, observation = actor(policy, world.task, list(range(dreams)), world.config.frame_skip)
     rows = []
     for name, components in subsets(world.config.memory.mixtures).items():
         some = world.with_components(components)
-        played = dream_episodes(some, act, observation, 1, dreams, temperature, UNSEEN_DREAMS)
+        played = dream_episodes(some, policy, dreams, temperature, UNSEEN_DREAMS)
         row = {"components": name, "steps": played.steps / dreams} | to_json(Score.of(played.returns[0]))
         if world.task.rewards.survival:
             row["ended"] = float((played.returns < world.task.timing.tick_limit).mean())

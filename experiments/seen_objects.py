@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.acting.policies import HeldActions
+from training.acting.rollout import random_frames
 from training.data.latent_cache import load_vision
 from training.judging.vision_metrics import reconstruct
 from wm_envs.games.take_cover.game import CROP_ROWS, SCREEN_WIDTH, TakeCoverGame
@@ -52,9 +52,8 @@ def play(episodes: int) -> tuple[NDArray[np.uint8], list[Thing]]:
     game, frames, things = TakeCoverGame(objects=True), [], []
     across, down = 64 / SCREEN_WIDTH, 64 / CROP_ROWS
     for episode in range(episodes):
-        act = HeldActions(TAKE_COVER, np.random.default_rng(episode))
-        frame, tick = game.reset(150_000 + episode), 0
-        while frame is not None:
+        rng = np.random.default_rng(episode)
+        for tick, frame in enumerate(random_frames(game, TAKE_COVER, 150_000 + episode, rng)):
             if tick % EVERY == 0:
                 state = game._game.get_state()
                 labels = [label for label in state.labels if label.object_name in TAKE_COVER.objects]
@@ -64,7 +63,6 @@ def play(episodes: int) -> tuple[NDArray[np.uint8], list[Thing]]:
                     columns = int(label.x * across), math.ceil((label.x + label.width) * across)
                     things.append(Thing(len(frames), kind_of(label, state.game_variables, imps), (*columns, *rows)))
                 frames.append(frame)
-            frame, tick = game.advance(act(), 1).frame, tick + 1
     game.close()
     return np.stack(frames), things
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.tables import Table, TableOptions, Trained, untrained_memory
-from training.acting.policies import OpenLoopPolicy, Policy, actor, load_policy, random_policy
+from training.acting.policies import MoveAndWait, Policy, load_policy, random_policy
 from training.acting.rollout import dream_episodes, real_returns
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
@@ -84,8 +84,7 @@ def _search(options: TransferOptions, name: str, temperature: float, **changes: 
 def _with_dreams(table: Table, options: TransferOptions, name: str, temperature: float) -> Trained:
     """A controller of the world, with its scores in dreams at a temperature."""
     world, policy = table.world, load_policy(table.round.world, name)
-    act, observation = actor(policy, world.task, [], world.config.frame_skip)
-    dreams = dream_episodes(world, act, observation, 1, options.episodes, temperature, UNSEEN_DREAMS + 1)
+    dreams = dream_episodes(world, policy, options.episodes, temperature, UNSEEN_DREAMS + 1)
     return Trained(table.round.world, policy, dream=Score.of(dreams.returns[0]))
 
 
@@ -98,7 +97,7 @@ def _open_loop(table: Table, options: TransferOptions) -> Trained:
 
 def best_open_loop(task: Task, folder: Path, options: TransferOptions) -> Policy:
     """The alternation with the best score on the validation seeds."""
-    loops = [OpenLoopPolicy(f"open loop, switching every {k} ticks", "alternate", k) for k in OPEN_LOOPS]
+    loops = [MoveAndWait(f"open loop, switching every {move} ticks", move) for move in OPEN_LOOPS]
     seeds = [VALIDATION_SEEDS + i for i in range(options.validate_episodes or 48)]
     found = real_returns(folder, list(loops), seeds, Workers(options.workers, options.ray))
     return max(loops, key=lambda loop: found[loop.name].mean())

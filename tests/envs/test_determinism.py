@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import ROOT
-from training.acting.policies import OpenLoopPolicy
+from training.acting.policies import RandomHolds
 from training.acting.rollout import real_episodes
 from training.infra.pool import Workers
 from wm_envs.envs.dream import DreamVectorEnv
@@ -72,7 +72,7 @@ def test_a_single_shipped_dream_is_the_same_up_to_rounding() -> None:
 def test_real_games_are_the_same_with_any_number_of_workers(game: str, tiny_world: Path, tiny_drive: Path) -> None:
     pytest.importorskip(game)
     world, renderer = (tiny_world, {}) if game == "vizdoom" else (tiny_drive, {"renderer": "fast"})
-    policy = OpenLoopPolicy("random", "hold", 30, 60)
+    policy = RandomHolds("random", 30, 60)
     found = [real_episodes(world, [policy], list(range(7, 25)), Workers(count), renderer) for count in (1, 3)]
     assert found[0] == found[1]
 

@@ -23,13 +23,14 @@ from experiments.transfer import TransferOptions
 from tests.experiments.test_components import WORLDS
 from tests.helpers import TINY_DRIVE, tiny_model
 from training.__main__ import main
-from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy, actor
+from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy
 from training.infra.records import read_result, write_result
 from training.judging.fidelity import StoredReturns, open_loop_battery
 from training.judging.scoring import VALIDATION_SEEDS, Score
 from training.judging.table_rows import TableFile
 from training.stages import evolve, fidelity, ppo
 from training.stages.fidelity import FidelityOptions
+from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import BrokenStore, OptionsDiffer
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import ControllerConfig
@@ -220,10 +221,11 @@ def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
         "sober", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
     )
     features, num_envs = torch.zeros(6, 12), torch.arange(6)
-    usual = actor(sober, task, [], 4)[0](features, num_envs, 0)
+    dreams = Dreams(tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=4)), 6)
+    usual = sober.actor(dreams, range(6)).act(features, num_envs, 0)
 
     def actions_of(epsilon: float, seeds: list[int]) -> torch.Tensor:
-        act, observation = actor(EpsilonRandomPolicy(sober, epsilon), task, seeds, 4)
+        act, observation = EpsilonRandomPolicy(sober, epsilon).actor(dreams, seeds)
         assert observation == "zh"
         return torch.stack([act(features, num_envs, step) for step in range(250)])
 

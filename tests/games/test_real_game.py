@@ -269,15 +269,15 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         assert (part.lengths <= TAKE_COVER.timing.tick_limit).all() and len(part.terminated) == len(part.lengths)
 
     seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch_size=16))
-    assert seen["error"] > 0
+    assert seen.error > 0
     learnt = memory.main(
         memory.MemoryOptions(run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96)
     )
-    assert np.isfinite(learnt["nll"])
+    assert np.isfinite(learnt.nll)
     bred = evolve.main(evolve.EvolveOptions(
         run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,
     ))  # fmt: skip
-    assert bred["generations"] == 2 and bred["validation"]["episodes"] == 2
+    assert bred.generations == 2 and bred.validation and bred.validation.episodes == 2
 
     monkeypatch.setattr(episodes, "TILE", 2)  # two jobs, so that there is work for two processes
     scores = []
@@ -286,7 +286,7 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         world = str(run / "round-0/world")
         result = evaluate.main(evaluate.EvaluateOptions(world, "controller", 4, workers=workers, scores=str(file)))
         scores.append(json.loads(file.read_text())["scores"])
-        assert result["episodes"] == 4 and result["mean"] == pytest.approx(np.mean(list(scores[-1].values())))
+        assert result.episodes == 4 and result.mean == pytest.approx(np.mean(list(scores[-1].values())))
     assert scores[0] == scores[1] and list(scores[0]) == [str(200_000 + i) for i in range(4)]
     assert all(30 < score <= TAKE_COVER.timing.tick_limit for score in scores[0].values())
 
@@ -294,9 +294,9 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In turns, also when one of them sees through another world."""
     run, played = own_world.parent.parent, []
-    own_episodes = collect.own_episodes
+    record = collect.controller_episodes
     monkeypatch.setattr(collect, "TILE", 2)
-    monkeypatch.setattr(collect, "own_episodes", lambda *how: played.append(how[:2]) or own_episodes(*how))
+    monkeypatch.setattr(collect, "controller_episodes", lambda *how: played.append(how[:2]) or record(*how))
     players = ("controller", f"{tiny_world}:controller")
     options = {"frames": 500, "part_frames": 500, "controllers": players, "round": 1, "workers": 1}
     collect.main(collect.CollectOptions(run, **options))

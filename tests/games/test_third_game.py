@@ -159,9 +159,9 @@ def test_fidelity(
 ) -> None:  # fmt: skip
     monkeypatch.setitem(TASKS, "toy", task := dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     world = make_world(tmp_path / "world", task)
-    found = fidelity.main(fidelity.FidelityOptions(world, episodes=2, dreams=24, workers=1))
-    assert np.isfinite(found[measure]) and -1 <= found["spearman"] <= 1
-    assert len(found["policies"]) == len(TOY.actions.discrete) + 4 + len(TOY.random_play.holds) + 1
+    report = fidelity.main(fidelity.FidelityOptions(world, episodes=2, dreams=24, workers=1))
+    assert np.isfinite(report.distances[measure]) and -1 <= report.spearman <= 1
+    assert len(report.policies) == len(TOY.actions.discrete) + 4 + len(TOY.random_play.holds) + 1
 
 
 def test_the_doctor(toy: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

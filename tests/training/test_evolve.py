@@ -13,11 +13,12 @@ import torch
 
 from tests.helpers import TINY_CONTROLLER, evolve_options, tiny_model
 from training.acting import rollout as episodes
-from training.acting.policies import population_actor
+from training.acting.policies import Population
 from training.judging.scoring import Card, Score
 from training.stages import evolve
 from training.stages.evolve import Search
 from wm_envs.envs import dreams as dreams_module
+from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import BrokenStore, Diverged
 from wm_envs.models.controller import act
 from wm_envs.worlds.bundle import read_config, read_controller
@@ -114,8 +115,8 @@ def test_scores_do_not_depend_on_dropping_finished_envs(monkeypatch: pytest.Monk
     scores, counted = [], []
     for share in (0.0, 0.8, 1.0):
         monkeypatch.setattr(dreams_module, "DROP_BELOW", share)
-        actor = population_actor(TINY_CONTROLLER, candidates, rollouts)
-        dreams = episodes.dream_episodes(world, actor, "zh", 6, rollouts, 1.0, seed=3)
+        population = Population(TINY_CONTROLLER, candidates, rollouts)
+        dreams = episodes.dream_episodes(world, population, rollouts, 1.0, seed=3, groups=6)
         scores.append(dreams.returns)
         counted.append(dreams.steps)
     assert scores[0].shape == (6, rollouts) and (rollouts < 16 or len(np.unique(scores[0])) > 3)
@@ -126,14 +127,16 @@ def test_scores_do_not_depend_on_dropping_finished_envs(monkeypatch: pytest.Monk
 
 def test_all_candidates_get_the_same_dreams() -> None:
     world, one = tiny_model(), np.random.default_rng(0).normal(size=13)
-    actor = population_actor(TINY_CONTROLLER, np.stack([one, one, one]), 4)
-    scores, others = (episodes.dream_episodes(world, actor, "zh", 3, 4, 1.0, seed=seed).returns for seed in (3, 4))
+    population = Population(TINY_CONTROLLER, np.stack([one, one, one]), 4)
+    scores, others = (episodes.dream_episodes(world, population, 4, 1.0, seed, groups=3).returns for seed in (3, 4))
     assert (scores == scores[0]).all() and not np.array_equal(scores, others)
 
 
-def test_population_actor_equals_act() -> None:
+def test_a_population_acts_as_its_candidates() -> None:
     candidates, features = np.random.default_rng(0).normal(size=(3, 13)), torch.randn(4, 12)
-    actions = population_actor(TINY_CONTROLLER, candidates, 2)(features, torch.tensor([0, 3, 4, 5]), 0)
+    dreams = Dreams(tiny_model(), 6)
+    act_for_all, _ = Population(TINY_CONTROLLER, candidates, 2).actor(dreams, range(6))
+    actions = act_for_all(features, torch.tensor([0, 3, 4, 5]), 0)
     for row, who in enumerate((0, 1, 2, 2)):
         single = act(TINY_CONTROLLER, torch.tensor(candidates[who], dtype=torch.float32), features[row : row + 1])
         torch.testing.assert_close(actions[row : row + 1], single)

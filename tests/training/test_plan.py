@@ -15,10 +15,10 @@ import torch
 from tests.helpers import TINY, TINY_CONTROLLER, tiny_model
 from training.__main__ import main
 from training.acting import rollout as rollouts
-from training.acting.planning import choose, search_actor, simulations_per_second
-from training.acting.policies import ControllerPolicy
+from training.acting.planning import SearchPolicy, choose, simulations_per_second
+from training.acting.policies import Constant, ControllerPolicy
 from training.acting.rollout import Played, rollout
-from training.acting.simulation import CONTROLLER, METHODS, SearchPolicy, Simulator
+from training.acting.simulation import CONTROLLER, METHODS, Simulator
 from training.acting.tree_search import Node, descend
 from training.stages import plan
 from training.stages.plan import PlanOptions
@@ -148,7 +148,7 @@ def test_an_action_is_held_until_the_next_search(monkeypatch: pytest.MonkeyPatch
     dreams = Dreams(world, 2)
     dreams.seed(0)
     dreams.reset()
-    act, observation = search_actor(dataclasses.replace(SEARCH, replan=3, seed=100), dreams)
+    act, observation = dataclasses.replace(SEARCH, replan=3, seed=100).actor(dreams, range(2))
     seen: list[float] = []
 
     def recorded(features: Any, envs: Any, step: int) -> Any:
@@ -167,9 +167,8 @@ def test_a_search_lives_longer_than_a_constant_action_in_a_dream() -> None:
         dreams = Dreams(world, 8)
         dreams.seed(1)
         dreams.reset()
-        act, _ = search_actor(SEARCH, dreams)
-        stay = lambda features, envs, step: torch.zeros(len(envs), 1)  # noqa: E731
-        scores[name] = rollout(dreams, act if name == "search" else stay, "z", 8).returns.mean()
+        policy = SEARCH if name == "search" else Constant("stay", 0)
+        scores[name] = rollout(dreams, *policy.actor(dreams, range(8)), 8).returns.mean()
     assert scores["search"] > 31 and scores["stay"] < 15, "8 steps of 4 ticks"
 
 

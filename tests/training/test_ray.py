@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_pool import die, die_once, fail_on_three, hang_once, square
-from training.acting.policies import OpenLoopPolicy
+from training.acting.policies import RandomHolds
 from training.acting.rollout import real_returns
 from training.infra.pool import Workers, run_jobs
 from wm_envs.errors import InvalidOption, WorkersLost
@@ -55,7 +55,7 @@ class TestCluster:
 
     def test_the_real_game_is_the_same_in_this_process_in_others_and_there(self, tiny_drive: Path) -> None:
         pytest.importorskip("Box2D")
-        policies = [OpenLoopPolicy("hold", "hold", 5, 20)]
+        policies = [RandomHolds("hold", 5, 20)]
         found = [real_returns(tiny_drive, policies, list(range(16)), w)["hold"] for w in (Workers(1), Workers(2), HERE)]
         assert len(set(found[0])) > 4
         for other in found[1:]:

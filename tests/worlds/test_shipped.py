@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import wm_envs
-from training.acting.policies import actor, load_policy
+from training.acting.policies import load_policy
 from training.acting.rollout import dream_episodes
 from training.judging.fidelity import open_loop_battery
 from training.judging.scoring import UNSEEN_DREAMS
@@ -56,9 +56,8 @@ def returns(name: str, policy_name: str) -> tuple[np.ndarray, dict]:
     policy = next((s for s in open_loop_battery(world.task) if s.name == policy_name), None) or load_policy(
         name, policy_name
     )
-    act, observation = actor(policy, world.task, list(range(DREAMS)), world.config.frame_skip)
     seed = UNSEEN_DREAMS + 77
-    dreams = dream_episodes(world, act, observation, 1, DREAMS, recorded["temperature"], seed)
+    dreams = dream_episodes(world, policy, DREAMS, recorded["temperature"], seed)
     return dreams.returns[0], row["dream"]
 
 

@@ -12,13 +12,16 @@ same random numbers in the same step, so an episode does not depend on the games
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
+from typing_extensions import override
 
-from training.acting.policies import Act
-from training.acting.simulation import SearchPolicy, Simulator
+from training.acting.policies import Actor, Policy
+from training.acting.simulation import Search, Simulator
 from training.acting.tree_search import tree
 from wm_envs.envs.engine import Engine
 from wm_envs.models.state import State
@@ -27,22 +30,23 @@ from wm_envs.models.world_model import WorldModel
 CEM_ITERATIONS, CEM_ELITE, CEM_RATE = 3, 0.25, 0.7  # rounds of draws, share of the best, step of the probabilities
 
 
-def search_actor(search: SearchPolicy, engine: Engine) -> tuple[Act, str]:
-    """A function that acts in the environments of `engine` by searching, and the observation it is given.
+@dataclass(frozen=True)
+class SearchPolicy(Search, Policy):
+    """A policy that searches every `replan` steps, and repeats its action in between."""
 
-    It searches again every `replan` steps, and repeats its action in between.
-    """
-    simulator = Simulator(engine.world, search)
-    choices = torch.from_numpy(simulator.choices)
-    played = torch.zeros(len(engine.envs), dtype=torch.int64)  # the action of each environment
+    @override
+    def actor(self, engine: Engine, seeds: Sequence[int]) -> Actor:
+        simulator = Simulator(engine.world, self)
+        choices = torch.from_numpy(simulator.choices)
+        played = torch.zeros(len(engine.envs), dtype=torch.int64)  # the action of each environment
 
-    def act(features: Tensor, envs: Tensor, step: int) -> Tensor:
-        running = torch.from_numpy(engine.running)
-        if step % search.replan == 0:
-            played[envs[running]] = choose(simulator, engine.state.select(running), search.seed + step)
-        return choices[played[envs]]
+        def act(features: Tensor, envs: Tensor, step: int) -> Tensor:
+            running = torch.from_numpy(engine.running)
+            if step % self.replan == 0:
+                played[envs[running]] = choose(simulator, engine.state.select(running), self.seed + step)
+            return choices[played[envs]]
 
-    return act, "z"
+        return Actor(act, "z")
 
 
 def choose(simulator: Simulator, state: State, seed: int) -> Tensor:
@@ -114,7 +118,7 @@ def _repeated(state: State, times: int) -> State:
     return state.select(torch.arange(len(state.ticks)).repeat_interleave(times))
 
 
-def simulations_per_second(world: WorldModel, search: SearchPolicy, games: int, searches: int = 3) -> float:
+def simulations_per_second(world: WorldModel, search: Search, games: int, searches: int = 3) -> float:
     """Dreams per second of this process while it searches for so many games at once."""
     simulator = Simulator(world, search)
     state = world.initial_state(games, torch.Generator().manual_seed(search.seed))

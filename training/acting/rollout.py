@@ -1,10 +1,11 @@
-"""The one loop in which a policy acts, and complete episodes in dreams and in the real game."""
+"""The loops in which policies act: in a batch of dreams or real games, and tick by tick in one real game."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.acting.planning import search_actor
-from training.acting.policies import Act, OpenLoopPolicy, Policy, actor
-from training.acting.simulation import SearchPolicy
+from training.acting.policies import Act, Policy
 from training.infra.pool import Workers, run_jobs
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine, Mask, StepResult
 from wm_envs.envs.latent_games import LatentGames
-from wm_envs.games.base import Task
+from wm_envs.games.base import Array, Frame, Game, Task, Tick
+from wm_envs.games.random_play import held_actions
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world
@@ -67,6 +67,27 @@ def max_steps(world: WorldModel, burn_in: int = 0) -> int:
     return world.task.timing.steps(world.config.frame_skip, after=burn_in)
 
 
+def play(game: Game, task: Task, actions: Iterable[Array], frame_skip: int = 1) -> Iterator[tuple[Array, Tick]]:
+    """Play a game that is reset until its episode ends, with the agent's `actions`, each for `frame_skip` ticks.
+
+    Yields the game's action (A,) and its Tick.
+    """
+    for action in islice(actions, task.timing.steps(frame_skip)):
+        given = task.actions.to_game(action)
+        tick = game.advance(given, frame_skip)
+        yield given, tick
+        if tick.terminated:
+            return
+
+
+def random_frames(game: Game, task: Task, seed: int, rng: np.random.Generator | None = None) -> Iterator[Frame]:
+    """The frames of an episode of random play, tick by tick."""
+    yield game.reset(seed)
+    for _, tick in play(game, task, held_actions(task, rng or np.random.default_rng(seed))):
+        if tick.frame is not None:
+            yield tick.frame
+
+
 # --- dreams ---------------------------------------------------------------------------------------------
 
 
@@ -99,7 +120,7 @@ class ObservedDreams(Dreams):
 
 
 def dream_episodes(
-    world: WorldModel, act: Act, observation: str, groups: int, rollouts: int, temperature: float | Tensor, seed: int,
+    world: WorldModel, policy: Policy, rollouts: int, temperature: float | Tensor, seed: int, groups: int = 1,
     observer: WorldModel | None = None,
 ) -> Rollout:  # fmt: skip
     """Complete dreams, groups * rollouts in one batch, with returns (groups, rollouts).
@@ -112,7 +133,8 @@ def dream_episodes(
     dreams = Dreams(*arguments) if observer is None else ObservedDreams(observer, *arguments)
     dreams.seed(seed)
     dreams.reset()
-    played = rollout(dreams, act, observation, max_steps(world, world.config.burn_in))
+    actor = policy.actor(dreams, range(groups * rollouts))
+    played = rollout(dreams, *actor, max_steps(world, world.config.burn_in))
     return Rollout(as_returns(world.task, played.returns.reshape(groups, rollouts)), played.steps)
 
 
@@ -124,7 +146,7 @@ class RealJob:
     """One tile of real episodes; the result depends on nothing else."""
 
     world: str
-    policy: Policy | SearchPolicy
+    policy: Policy
     seeds: tuple[int, ...]
     game_kwargs: tuple[tuple[str, Any], ...] = ()  # keywords of `Task.open`
 
@@ -142,42 +164,34 @@ class Played(NamedTuple):
 
 
 def play_real(job: RealJob) -> list[Played]:
-    """Play a tile of episodes in the real game."""
-    world = _world(job.world)
-    if isinstance(job.policy, OpenLoopPolicy):
-        return _play_open_loop(job, world.task, world.config.frame_skip, job.policy)
-    games = LatentGames(world, [world.task.open(**dict(job.game_kwargs)) for _ in job.seeds])
+    """Play a tile of episodes in the real game; a policy that needs no observation plays without V and M."""
+    world, kwargs = _world(job.world), dict(job.game_kwargs)
+    plans = job.policy.plans(world.task, job.seeds, world.config.frame_skip)
+    if plans is not None:
+        return _play_plans(world, job, plans)
+    games = LatentGames(world, [world.task.open(**kwargs) for _ in job.seeds])
     try:
         games.reset(np.ones(len(job.seeds), bool), job.seeds)
-        if isinstance(job.policy, SearchPolicy):
-            act, observation = search_actor(job.policy, games)
-        else:
-            act, observation = actor(job.policy, world.task, list(job.seeds), world.config.frame_skip)
-        played = rollout(games, act, observation, max_steps(world))
-        finished = [game.finished for game in games.games]
+        returns = rollout(games, *job.policy.actor(games, job.seeds), max_steps(world)).returns
+        scores = as_returns(world.task, returns).tolist()
+        return [Played(score, game.finished) for score, game in zip(scores, games.games, strict=True)]
     finally:
         games.close()
-    scores = as_returns(world.task, played.returns).tolist()
-    return [Played(*each) for each in zip(scores, finished, strict=True)]
 
 
-def _play_open_loop(job: RealJob, task: Task, frame_skip: int, policy: OpenLoopPolicy) -> list[Played]:
-    """The same without V and M, which an open-loop policy does not need."""
-    found = []
-    game = task.open(**dict(job.game_kwargs))
+def _play_plans(world: WorldModel, job: RealJob, plans: NDArray[np.float32]) -> list[Played]:
+    game = world.task.open(**dict(job.game_kwargs))
+    played = []
     try:
-        for seed in job.seeds:
+        for seed, plan in zip(job.seeds, plans, strict=True):
             game.reset(seed)
             total = 0.0
-            for action in task.actions.to_game(policy.plan(task, seed, frame_skip)):
-                tick = game.advance(action, frame_skip)
+            for _, tick in play(game, world.task, plan, world.config.frame_skip):
                 total += tick.reward
-                if tick.terminated:
-                    break
-            found.append(Played(float(as_returns(task, np.array(total))), game.finished))
+            played.append(Played(float(as_returns(world.task, np.array(total))), game.finished))
     finally:
         game.close()
-    return found
+    return played
 
 
 def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
@@ -187,7 +201,7 @@ def as_returns(task: Task, totals: NDArray[Any]) -> NDArray[Any]:
 
 def real_jobs(
     world: str | Path,
-    policies: Sequence[Policy | SearchPolicy],
+    policies: Sequence[Policy],
     seeds: list[int],
     game_kwargs: dict[str, Any] | None = None,
 ) -> list[RealJob]:

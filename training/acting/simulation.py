@@ -20,8 +20,8 @@ CONTROLLER = -1  # in a plan: the controller acts
 
 
 @dataclass(frozen=True)
-class SearchPolicy:
-    """A policy that searches in dreams for its next action; plain values, which can be sent to other processes."""
+class Search:
+    """How to search in dreams for the next action."""
 
     name: str
     method: str = "flat"  # one of METHODS
@@ -46,13 +46,13 @@ class Simulated(NamedTuple):
 
 
 class Simulator:
-    """Dreams of one world for a `SearchPolicy`.
+    """Dreams of one world for a `Search`.
 
     Returns are expected ones: a dream never ends, but its rewards are weighted by M's probability that it still runs.
     That has less variance than ends that are drawn.
     """
 
-    def __init__(self, world: WorldModel, search: SearchPolicy) -> None:
+    def __init__(self, world: WorldModel, search: Search) -> None:
         self.world, self.search = world, search
         self.choices = np.array(world.task.actions.discrete, np.float32)  # (N, A) the agent's actions
         self._controller = torch.tensor(search.controller.parameters if search.controller else ())  # (P,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.acting.policies import EpsilonRandomPolicy, Policy, actor, load_policy
+from training.acting.policies import EpsilonRandomPolicy, Policy, load_policy
 from training.acting.rollout import dream_episodes, real_returns
 from training.infra.packages import check_game
 from training.infra.pool import Workers
@@ -33,8 +33,7 @@ def battery(task: Task, source: Path, controllers: str, epsilons: Sequence[float
 
 def dream_returns(world: WorldModel, policy: Policy, dreams: int, temperature: float) -> Returns:
     """The returns (dreams,) of a policy in dreams that no training uses."""
-    act, observation = actor(policy, world.task, list(range(dreams)), world.config.frame_skip)
-    return dream_episodes(world, act, observation, 1, dreams, temperature, UNSEEN_DREAMS).returns[0]
+    return dream_episodes(world, policy, dreams, temperature, UNSEEN_DREAMS).returns[0]
 
 
 def game_returns(

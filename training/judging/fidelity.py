@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.acting.policies import OpenLoopPolicy, Policy
+from training.acting.policies import Constant, MoveAndWait, OpenLoopPolicy, Policy, RandomHolds
 from training.infra.records import read_record
 from training.judging.scoring import Score, distance, spearman
 from wm_envs.files import write_json
@@ -52,12 +52,13 @@ BY_TICK = Battery((2, 5, 10, 20))  # of other games in which a step of M is one 
 
 def open_loop_battery(task: Task) -> list[OpenLoopPolicy]:
     """The fixed policies of a game: constant actions, alternations, pauses and random holds."""
-    named, ticks = OpenLoopPolicy, BATTERIES.get(task.name, BY_TICK if task.timing.frame_skip == 1 else Battery())
-    constants = [named(f"constant {values}", "constant", i) for i, values in enumerate(task.actions.discrete)]
-    alternating = [named(f"alternate {k}", "alternate", k) for k in ticks.alternations]
-    pauses = [named(f"move {move}, wait {wait}", "pause", move, wait) for move, wait in ticks.pauses]
-    holds = [named(f"hold {low}-{high}", "hold", low, high) for low, high in (*task.random_play.holds, *ticks.holds)]
-    return [*constants, *alternating, *pauses, *holds]
+    ticks = BATTERIES.get(task.name, BY_TICK if task.timing.frame_skip == 1 else Battery())
+    return [
+        *(Constant(f"constant {action}", index) for index, action in enumerate(task.actions.discrete)),
+        *(MoveAndWait(f"alternate {move}", move) for move in ticks.alternations),
+        *(MoveAndWait(f"move {move}, wait {wait}", move, wait) for move, wait in ticks.pauses),
+        *(RandomHolds(f"hold {low}-{high}", low, high) for low, high in (*task.random_play.holds, *ticks.holds)),
+    ]
 
 
 def is_held_out(name: str) -> bool:

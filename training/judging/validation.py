@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.acting.policies import ControllerPolicy, Policy, population_actor
+from training.acting.policies import ControllerPolicy, Policy, Population
 from training.acting.rollout import dream_episodes, real_episodes, real_returns
 from training.infra.pool import Workers
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, Score
@@ -43,10 +43,8 @@ def evaluate_policy(
     The real game is played on the validation seeds, with the features of the bundle `features_of` (0 `episodes`: dreams
     only).
     """
-    act = population_actor(policy.config, np.array([policy.parameters]), len(temperatures))
-    dreams = dream_episodes(
-        world, act, policy.config.observation, 1, len(temperatures), temperatures, UNSEEN_DREAMS, observer
-    )
+    population = Population(policy.config, np.array([policy.parameters]), len(temperatures))
+    dreams = dream_episodes(world, population, len(temperatures), temperatures, UNSEEN_DREAMS, observer=observer)
     return Card(
         dream=Score.of(dreams.returns[0]),
         validation=validation(features_of, policy, episodes, workers) if episodes else None,

@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.acting.policies import actor
+from training.acting.policies import Policy
 from training.acting.rollout import rollout
 from training.data.episode_store import RolloutStore
 from training.judging.fidelity import PolicyRow
@@ -157,7 +157,7 @@ def traversals(world: WorldModel, rows: int = 8, columns: int = 9) -> tuple[NDAr
 
 
 def dream_strip(
-    world: WorldModel, policy: Any, temperature: float, frames: int = 12, every: int = 20
+    world: WorldModel, policy: Policy, temperature: float, frames: int = 12, every: int = 20
 ) -> NDArray[np.uint8]:
     """Frames of one dream of a policy, every `every` steps, at most `frames` of them."""
     dream, seen = Dreams(world, 1, temperature), []
@@ -168,7 +168,7 @@ def dream_strip(
         if step % every == 0:
             seen.append(dream.frames()[0])
 
-    rollout(dream, *actor(policy, world.task, [0], world.config.frame_skip), frames * every, keep)
+    rollout(dream, *policy.actor(dream, [0]), frames * every, keep)
     return strip(np.stack(seen))
 
 

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from training.acting.policies import Act, HeldActions
-from training.acting.rollout import max_steps, rollout
+from training.acting.recording import controller_episodes, open_kwargs, random_episode
+from training.acting.rollout import TILE, random_frames
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
 from training.data.recorded import EPISODES_A_PART, MINARI, NPZ, Recording
 from training.infra.option_groups import EnvOptions, ModelRoundOptions, SeedOption, WorkerOptions, plain_name
@@ -27,18 +25,14 @@ from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder
 from training.reporting.pictures import save_strip
-from wm_envs.envs.latent_games import LatentGames
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
-from wm_envs.games.base import Array, Frame, Game, Task, Tick
+from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS, get_task, short_name
-from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.seeds import COLLECTION, LATER_COLLECTION
 from wm_envs.worlds.bundle import load_world, read_controller
 
 SEEDS_A_PART = 1_000
-TILE = 8  # games with controllers that share a batch of V
-STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game starts to hold a random action
 
 
 @dataclass
@@ -73,90 +67,6 @@ class PartJob:
     recording: Recording | None = None  # what somebody else recorded, instead of play
 
 
-def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, objects: bool = False) -> Episode:
-    """Play one episode at random, tick by tick; with `objects`, a `GameWithObjects` says where they are."""
-    act = HeldActions(task, rng)
-    frames, actions, rewards, places = [game.reset(seed)], [], [], []
-    while True:
-        if objects:
-            places.append(game.objects())  # type: ignore[attr-defined]
-        actions.append(task.actions.to_game(act()))
-        tick = game.advance(actions[-1], 1)
-        rewards.append(tick.reward)
-        if tick.terminated or len(actions) == task.timing.tick_limit:
-            where = np.stack(places) if objects else None
-            return Episode(np.stack(frames), np.stack(actions), tick.terminated, _rewards(task, rewards), where)
-        assert tick.frame is not None
-        frames.append(tick.frame)
-
-
-def _rewards(task: Task, rewards: list[float]) -> Array | None:
-    return None if task.rewards.survival else np.array(rewards, np.float32)
-
-
-def own_episodes(folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False) -> list[Episode]:
-    """Play a controller of the world in `folder` on a tile of seeds. All games but the first two sometimes hold a
-    random action for a while, so that M learns what follows from mistakes."""
-    world = load_world(folder)
-    config, parameters = read_controller(folder, controller)
-    episodes = [Episode([], [], False, [], [] if objects else None) for _ in seeds]  # type: ignore[arg-type]
-
-    def record(env: int, action: Array, tick: Tick) -> None:
-        episode = episodes[env]
-        episode.actions.append(action)  # type: ignore[attr-defined]
-        episode.rewards.append(tick.reward)  # type: ignore[union-attr]
-        episode.terminated = tick.terminated
-        if tick.frame is not None and len(episode.actions) < world.task.timing.tick_limit:
-            see(env, tick.frame)
-
-    def see(env: int, frame: Frame) -> None:
-        episodes[env].frames.append(frame)  # type: ignore[attr-defined]
-        if objects:
-            episodes[env].objects.append(games.games[env].objects())  # type: ignore[union-attr, attr-defined]
-
-    games = LatentGames(world, [world.task.open(**opened_with(objects)) for _ in seeds], record)
-    try:
-        games.reset(np.ones(len(seeds), bool), seeds)
-        for env, frame in enumerate(games.frames()):
-            see(env, frame)
-        rngs = [np.random.default_rng((seed, each)) for each in seeds]
-        rollout(games, straying(config, parameters, world.task, rngs), config.observation, max_steps(world))
-    finally:
-        games.close()
-    return [
-        Episode(
-            np.stack(list(e.frames)), np.stack(list(e.actions)), e.terminated,
-            _rewards(world.task, e.rewards), None if e.objects is None else np.stack(list(e.objects)),  # type: ignore[arg-type]
-        )
-        for e in episodes
-    ]  # fmt: skip
-
-
-def opened_with(objects: bool) -> dict[str, Any]:
-    """The keywords of `Task.open`."""
-    return {"objects": True} if objects else {}
-
-
-def straying(config: ControllerConfig, parameters: Tensor, task: Task, rngs: list[np.random.Generator]) -> Act:
-    """A controller that now and then holds a random action for 1 to 15 steps, in environment i with the chance
-    STRAY[i] a step."""
-    choices = torch.tensor(task.actions.discrete)
-    holds: list[tuple[int, Tensor]] = [(0, choices[0]) for _ in rngs]
-
-    def act_and_stray(features: Tensor, envs: Tensor, step: int) -> Tensor:
-        actions = act(config, parameters, features)
-        for env, rng in enumerate(rngs):
-            left, action = holds[env]
-            if left == 0 and rng.random() < STRAY[env % len(STRAY)]:
-                left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
-            if left > 0:
-                actions[env] = action
-            holds[env] = (max(0, left - 1), action)
-        return actions
-
-    return act_and_stray
-
-
 def first_seed(part: int) -> int:
     """The seed of the first episode of a part, given its index."""
     if part < PARTS_A_ROUND:
@@ -179,12 +89,12 @@ def record_part(job: PartJob) -> int:
         tile = 0
         while recorded() < job.frames:
             player = job.players[(job.index + tile) % len(job.players)]
-            episodes += own_episodes(
+            episodes += controller_episodes(
                 *player, job.seed, [first + len(episodes) + env for env in range(TILE)], job.objects
             )
             tile += 1
     else:
-        game = task.open(**opened_with(job.objects))
+        game = task.open(**open_kwargs(job.objects))
         try:
             while recorded() < job.frames:
                 seed = first + len(episodes)
@@ -228,18 +138,12 @@ def main(options: CollectOptions) -> dict[str, Any]:
 
 def preview(task: Task, path: Path, count: int = 8) -> None:
     """Write what V will see: frames of a random episode, side by side, before anything is recorded."""
-    game, act = task.open(), HeldActions(task, np.random.default_rng(0))
+    game = task.open()
     try:
-        frames = [game.reset(0)]
-        for _ in range(task.timing.tick_limit):
-            tick = game.advance(task.actions.to_game(act()), 1)
-            if tick.frame is None:
-                break
-            frames.append(tick.frame)
+        frames = np.stack(list(random_frames(game, task, seed=0)))
     finally:
         game.close()
-    chosen = np.linspace(0, len(frames) - 1, count).astype(int)
-    save_strip(path, np.stack(frames)[chosen])
+    save_strip(path, frames[np.linspace(0, len(frames) - 1, count).astype(int)])
 
 
 def _recording(options: CollectOptions) -> Recording | None:

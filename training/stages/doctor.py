@@ -11,6 +11,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.acting.policies import HeldActions, Policy, actor, load_policy
-from training.acting.rollout import dream_episodes, real_returns
+from training.acting.policies import Policy, load_policy
+from training.acting.rollout import dream_episodes, random_frames, real_returns
 from training.data.frame_batches import FrameBlocks
 from training.infra.option_groups import ProcessOption
 from training.infra.options import check_options, stage_option
@@ -159,17 +160,14 @@ def _random_play(task: Task) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     game = task.open()
     try:
         for seed in range(VALIDATION_SEEDS, VALIDATION_SEEDS + EPISODES_SEEN):
-            act, frames = HeldActions(task, np.random.default_rng(seed)), [game.reset(seed)]
-            while len(frames) < task.timing.burn_in + FRAMES_SEEN:
-                tick = game.advance(task.actions.to_game(act()), 1)
-                if tick.terminated or tick.frame is None:
-                    break
-                frames.append(tick.frame)
-            pieces.append(np.stack(frames)[task.timing.burn_in :])
+            frames = islice(random_frames(game, task, seed), task.timing.burn_in, task.timing.burn_in + FRAMES_SEEN)
+            pieces.append(list(frames))
     finally:
         game.close()
     lag = FrameBlocks.lag
-    return np.concatenate([each[lag:] for each in pieces]), np.concatenate([each[:-lag] for each in pieces])
+    pairs = [pair for piece in pieces for pair in zip(piece[lag:], piece, strict=False)]
+    now, before = np.array(pairs, np.uint8).reshape(-1, 2, 64, 64, 3).swapaxes(0, 1)
+    return now, before
 
 
 def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Iterator[Finding]:
@@ -185,8 +183,7 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     real = real_returns(folder, battery, seeds, Workers(options.workers))
     means = []
     for policy in battery:
-        act, observation = actor(policy, world.task, list(range(128)), world.config.frame_skip)
-        dreams = dream_episodes(world, act, observation, 1, 128, world.config.temperature, UNSEEN_DREAMS)
+        dreams = dream_episodes(world, policy, 128, world.config.temperature, UNSEEN_DREAMS)
         means.append([real[policy.name].mean(), dreams.returns.mean()])
     kind, value, limit = distance(world.task, np.array(means))
     shown = ", ".join(f"{p.name} {r:.0f} / {d:.0f}" for p, (r, d) in zip(battery, means, strict=True))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.acting.policies import ControllerPolicy, Policy, population_actor
+from training.acting.policies import ControllerPolicy, Policy, Population
 from training.acting.rollout import dream_episodes, real_returns
 from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
 from training.infra.options import check_options, check_run_options, stage_option
@@ -223,9 +223,9 @@ def _play(
         returns = real_returns(folder.world, policies, seeds, Workers(options.workers, options.ray))
         return np.array([returns[str(i)].mean() for i in range(len(candidates))]), 0
     dreams = dream_episodes(
-        world, population_actor(config, candidates, options.rollouts), config.observation,
-        len(candidates), options.rollouts,
-        spread_temperatures(options.temperature, options.temperature_high, options.rollouts), seed, _observer(options),
+        world, Population(config, candidates, options.rollouts), options.rollouts,
+        spread_temperatures(options.temperature, options.temperature_high, options.rollouts), seed, len(candidates),
+        _observer(options),
     )  # fmt: skip
     return dreams.returns.mean(axis=1, dtype=np.float64), dreams.steps
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.acting.planning import CEM_ITERATIONS, simulations_per_second
+from training.acting.planning import CEM_ITERATIONS, SearchPolicy, simulations_per_second
 from training.acting.policies import Policy, load_policy, random_policy
 from training.acting.rollout import TILE, play_real, real_jobs
-from training.acting.simulation import METHODS, SearchPolicy
+from training.acting.simulation import METHODS
 from training.infra.option_groups import SeedOption, WorkerOptions
 from training.infra.options import as_json, check_options, stage_option
 from training.infra.packages import check_game
@@ -137,9 +137,9 @@ def _search(options: PlanOptions, folder: Path) -> SearchPolicy:
     return SearchPolicy(name + f", {options.controller} proposes" * bool(controller), controller=controller, **shared)
 
 
-def _beside(options: PlanOptions, folder: Path, world: WorldModel, search: SearchPolicy) -> list[Policy | SearchPolicy]:
+def _beside(options: PlanOptions, folder: Path, world: WorldModel, search: SearchPolicy) -> list[Policy]:
     """The policies that the search is compared with; those that it is itself, or that do not exist, are left out."""
-    found: list[Policy | SearchPolicy] = []
+    found: list[Policy] = []
     if "random" in options.beside:
         found.append(random_policy(world.task))
     plain = dataclasses.replace(
