@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from wm_envs.envs.spaces import action_kind
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
-from wm_envs.games.base import OwnActions
+from wm_envs.games.base import Actions
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import Controller
 from wm_envs.worlds.bundle import load_controller, read_config, resolve
@@ -48,12 +48,10 @@ def make_vec_env(
 
 
 class Policy:
-    """A controller of a world with the `predict` of a Stable-Baselines3 model; see `load_policy`."""
+    """A controller with the `predict` of a Stable-Baselines3 model; see `load_policy`."""
 
-    def __init__(
-        self, controller: Controller, choices: NDArray[np.float32] | None = None, own: OwnActions | None = None
-    ) -> None:
-        self.controller, self._choices, self._own = controller, choices, own
+    def __init__(self, controller: Controller, actions: Actions, kind: str) -> None:
+        self.controller, self._actions, self._kind = controller, actions, kind
 
     def predict(
         self, observation: NDArray[Any], state: tuple[NDArray[Any], ...] | None = None,
@@ -65,11 +63,7 @@ class Policy:
         """
         with torch.no_grad():
             actions = self.controller(torch.as_tensor(observation, dtype=torch.float32)).numpy()
-        if self._own is not None:
-            return self._own.decode(actions), state
-        if self._choices is None:
-            return actions, state
-        return np.abs(actions[..., None, :] - self._choices).sum(axis=-1).argmin(axis=-1), state
+        return self._actions.nearest(self._kind, actions), state
 
 
 def load_policy(world: str | Path = "takecover", name: str = "", actions: str | None = None) -> Policy:
@@ -80,18 +74,14 @@ def load_policy(world: str | Path = "takecover", name: str = "", actions: str | 
     """
     controller = load_controller(world, name)
     task = get_task(read_config(resolve(world))["world"]["task"])
-    actions = action_kind(task, actions)
-    if actions == "continuous":
-        return Policy(controller)
-    if actions == "own":
-        return Policy(controller, own=task.actions.own)
-    config, choices = controller.config, np.array(task.actions.choices(actions), np.float32)
-    known = np.array(config.choices, np.float32).reshape(-1, config.action)
-    if not len(known) or not all((choices == choice).all(axis=1).any() for choice in known):
-        raise InvalidOption(
-            "actions", actions, f"the actions of the controller {name!r}", 'pass actions="continuous", which fits all'
-        )
-    return Policy(controller, choices)
+    kind = action_kind(task, actions)
+    if kind in ("discrete", "fine"):
+        chosen = torch.tensor(controller.config.choices).reshape(-1, controller.config.action).tolist()
+        allowed = torch.tensor(task.actions.choices(kind)).tolist()
+        if not chosen or not all(choice in allowed for choice in chosen):
+            expected = f"the actions of the controller {name!r}"
+            raise InvalidOption("actions", actions, expected, 'pass actions="continuous", which fits all')
+    return Policy(controller, task.actions, kind)
 
 
 class LatentVecEnv(VecEnv):

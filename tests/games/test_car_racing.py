@@ -64,6 +64,7 @@ BAD = {
     "complex": [0j, 0j, 0j],
     "ragged": [[0.0], 0.0, 0.0],
     "an object": [None, None, None],
+    "nothing": None,
 }
 
 
@@ -102,13 +103,6 @@ def test_bad_choices(action: Any) -> None:
     env.reset(seed=0)
     with pytest.raises(InvalidAction, match="Discrete"):
         env.step(action)
-
-
-def test_a_step_without_an_action_is_refused() -> None:
-    env = FastCarRacing("fast")
-    env.reset(seed=0)
-    with pytest.raises(InvalidAction):
-        env.step(None)
 
 
 @pytest.mark.parametrize("renderer", ["", "stock", "Exact", None, 1, ["fast"]])

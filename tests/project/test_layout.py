@@ -101,18 +101,6 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert not ({"torch"} | optional) & set(loaded)
 
 
-def test_ids_are_registered_with_string_entry_points() -> None:
-    import gymnasium as gym
-
-    import wm_envs
-
-    assert wm_envs.__version__
-    for name in ("WMDream-v0", "WMTakeCover-v0", "WMDreamCarRacing-v0", "WMCarRacing-v0"):
-        spec = gym.spec(name)
-        assert isinstance(spec.entry_point, str) and isinstance(spec.vector_entry_point, str)
-    assert isinstance(gym.spec("FastCarRacing-v0").entry_point, str)
-
-
 @pytest.mark.parametrize("path", PACKAGE, ids=name_of)
 def test_everything_public_has_a_docstring(path: Path) -> None:
     module = tree(path)

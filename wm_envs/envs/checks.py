@@ -95,11 +95,11 @@ def check_components(components: object, mixtures: int) -> list[int] | None:
     """The components of M's `mixtures` that a dream draws from; None means all. Raises `InvalidOption`."""
     if components is None:
         return None
-    given = list(components) if isinstance(components, list | tuple) else []
-    if not given or not all(type(each) is int and 0 <= each < mixtures for each in given):
+    numbers = list(components) if isinstance(components, list | tuple) else []
+    if not numbers or not all(type(number) is int and 0 <= number < mixtures for number in numbers):
         expected = f"None or a list of whole numbers from 0 to {mixtures - 1}, at least one"
         raise InvalidOption("components", components, expected, "pass components=[0], or omit it")
-    return sorted(set(given))
+    return sorted(set(numbers))
 
 
 def check_render_size(size: object) -> int | None:

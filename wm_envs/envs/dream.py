@@ -45,13 +45,13 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
         components: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         model = open_world(world, device, termination)
-        drawn = check_components(components, model.config.memory.mixtures)
-        model = model if drawn is None else model.with_components(drawn)
+        if (kept := check_components(components, model.config.memory.mixtures)) is not None:
+            model = model.with_components(kept)
         super().__init__(
             model, num_envs, max_episode_steps, observation, actions, render_mode, autoreset_mode, render_size
         )
-        chosen = model.config.temperature if temperature is None else temperature
-        self._engine = Dreams(model, num_envs, check_temperature(chosen))
+        temperature = model.config.temperature if temperature is None else temperature
+        self._engine = Dreams(model, num_envs, check_temperature(temperature))
 
     @property
     def temperature(self) -> float:
@@ -81,11 +81,11 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
             return super()._one_seed(seed)
         return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])
 
-    def _start(self, mask: Mask, given: dict[str, Any]) -> None:
-        if given.get("seeded") or not self._has_reset:
+    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
+        if start.get("seeded") or not self._has_reset:
             self._engine.seed(int(self.np_random.integers(2**63)))
-        self._engine.temperature = given.get("temperature", self._engine.temperature)
-        self._engine.reset(mask, given.get("state"))
+        self._engine.temperature = start.get("temperature", self._engine.temperature)
+        self._engine.reset(mask, start.get("state"))
 
 
 class DreamEnv(LatentEnv):

@@ -77,8 +77,8 @@ class Dreams:
             source = self.envs % self.num_envs
             noise = noise.select(source)
             temperatures = temperatures if len(temperatures) == 1 else temperatures[source]
-        given = torch.from_numpy(actions).to(self.world.device)
-        self.state, outcome = self.world.step(self.state, given, noise, temperatures)
+        game_actions = torch.from_numpy(actions).to(self.world.device)
+        self.state, outcome = self.world.step(self.state, game_actions, noise, temperatures)
         reward, terminated, probability, ticks = (value.cpu().numpy() for value in (*outcome, self.state.ticks))
         self.running &= ~terminated
         return StepResult(reward, terminated, {"termination_probability": probability, "ticks": ticks})

@@ -70,7 +70,7 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class _OpenedEnv:
-    """The `Game` of an environment that somebody else has made, with the actions of its own action space."""
+    """The `Game` around an environment that exists already, with the actions of its own action space."""
 
     finished = False
 

@@ -65,10 +65,9 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
             raise InvalidOption("seed", seed, expected, "pass seed=0, for example")
         return {"seeds": seeds}
 
-    def _start(self, mask: Mask, given: dict[str, Any]) -> None:
+    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
         drawn = self.np_random.integers(2**31, size=int(mask.sum())).tolist()
-        asked = given.get("seeds", [None] * self.num_envs)
-        seeds = [seed for seed, chosen in zip(asked, mask, strict=True) if chosen]
+        seeds = np.array(start.get("seeds", [None] * self.num_envs), object)[mask]
         self._engine.reset(mask, [d if seed is None else seed for d, seed in zip(drawn, seeds, strict=True)])
 
 

@@ -76,20 +76,14 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
 
         `play` takes the action of no key as its argument `noop`.
         """
-        task, kind = self.world.task, self._vector.action_kind
-        choices = np.array(task.actions.choices(kind), np.float32)
-        found: dict[tuple[str | int, ...], Any] = {}
+        actions, kind = self.world.task.actions, self._vector.action_kind
+        keys_to_action: dict[tuple[str | int, ...], Any] = {}
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
-            action = np.array(task.actions.of_keys(right, up), np.float32)
-            if kind == "own":
-                assert task.actions.own is not None
-                chosen: Any = task.actions.own.decode(action)
-                chosen = chosen.item() if chosen.ndim == 0 else chosen
-            else:
-                chosen = action if kind == "continuous" else int(np.abs(choices - action).sum(axis=1).argmin())
+            action = actions.nearest(kind, np.array(actions.of_keys(right, up), np.float32))
             pressed = [PLAY_KEYS[keys] for keys in ((right, 0), (0, up)) if keys in PLAY_KEYS]
-            found |= {keys: chosen for keys in zip(*pressed, strict=True)}
-        return found
+            for keys in zip(*pressed, strict=True):
+                keys_to_action[keys] = action if action.ndim else action.item()
+        return keys_to_action
 
     def close(self) -> None:
         """Close the window and the environment. May be called twice."""

@@ -49,59 +49,41 @@ def action_space(task: Task, actions: str) -> spaces.Space[Any]:
     return spaces.Box(np.array(task.actions.low, np.float32), np.array(task.actions.high, np.float32), dtype=np.float32)
 
 
-def game_actions(task: Task, actions: str, given: Any, batch: int | None) -> NDArray[np.float32]:
-    """The game's own actions (B, A) for actions (B, ...) of the action space; (A,) for one action if `batch` is None.
+def game_actions(task: Task, kind: str, actions: Any, batch: int | None) -> NDArray[np.float32]:
+    """The game's actions (B, A) for actions (B, ...) of the action space; (A,) for one action if `batch` is None.
 
     A continuous action that exceeds its limits by a rounding error is clipped. Raises `InvalidAction`.
     """
-    if actions == "own":
-        return _own_actions(task, given, batch)
-    choices = () if actions == "continuous" else task.actions.choices(actions)
-    shape = (() if batch is None else (batch,)) + (() if choices else (task.actions.size,))
+    own = task.actions.own if kind == "own" else None
+    choices = np.array([] if kind in ("own", "continuous") else task.actions.choices(kind), np.float32)
+    low, high = (np.array(limit) for limit in (task.actions.low, task.actions.high))
+    if own:
+        low, high = own.limits
+    elif len(choices):
+        low, high = np.array(0), np.array(len(choices) - 1)
+    shape = low.shape if batch is None else (batch, *low.shape)
     try:
-        values = np.asarray(given)
-    except ValueError as error:
-        raise _refused_action(task, choices, given, shape) from error
-    if values.dtype.kind not in ("iu" if choices else "iuf") or values.shape != shape:
-        raise _refused_action(task, choices, given, shape)
-    if choices:
-        if ((values < 0) | (values >= len(choices))).any():
-            raise _refused_action(task, choices, given, shape)
-        return task.actions.to_game(np.array(choices, np.float32)[values])
-    low, high = np.array(task.actions.low), np.array(task.actions.high)
-    if not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
-        raise _refused_action(task, choices, given, shape)
-    return task.actions.to_game(values.clip(low, high).astype(np.float32))
-
-
-def _own_actions(task: Task, given: Any, batch: int | None) -> NDArray[np.float32]:
-    """`game_actions` for actions of the game's own space."""
-    own = task.actions.own
-    assert own is not None
-    shape = (() if batch is None else (batch,)) + own.shape
-    low, high = own.limits
-    try:
-        values = np.asarray(given)
-    except ValueError:
+        values = np.asarray(actions)
+    except ValueError:  # a ragged list
         values = np.array(None)
     fits = values.dtype.kind in ("iuf" if low.dtype.kind == "f" else "iu") and values.shape == shape
-    if not fits or not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():
-        expected = f"an action of {own.space}" if batch is None else f"{batch} actions of {own.space}"
-        raise InvalidAction("action", given, expected, "take one from env.action_space.sample()")
-    return own.encode(values.clip(low, high))
+    if not fits or not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
+        raise _refused_action(task, kind, actions, shape)
+    values = values.clip(low, high)
+    if own:
+        return own.encode(values)
+    return task.actions.to_game(choices[values] if len(choices) else values.astype(np.float32))
 
 
-def _refused_action(task: Task, choices: tuple[Any, ...], given: Any, shape: tuple[int, ...]) -> InvalidAction:
+def _refused_action(task: Task, kind: str, actions: Any, shape: tuple[int, ...]) -> InvalidAction:
     fix = "take one from env.action_space.sample()"
-    if choices:
-        numbers = f"from 0 to {len(choices) - 1}"
-        many = f"an array of shape {shape} with whole numbers {numbers}"
-        return InvalidAction("action", given, many if shape else f"one whole number {numbers}, not an array", fix)
-    limits = f"finite numbers from {task.actions.low} to {task.actions.high}"
-    return InvalidAction(
-        "action", given, f"an array of shape {shape} with {limits}",
-        f"{fix}, or clip it with gymnasium.wrappers.ClipAction",
-    )  # fmt: skip
+    space = action_space(task, kind)
+    if kind == "continuous":
+        expected = f"an array of shape {shape} with finite numbers from {task.actions.low} to {task.actions.high}"
+        return InvalidAction("action", actions, expected, f"{fix}, or clip it with gymnasium.wrappers.ClipAction")
+    if shape:
+        return InvalidAction("action", actions, f"an array of shape {shape} with actions of {space}", fix)
+    return InvalidAction("action", actions, f"one action of {space}, a whole number and not an array", fix)
 
 
 def scaled(frames: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:

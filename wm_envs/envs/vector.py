@@ -55,11 +55,11 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
 
     @abstractmethod
     def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
-        """Check what a reset is given, changing nothing; returns what `_start` needs of it."""
+        """Check the seed and options of a reset, changing nothing; returns what `_start` needs of them."""
 
     @abstractmethod
-    def _start(self, mask: Mask, given: dict[str, Any]) -> None:
-        """Begin new episodes where `mask` is True; `given` is empty for an automatic reset."""
+    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
+        """Begin new episodes where `mask` is True; `start` is empty for an automatic reset."""
 
     # --- for everyone ----------------------------------------------------------------------------------
 
@@ -83,9 +83,9 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
             raise ResetNeeded(
                 "reset_mask", mask, "environments that have begun", "call env.reset() for all of them first"
             )
-        given = self._check_start(seed, chosen)
+        start = self._check_start(seed, chosen)
         super().reset(seed=self._one_seed(seed))
-        self._start(mask, given)
+        self._start(mask, start)
         self._done[mask] = False
         self._has_reset = True
         return self._observe(), self._reset_infos(mask)

@@ -122,6 +122,16 @@ class Actions:
         """The choices of actions="discrete" or "fine"."""
         return self.fine if kind == "fine" else self.discrete
 
+    def nearest(self, kind: str, actions: Array) -> NDArray[Any]:
+        """The nearest actions (..., ...) of the action space of a kind to continuous actions (..., A)."""
+        if kind == "continuous":
+            return actions
+        if kind == "own":
+            assert self.own is not None
+            return self.own.decode(actions)
+        choices = np.array(self.choices(kind), np.float32)
+        return np.asarray(np.abs(actions[..., None, :] - choices).sum(axis=-1).argmin(axis=-1))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rewards:

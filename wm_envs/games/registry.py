@@ -37,7 +37,7 @@ def short_name(name: str, other: str = "") -> str:
     """A task's name for people; for two descriptions of environments, where they differ from each other."""
     if not name.startswith(PREFIX):
         return name
-    found = parse(name)
-    if other.startswith(PREFIX) and (differs := found.differs(parse(other))):
-        return f"{found.title} ({differs})"
-    return found.title
+    description = parse(name)
+    if other.startswith(PREFIX) and (differs := description.differs(parse(other))):
+        return f"{description.title} ({differs})"
+    return description.title

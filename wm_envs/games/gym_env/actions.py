@@ -50,7 +50,7 @@ class ActionCodec:
 
     @classmethod
     def of(cls, space: spaces.Space[Any]) -> ActionCodec:
-        """The codec of an action space; raises `InvalidOption` for one that M cannot be told."""
+        """The codec of an action space; raises `InvalidOption` for a space of another type."""
         dtype: Any = str(space.dtype)
         if isinstance(space, spaces.Discrete):
             return cls("discrete", (), (int(space.n),), (int(space.start),), dtype=dtype)

@@ -39,7 +39,9 @@ def as_rgb(picture: Any) -> NDArray[np.uint8]:
         raise BrokenGame("picture", f"an array of shape {np.shape(picture)}", "a grey or RGB picture", "wrap it as one")
     if image.dtype != np.uint8:
         if not np.isfinite(image).all():
-            raise BrokenGame("picture", "values that are not finite", "bytes, or numbers from 0 to 1", "mend the game")
+            raise BrokenGame(
+                "picture", "values that are not finite", "bytes, or numbers from 0 to 1", "fix the environment"
+            )
         image = (image.clip(0, 1) * 255).round().astype(np.uint8)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
 

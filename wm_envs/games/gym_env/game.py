@@ -60,7 +60,7 @@ def make_env(env_id: str, kwargs: dict[str, Any], picture: str) -> gym.Env[Any, 
         raise MissingPackage(env_id, str(error), "the packages of the game", "install them") from error
     except Exception as error:  # whatever the environment raises
         given = f"{type(error).__name__}: {error}"
-        raise BrokenGame(env_id, given, "an environment", "mend it or its --env-kwargs") from error
+        raise BrokenGame(env_id, given, "an environment", "fix the environment, or change --env-kwargs") from error
 
 
 class GymGame:
@@ -92,7 +92,7 @@ class GymGame:
             with self._named("step"):
                 observation, reward, terminated, truncated, info = self.env.step(chosen)
             if not math.isfinite(float(reward)):
-                raise BrokenGame(self.description.id, f"the reward {reward}", "a finite number", "mend the environment")
+                raise BrokenGame(self.description.id, f"the reward {reward}", "a finite number", "fix the environment")
             total += float(reward)
             if terminated or truncated or self._lost_a_life(info):
                 return Tick(None, total, True, played)
@@ -129,7 +129,7 @@ class GymGame:
             yield
         except Exception as error:
             given = f"{type(error).__name__} in {call}: {error}"
-            raise BrokenGame(self.description.id, given, "a step without an error", "mend the environment") from error
+            raise BrokenGame(self.description.id, given, "a step without an error", "fix the environment") from error
 
 
 def _lives(info: dict[str, Any]) -> int | None:

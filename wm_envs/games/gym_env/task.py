@@ -13,12 +13,12 @@ from wm_envs.games.gym_env.description import EnvDescription, parse
 @functools.lru_cache(maxsize=16)
 def gym_task(name: str) -> Task:
     """The task of the environment that `name` describes; raises `InvalidOption` if it describes none."""
-    found = parse(name)
-    codec = found.actions
+    description = parse(name)
+    codec = description.actions
 
     return Task(
         name=name,
-        title=found.title,
+        title=description.title,
         game="wm_envs.games.gym_env.game:GymGame",
         game_kwargs={"name": name},
         dream_id="WMDream-v0",
@@ -32,19 +32,19 @@ def gym_task(name: str) -> Task:
             discrete=codec.choices,
             own=codec,
             to_game=codec.normal,
-            of_keys=lambda right, up: codec.choices[_choice(found, right, up)],
+            of_keys=lambda right, up: codec.choices[_choice(description, right, up)],
         ),
         rewards=Rewards(survival=False, scale=0.0),
-        random_play=RandomPlay(holds=((1, 1), (1, 4), (4, 12), (8, 30)), idle=found.idle),
-        timing=Timing(tick_limit=found.tick_limit, ticks_per_second=found.ticks_per_second, frame_skip=1),
+        random_play=RandomPlay(holds=((1, 1), (1, 4), (4, 12), (8, 30)), idle=description.idle),
+        timing=Timing(tick_limit=description.tick_limit, ticks_per_second=description.ticks_per_second, frame_skip=1),
     )
 
 
-def _choice(found: EnvDescription, right: int, up: int) -> int:
+def _choice(description: EnvDescription, right: int, up: int) -> int:
     """The choice of these keys: that of both, else that of one of them, else to do nothing."""
-    known = {(key[0], key[1]): key[2] for key in found.keys}
-    nothing = found.idle[0] if found.idle else known.get((0, 0), 0)
+    known = {(key[0], key[1]): key[2] for key in description.keys}
+    nothing = description.idle[0] if description.idle else known.get((0, 0), 0)
     for keys in ((right, up), (right, 0), (0, up)):
         if keys in known and keys != (0, 0):
             return known[keys]
-    return int(np.clip(nothing, 0, len(found.actions.choices) - 1))
+    return int(np.clip(nothing, 0, len(description.actions.choices) - 1))
