@@ -172,6 +172,10 @@ class RoundFolder:
         """A table by its name."""
         return TableFolder(self.path / name)
 
+    def tables(self) -> list[Path]:
+        """The rows of all tables of experiments."""
+        return sorted(self.path.glob("*/rows.json"))
+
     def searches(self) -> list[LearnerFolder]:
         """All controllers that learn with CMA-ES and have a history."""
         return [LearnerFolder(path.parent) for path in sorted(self.path.glob("evolve/*/history.json"))]

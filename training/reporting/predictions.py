@@ -1,4 +1,4 @@
-"""M checked by eye: a recorded episode beside what M expected of it, one step and many steps before."""
+"""A recorded episode beside M's predictions of it, one step and many steps ahead."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Film(NamedTuple):
 
 
 def film(world: WorldModel, seen: Watched, temperature: float, moments: int = 12) -> Film:
-    """Frames of the game, V's pictures of them, and what M made of them 1, 5, 20 and 50 steps before.
+    """Frames of the game, V's pictures of them, and M's predictions 1, 5, 20 and 50 steps ahead.
 
     All rows show the same moments. Errors are sums of squared errors of a frame, in [0, 1] for each value, against the
-    game; "a frame so old" is the error of the real frame from which the dream began. Rows that the episode is too short
-    for are left out.
+    game; beside M's is the error of the real frame from which the dream began. Rows that the episode is too short for
+    are left out.
     """
     steps = [count for count in AHEAD if count < len(seen.frames) - 1] or [1]
     at = torch.linspace(steps[-1], len(seen.frames) - 1, moments).long()
@@ -40,8 +40,8 @@ def film(world: WorldModel, seen: Watched, temperature: float, moments: int = 12
     for count in steps:
         shown.append(world.decode(ahead(world, seen, at, count, temperature)).numpy())
         old = _error(real, seen.frames[(at - count).numpy()])
-        what = "the most probable frame, 1 step" if count == 1 else f"a dream that began {count} steps"
-        rows.append(f"M: {what} before: error {_error(real, shown[-1]):.0f} (a frame so old: {old:.0f})")
+        kind = "the most probable frame, 1 step ahead" if count == 1 else f"a dream, {count} steps ahead"
+        rows.append(f"M: {kind}: error {_error(real, shown[-1]):.0f} (of the real frame it began from: {old:.0f})")
     return Film(np.concatenate([strip(frames) for frames in shown]), rows)
 
 
