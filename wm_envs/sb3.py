@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from wm_envs.envs.spaces import action_kind
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
-from wm_envs.games.base import Actions
+from wm_envs.games.base import Actions, Info
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import Controller
 from wm_envs.worlds.bundle import load_controller, read_config, resolve
@@ -129,7 +129,7 @@ class LatentVecEnv(VecEnv):
         self.step_infos = infos
         return observations, rewards.astype(np.float32), done, infos
 
-    def _per_env(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+    def _per_env(self, info: Info) -> list[Info]:
         """Gymnasium's info of arrays as one dictionary per environment."""
         named = {name: values.tolist() for name, values in info.items() if not name.startswith("_")}
         if not named:

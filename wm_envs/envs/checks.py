@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from wm_envs.envs.engine import Mask
 from wm_envs.errors import InvalidOption, did_you_mean
-from wm_envs.games.base import FRAME_SHAPE, Task
+from wm_envs.games.base import FRAME_SHAPE, Keywords, Options, Task
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world
@@ -55,12 +55,12 @@ def open_world(world: Any, device: Any, termination: str | None = None) -> World
     return load_world(world, place, {} if termination is None else {"termination": termination}, share=True)
 
 
-def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> dict[str, Any]:
+def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]) -> Keywords:
     """The keywords of `Task.open` for a renderer (None: the one that scores are measured with) and settings.
 
     Raises `InvalidOption` for an unknown renderer or setting, or a number out of range.
     """
-    kwargs: dict[str, Any] = {}
+    kwargs: Keywords = {}
     if renderer is not None:
         kwargs["renderer"] = one_of("renderer", renderer, task.renderers or (None,))
     elif task.score_renderer:
@@ -119,7 +119,7 @@ def check_autoreset(value: object) -> AutoresetMode:
         raise InvalidOption("autoreset_mode", value, f"one of {modes}", "pass AutoresetMode.NEXT_STEP") from error
 
 
-def reset_options(options: object, known: tuple[str, ...]) -> dict[str, Any]:
+def reset_options(options: object, known: tuple[str, ...]) -> Options:
     """`options` of a reset as a dict with known keys only; raises `InvalidOption`."""
     if options is None:
         return {}

@@ -9,6 +9,7 @@ from typing import Any, Self
 from gymnasium.envs.registration import EnvSpec
 
 from wm_envs.envs.checks import refuse_unknown
+from wm_envs.games.base import Keywords
 
 
 class Constructed:
@@ -22,7 +23,7 @@ class Constructed:
     on the world, so the registered specs do not have it and `gym.make` adds no TimeLimit.
     """
 
-    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _arguments: tuple[tuple[Any, ...], Keywords]
     _spec: EnvSpec | None = None
     step_limit: int | None = None  # steps of an episode at most
 
@@ -56,7 +57,7 @@ class Constructed:
         self._spec = spec
 
 
-def _construct(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], spec: EnvSpec | None) -> Any:
+def _construct(cls: type[Any], args: tuple[Any, ...], kwargs: Keywords, spec: EnvSpec | None) -> Any:
     env = cls(*args, **kwargs)
     env.spec = spec
     return env

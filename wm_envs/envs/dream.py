@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -14,6 +14,16 @@ from wm_envs.envs.engine import Mask
 from wm_envs.envs.single import LatentEnv
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
+from wm_envs.games.base import Options
+from wm_envs.models.state import State
+
+
+class _Start(NamedTuple):
+    """What a reset begins with."""
+
+    seeded: bool
+    temperature: float
+    state: State | None
 
 
 class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
@@ -63,29 +73,27 @@ class DreamVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks f
     def temperature(self, value: float) -> None:
         self._engine.temperature = check_temperature(value)
 
-    def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def _check_start(self, seed: Any, options: Options) -> _Start:
         if isinstance(seed, list | tuple):
             whole = all(type(s) is int and s >= 0 for s in seed) or all(s is None for s in seed)
             if not whole or len(seed) != self.num_envs:
                 expected = f"None, a whole number, or a list of {self.num_envs} whole numbers of at least 0"
                 raise InvalidOption("seed", seed, expected, "pass seed=0, for example")
-        checked: dict[str, Any] = {"seeded": self._one_seed(seed) is not None}
-        if "temperature" in options:
-            checked["temperature"] = check_temperature(options["temperature"])
-        if "state" in options:
-            checked["state"] = check_state(self._world, options["state"], self.num_envs)
-        return checked
+        temperature = check_temperature(options.get("temperature", self.temperature))
+        state = check_state(self._world, options["state"], self.num_envs) if "state" in options else None
+        return _Start(self._one_seed(seed) is not None, temperature, state)
 
     def _one_seed(self, seed: Any) -> int | None:
         if not isinstance(seed, list | tuple) or len(seed) == 1 or None in seed:
             return super()._one_seed(seed)
         return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])
 
-    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
-        if start.get("seeded") or not self._has_reset:
+    def _start(self, mask: Mask, start: _Start | None = None) -> None:
+        start = start or _Start(False, self.temperature, None)
+        if start.seeded or not self._has_reset:
             self._engine.seed(int(self.np_random.integers(2**63)))
-        self._engine.temperature = start.get("temperature", self._engine.temperature)
-        self._engine.reset(mask, start.get("state"))
+        self._engine.temperature = start.temperature
+        self._engine.reset(mask, start.state)
 
 
 class DreamEnv(LatentEnv):

@@ -13,7 +13,7 @@ from wm_envs.envs.checks import open_world
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.envs.spaces import observation_space
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.games.base import Array, Frame, Task, Tick, load
+from wm_envs.games.base import Array, Frame, Info, Options, Task, Tick, load
 from wm_envs.models.state import State
 
 
@@ -48,14 +48,14 @@ class LatentFeatures(gym.Wrapper[Any, Any, Any, Any]):
         """A copy of the current State, a batch of one; give it to a dream's `reset(options={"state": ...})`."""
         return self._engine.state.clone()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, Info]:
         """Begin an episode; the latents are drawn with `seed`, too."""
         info = self._game.begin(seed, options)
         drawn = int(self.env.unwrapped.np_random.integers(2**31)) if seed is None else seed
         self._engine.reset(np.ones(1, bool), [drawn])
         return self._observe(), info
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         """Hold `action`, one of the action space of `env`, for a step of the world."""
         if not self._engine.running[0]:
             raise ResetNeeded("step", "no running episode", "a running episode", "call env.reset()")
@@ -77,9 +77,9 @@ class _OpenedEnv:
     def __init__(self, task: Task, env: gym.Env[Any, Any]) -> None:
         self.task, self.env, self._frame_of = task, env, load(task.env_frame)
         self.action: Any = None  # of the next step
-        self.ended: tuple[float, bool, bool, dict[str, Any]] = (0.0, False, False, {})  # reward and so on of a step
+        self.ended: tuple[float, bool, bool, Info] = (0.0, False, False, {})  # reward and so on of a step
 
-    def begin(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+    def begin(self, seed: int | None, options: Options | None) -> Info:
         """Reset the environment; returns its info."""
         observation, info = self.env.reset(seed=seed, options=options)
         self.frame: Frame = self._frame_of(self.task, self.env, observation)

@@ -14,6 +14,7 @@ from wm_envs.envs.latent_games import LatentGames, OnTick
 from wm_envs.envs.single import LatentEnv
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
+from wm_envs.games.base import Options
 
 
 class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks for VectorEnv here
@@ -54,7 +55,7 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         """M's surprise in the last step (B,); see `RealEnv.surprise`."""
         return self._engine.surprise
 
-    def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def _check_start(self, seed: Any, options: Options) -> list[int | None]:
         if isinstance(seed, list | tuple):
             seeds = list(seed)
         else:
@@ -63,11 +64,11 @@ class RealVectorEnv(LatentVectorEnv, VectorEnv[Any, Any, Any]):  # skrl looks fo
         if not whole or len(seeds) != self.num_envs:
             expected = f"None, a whole number of at least 0, or a list of {self.num_envs} of these"
             raise InvalidOption("seed", seed, expected, "pass seed=0, for example")
-        return {"seeds": seeds}
+        return seeds
 
-    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
+    def _start(self, mask: Mask, start: list[int | None] | None = None) -> None:
         drawn = self.np_random.integers(2**31, size=int(mask.sum())).tolist()
-        seeds = np.array(start.get("seeds", [None] * self.num_envs), object)[mask]
+        seeds = np.array(start or [None] * self.num_envs, object)[mask]
         self._engine.reset(mask, [d if seed is None else seed for d, seed in zip(drawn, seeds, strict=True)])
 
 

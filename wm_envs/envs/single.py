@@ -13,7 +13,7 @@ from wm_envs.envs.construction import Constructed
 from wm_envs.envs.spaces import game_actions
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.envs.window import Window
-from wm_envs.games.base import PLAY_KEYS
+from wm_envs.games.base import PLAY_KEYS, Info, Options
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
@@ -43,7 +43,7 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
         """A copy of the current State, a batch of one; give it to a dream's `reset(options={"state": ...})`."""
         return self._vector.state
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Any, Info]:
         """Begin an episode; `options` may hold what `reset_options` names."""
         reset_options(options, self.reset_options)
         observation, infos = self._vector.reset(seed=seed, options=options)
@@ -51,7 +51,7 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
         self._show()
         return observation[0], _first(infos)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         """One step of `frame_skip` ticks."""
         game_action = game_actions(self.world.task, self._vector.action_kind, action, None)
         observation, reward, terminated, truncated, infos = self._vector.advance(game_action[None])
@@ -91,6 +91,6 @@ class LatentEnv(Constructed, gym.Env[Any, Any]):
         self._vector.close()
 
 
-def _first(infos: dict[str, Any]) -> dict[str, Any]:
+def _first(infos: Info) -> Info:
     """The infos of the only environment of a batch, as Python's numbers."""
     return {name: values[0].item() for name, values in infos.items() if not name.startswith("_")}

@@ -16,6 +16,7 @@ from wm_envs.envs.construction import Constructed
 from wm_envs.envs.engine import Engine, Mask
 from wm_envs.envs.spaces import action_kind, action_space, game_actions, observation_space, scaled
 from wm_envs.errors import ResetNeeded
+from wm_envs.games.base import Info, Options
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
 
@@ -54,12 +55,12 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
     # --- for the subclass ------------------------------------------------------------------------------
 
     @abstractmethod
-    def _check_start(self, seed: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def _check_start(self, seed: Any, options: Options) -> Any:
         """Check the seed and options of a reset, changing nothing; returns what `_start` needs of them."""
 
     @abstractmethod
-    def _start(self, mask: Mask, start: dict[str, Any]) -> None:
-        """Begin new episodes where `mask` is True; `start` is empty for an automatic reset."""
+    def _start(self, mask: Mask, start: Any = None) -> None:
+        """Begin new episodes where `mask` is True; `start` is what `_check_start` gave, None for an automatic reset."""
 
     # --- for everyone ----------------------------------------------------------------------------------
 
@@ -74,8 +75,8 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         return self._engine.state.clone()
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        self, *, seed: int | list[int | None] | None = None, options: Options | None = None
+    ) -> tuple[NDArray[Any], Info]:
         """Begin episodes everywhere, or where options["reset_mask"] (bool, (num_envs,)) is True."""
         chosen = reset_options(options, self.reset_options)
         mask = check_mask(chosen.pop("reset_mask", None), self.num_envs)
@@ -94,13 +95,13 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         """The seed of `np_random`, from the seeds of a reset."""
         return seed[0] if isinstance(seed, list | tuple) else seed
 
-    def _reset_infos(self, mask: Mask) -> dict[str, Any]:
+    def _reset_infos(self, mask: Mask) -> Info:
         """Infos with the keys of a step, for the environments in `mask` that have just begun."""
-        infos: dict[str, Any] = {name: np.zeros(self.num_envs, np.float32) for name in self.zero_infos}
+        infos: Info = {name: np.zeros(self.num_envs, np.float32) for name in self.zero_infos}
         infos["ticks"] = np.where(mask, self._engine.state.ticks.cpu().numpy(), 0)
         return infos | {f"_{name}": mask.copy() for name in infos}
 
-    def step(self, actions: Any) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, Info]:
         """One step of every environment."""
         return self.advance(game_actions(self._world.task, self.action_kind, actions, self.num_envs))
 
@@ -109,9 +110,7 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
             over = f"environments {np.flatnonzero(self._done)} are over" if self._has_reset else "no episode has begun"
             raise ResetNeeded("step", over, "running episodes", "call env.reset()")
 
-    def advance(
-        self, actions: NDArray[np.float32]
-    ) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]:
+    def advance(self, actions: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, Info]:
         """One step of every environment with actions (B, A), values of `Actions.to_game`, which are not checked."""
         self._check_running()
         idle = self._done
@@ -119,18 +118,18 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         result = self._engine.step(actions)
         rewards, terminated = result.rewards.astype(np.float64), result.terminated.copy()
         truncated = (self._engine.state.ticks.cpu().numpy() >= self._tick_limit) & ~terminated
-        infos: dict[str, Any] = {name: values.copy() for name, values in result.infos.items()}
+        infos: Info = {name: values.copy() for name, values in result.infos.items()}
         infos |= {f"_{name}": ~idle for name in result.infos}
         for values in (rewards, terminated, truncated):
             values[idle] = 0
         self._done = terminated | truncated
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and idle.any():
-            self._start(idle, {})  # this step is the first of the next episode of those that were over
+            self._start(idle)  # this step is the first of the next episode of those that were over
             begun = self._reset_infos(idle)
             infos = {name: np.where(idle, begun[name], values) for name, values in infos.items()}
         elif self.autoreset_mode == AutoresetMode.SAME_STEP and self._done.any():
             infos |= _final(self._observe(), self._done, infos)
-            self._start(self._done, {})
+            self._start(self._done)
             self._done = np.zeros(self.num_envs, bool)
         return self._observe(), rewards, terminated, truncated, infos
 
@@ -148,7 +147,7 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         self._engine.close()
 
 
-def _final(observations: NDArray[Any], done: Mask, infos: dict[str, Any]) -> dict[str, Any]:
+def _final(observations: NDArray[Any], done: Mask, infos: Info) -> Info:
     final = np.full(len(done), None, dtype=object)
     for env in np.flatnonzero(done):
         final[env] = observations[env]

@@ -29,6 +29,9 @@ PLAY_KEYS: dict[tuple[int, int], tuple[str | int, ...]] = {
 
 Frame = NDArray[np.uint8]  # (64, 64, 3), RGB
 Array = NDArray[np.float32]
+Info = dict[str, Any]  # Gymnasium's: what an environment says beside its observation
+Options = dict[str, Any]  # Gymnasium's: of a reset
+Keywords = dict[str, Any]  # of `gymnasium.make` or `Task.open`
 
 
 @dataclass(frozen=True)

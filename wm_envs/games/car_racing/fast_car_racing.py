@@ -10,6 +10,7 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
+from wm_envs.games.base import Info, Options
 from wm_envs.games.car_racing.dependencies import CarRacing
 from wm_envs.games.car_racing.exact_renderer import ExactRenderer, outgrown
 from wm_envs.games.car_racing.small_renderer import SmallRenderer
@@ -77,9 +78,7 @@ class FastCarRacing(CarRacing):
         self._drawn, self._resetting = True, False
         self.observation_space = spaces.Box(0, 255, self._renderer.shape, np.uint8)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[NDArray[np.uint8], Info]:
         """Start an episode on the track that CarRacing-v3 builds from `seed`."""
         self._resetting = True  # Gymnasium's reset plays one tick without an action
         try:
@@ -87,11 +86,11 @@ class FastCarRacing(CarRacing):
         finally:
             self._resetting = False
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         """One tick."""
         return self.tick(action)
 
-    def tick(self, action: Any, drawn: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def tick(self, action: Any, drawn: bool = True) -> tuple[Any, float, bool, bool, Info]:
         """One tick, as in `step`; the observation is None if not `drawn`."""
         if self.car is None:
             raise ResetNeeded("step", "a step before the first reset", "a reset first", "call env.reset()")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wm_envs.errors import InvalidOption, ResetNeeded
-from wm_envs.games.base import Array, Frame, Tick
+from wm_envs.games.base import Array, Frame, Info, Keywords, Tick
 from wm_envs.games.car_racing.dependencies import CarRacing
 from wm_envs.games.car_racing.fast_car_racing import FastCarRacing, checked_action
 from wm_envs.games.car_racing.scene import crop
@@ -28,7 +28,7 @@ class CarRacingGame:
     ) -> None:  # fmt: skip
         if renderer not in RENDERERS:
             raise InvalidOption("renderer", renderer, f"one of {list(RENDERERS)}", "pass renderer='fast'")
-        lap: dict[str, Any] = {"lap_complete_percent": lap_complete_percent}
+        lap: Keywords = {"lap_complete_percent": lap_complete_percent}
         self._env: Any = CarRacing(**lap) if renderer == "stock" else FastCarRacing(renderer, **lap)
         self._cropped, self._off_road_cost = renderer != "fast", off_road_cost
         self.finished = False  # True once the lap is completed
@@ -67,7 +67,7 @@ class CarRacingGame:
         self._env.road, self._env.car = [], None  # destroying a body twice would crash the process
         self._env.close()
 
-    def _tick(self, action: Array, drawn: bool) -> tuple[Any, float, bool, dict[str, Any]]:
+    def _tick(self, action: Array, drawn: bool) -> tuple[Any, float, bool, Info]:
         if isinstance(self._env, FastCarRacing):
             observation, reward, terminated, _, info = self._env.tick(action, drawn)
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from wm_envs.errors import InvalidOption, MissingPackage
-from wm_envs.games.base import PLAY_KEYS
+from wm_envs.games.base import PLAY_KEYS, Keywords
 from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
 from wm_envs.games.gym_env.description import MAX_TICKS, EnvDescription, Picture
 from wm_envs.games.gym_env.frames import is_picture
@@ -79,7 +79,7 @@ def import_module(module: str) -> None:
     os.environ[MODULES] = ",".join(dict.fromkeys([*known, module]))
 
 
-def _plain(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(kwargs: Mapping[str, Any]) -> Keywords:
     """Keywords as JSON has them; raises `InvalidOption`."""
     try:
         found = json.loads(json.dumps(dict(kwargs)))
@@ -91,7 +91,7 @@ def _plain(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def _picture(env_id: str, kwargs: dict[str, Any]) -> Picture:
+def _picture(env_id: str, kwargs: Keywords) -> Picture:
     """Whether V sees the observation or what the environment draws; raises `InvalidOption` if neither is a picture."""
     plain = make_env(env_id, kwargs, "observation")
     try:

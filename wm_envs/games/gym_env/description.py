@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from wm_envs.errors import InvalidOption
+from wm_envs.games.base import Keywords
 from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
 from wm_envs.validation import STRICT, from_json
 
@@ -32,7 +33,7 @@ class EnvDescription:
 
     id: str
     actions: ActionCodec
-    kwargs: dict[str, Any] = field(default_factory=dict)  # of `gym.make`, JSON values
+    kwargs: Keywords = field(default_factory=dict)  # of `gym.make`, JSON values
     picture: Literal["observation", "render"] = (
         "observation"  # what V sees; "render" is that of render_mode="rgb_array"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import error as gym_error
 
 from wm_envs.errors import BrokenGame, MissingPackage, ResetNeeded, UnknownName, did_you_mean
-from wm_envs.games.base import Array, Frame, Tick
+from wm_envs.games.base import Array, Frame, Info, Keywords, Tick
 from wm_envs.games.gym_env.description import EnvDescription, parse
 from wm_envs.games.gym_env.frames import as_rgb, small
 
@@ -47,7 +47,7 @@ def _import(env_id: str, module: str, package: str) -> None:
         raise MissingPackage(env_id, f"no package {error.name!r}", package, f"pip install {package}") from error
 
 
-def make_env(env_id: str, kwargs: dict[str, Any], picture: str) -> gym.Env[Any, Any]:
+def make_env(env_id: str, kwargs: Keywords, picture: str) -> gym.Env[Any, Any]:
     """The environment without a limit of steps; with `picture` "render", one that draws pictures.
 
     Raises `UnknownName`, `MissingPackage`, or `BrokenGame` for one that cannot be made.
@@ -106,7 +106,7 @@ class GymGame:
         chosen = self.description.actions.decode(np.asarray(action, np.float32))
         return chosen.item() if chosen.ndim == 0 else chosen
 
-    def _lost_a_life(self, info: dict[str, Any]) -> bool:
+    def _lost_a_life(self, info: Info) -> bool:
         before, self._lives = self._lives, _lives(info)
         return self.description.life_loss_ends and before is not None and (self._lives or 0) < before
 
@@ -132,6 +132,6 @@ class GymGame:
             raise BrokenGame(self.description.id, given, "a step without an error", "fix the environment") from error
 
 
-def _lives(info: dict[str, Any]) -> int | None:
+def _lives(info: Info) -> int | None:
     """The lives that are left, as Atari's environments tell."""
     return int(info["lives"]) if "lives" in info else None
