@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import gymnasium as gym
 import numpy as np
 
-from player.choices import TEMPERATURES, VIEWS, Choice, check_choice
 from player.clock import Clock, Frames, Replay, RisingTemperature, Timing
 from player.drivers import YOU, Driver
 from player.latents import Editor, known_names
+from player.options import TEMPERATURES, VIEWS, Options
 from player.scores import Scoreboard, stored_bests
 from player.views import GameView, Views
 from wm_envs.errors import WorldModelError
@@ -233,14 +233,18 @@ class Player:
         self.show_notice("latents set in the dream")
 
 
-def open_player(choice: Choice, seed: int | None, window: bool, save: str | None = None) -> Player:
-    """The player of a choice. Raises the errors of `check_choice`, and those of a game that does not open."""
-    controllers = check_choice(choice)
+def open_player(options: Options, window: bool) -> Player:
+    """The player of complete options. Raises the errors of `Options.controllers`, and those of a game that fails."""
+    world_name, controllers = options.world, options.controllers()
     env = gym.make(
-        "WMDream-v0", world=choice.world, temperature=choice.temperature, actions="continuous", render_mode="rgb_array"
+        "WMDream-v0",
+        world=world_name,
+        temperature=options.temperature,
+        actions="continuous",
+        render_mode="rgb_array",
     )
     try:
-        views = Views(env, choice.view, lambda: GameView(choice.world, save))
+        views = Views(env, options.view, lambda: GameView(world_name, options.save))
     except BaseException:
         env.close()
         raise
@@ -248,13 +252,14 @@ def open_player(choice: Choice, seed: int | None, window: bool, save: str | None
     timing = Timing(end=HEADLESS_END)
     if window:
         timing = Timing(round(COUNTDOWN * ticks), round(END * ticks), round(REPLAY * ticks), wait=True)
-    rises = window and choice.temperature is None
-    return Player(
+    player = Player(
         views,
-        Driver(world, choice.driver, controllers, choice.controller, seed),
+        Driver(world, options.driver, controllers, options.controller, options.seed),
         timing,
-        RisingTemperature(world.config.temperature) if rises else None,
-        Scoreboard(stored_bests(choice.world) if window else None),
-        known_names(read_config(resolve(choice.world))),
-        seed,
+        RisingTemperature(world.config.temperature) if window and options.temperature is None else None,
+        Scoreboard(stored_bests(world_name) if window else None),
+        known_names(read_config(resolve(world_name))),
+        options.seed,
     )
+    player.settings |= {"smooth"} if options.smooth else set()
+    return player

@@ -19,7 +19,6 @@ from player.install import install_command
 from wm_envs.errors import InvalidOption, MissingPackage
 from wm_envs.files import write_bytes
 
-FORMATS = ("gif", "mp4")
 GIF_COLOURS = 64
 SIDES = {"gif": 5 * 64, "mp4": 8 * 64}  # pixels of a picture's side
 QUALITY = 23  # H.264's constant rate factor: lower is better and larger

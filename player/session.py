@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pygame
 
-from player.choices import Choice
 from player.commands import Commands
 from player.controls import Controls
 from player.hud import scene_of
+from player.options import Options
 from player.player import Player, open_player
 from player.recordings import LastSeconds, Recorder
 from player.screen import Screen
@@ -30,46 +31,31 @@ def save_moment(last: LastSeconds) -> str:
 
 
 class Session:
-    """Plays choices one after the other; all of them go into one recording.
+    """Plays games one after the other; all of them go into one recording. `options` are complete."""
 
-    `folder` is where recordings go. `kind` is their format. `steps` limits the ticks of the whole session. `save` is a
-    run folder that keeps the episodes of the real game.
-    """
-
-    def __init__(
-        self,
-        screen: Screen,
-        window: bool,
-        folder: str | None = None,
-        kind: str = "gif",
-        steps: int | None = None,
-        seed: int | None = None,
-        smooth: bool = False,
-        save: str | None = None,
-    ) -> None:
-        self.screen, self.window, self.steps, self.seed, self.smooth = screen, window, steps, seed, smooth
-        self.save = save
+    def __init__(self, screen: Screen, window: bool, options: Options) -> None:
+        self.screen, self.window, self.options = screen, window, options
         self.controls = Controls()
-        self.recorder = Recorder(Path(folder), steps, kind) if folder is not None else None
-        self.moments, self.kind = Path(folder or "recordings"), kind
-        self.played, self.scores, self.rate = 0, [0.0][:0], 0
+        folder = Path(options.record or "recordings")
+        self.recorder = Recorder(folder, options.steps, options.format) if options.record else None
+        self.moments = folder
+        self.played, self.rate = 0, 0
+        self.scores: list[float] = []
 
-    def play(self, choice: Choice) -> bool:
-        """Play one choice; returns whether the player wants back to the start screen."""
-        player = open_player(choice, self.seed, self.window, self.save)
-        player.settings |= {"smooth"} if self.smooth else set()
-        task = player.views.dream.world.task
-        rate = task.timing.ticks_per_second
+    def play(self, options: Options) -> bool:
+        """Play with these options; returns whether the player wants back to the start screen."""
+        player = open_player(options, self.window)
+        rate = player.clock.ticks_per_second
         self.rate = self.rate or rate
         if self.window:
-            pygame.display.set_caption(f"{task.title}: dream")
-        last = LastSeconds(self.moments, rate, self.kind) if self.window else None
+            pygame.display.set_caption(f"{player.views.dream.world.task.title}: dream")
+        last = LastSeconds(self.moments, rate, options.format) if self.window else None
         try:
-            self.run(player, last, None if self.steps is None else self.steps - self.played)
+            self.run(player, last, None if options.steps is None else options.steps - self.played)
         finally:
             self.played += player.clock.played
             self.scores += [round(score, 1) for score in player.scoreboard.finished]
-            self.smooth = "smooth" in player.settings
+            self.options = replace(self.options, smooth="smooth" in player.settings)
             player.close()
         return "leave" in player.requests
 
@@ -97,13 +83,13 @@ class Session:
             player.requests.remove("save")
             player.show_notice(save_moment(last))
 
-    def play_from_start_screen(self, choice: Choice) -> None:
+    def play_from_start_screen(self) -> None:
         """Show the start screen before each game, until the player quits."""
-        start = StartScreen(self.screen.canvas, [card_of(name) for name in shipped_worlds()], choice)
+        start = StartScreen(self.screen.canvas, [card_of(name) for name in shipped_worlds()], self.options)
         while self._show(start):
             problem = ""
             try:
-                if not self.play(start.choice):
+                if not self.play(replace(self.options, **start.choice)):
                     return
             except WorldModelError as error:  # the game is not installed: choose another view
                 print(error)

@@ -11,9 +11,9 @@ import numpy as np
 import pygame
 
 from player.canvas import DIM, FAINT, GROUND, LETTERS, MARK, WHITE, Canvas
-from player.choices import TEMPERATURES, VIEWS, Choice
 from player.drivers import CONTROLLER, RANDOM, YOU, Driver, load_controllers
 from player.guides import HELP, Guide, guide_of
+from player.options import TEMPERATURES, VIEWS, Options
 from player.scores import BestScores, stored_bests
 from wm_envs.games.base import Frame
 
@@ -84,20 +84,20 @@ class Row:
 class StartScreen:
     """The choices as rows: up and down select a row, left and right change it, Enter starts."""
 
-    def __init__(self, canvas: Canvas, cards: Sequence[Card], choice: Choice) -> None:
-        self.canvas, self.temperature = canvas, choice.temperature
+    def __init__(self, canvas: Canvas, cards: Sequence[Card], options: Options) -> None:
+        self.canvas, self.temperature = canvas, options.temperature
         titles = [card.title for card in cards]
         names = [
             card.title if titles.count(card.title) == 1 else card.name for card in cards
         ]  # the game, if it is clear
         self.worlds = Row("world", list(zip(cards, names, strict=True)))
-        self.worlds.index = next((at for at, card in enumerate(cards) if card.name == choice.world), 0)
+        self.worlds.index = next((at for at, card in enumerate(cards) if card.name == options.world), 0)
         self.selected = 0  # row
         self._list_options()
         self.driver.select(
-            choice.driver if choice.driver != CONTROLLER else choice.controller or self.driver.options[1][0]
+            options.driver if options.driver != CONTROLLER else options.controller or self.driver.options[1][0]
         )
-        self.view.select(choice.view)
+        self.view.select(options.view)
         self.help = self.started = self.quitting = False
         self.problem = ""  # why the last choice could not be played
         self.areas: dict[tuple[str, int], Any] = {}  # to click on: title of a row and index of a value, or -1: the next
@@ -130,11 +130,16 @@ class StartScreen:
         return card
 
     @property
-    def choice(self) -> Choice:
-        """What is selected."""
-        driver = self.driver.value if self.driver.value in (YOU, RANDOM) else CONTROLLER
-        controller = self.driver.value if driver == CONTROLLER else ""
-        return Choice(self.card.name, driver, controller, self.view.value, self.temperatures.value)
+    def choice(self) -> dict[str, Any]:
+        """The options that are selected."""
+        controller = "" if self.driver.value in (YOU, RANDOM) else self.driver.value
+        return {
+            "world": self.card.name,
+            "driver": CONTROLLER if controller else self.driver.value,
+            "controller": controller,
+            "view": self.view.value,
+            "temperature": self.temperatures.value,
+        }
 
     def restart(self, problem: str = "") -> None:
         """Show the screen again, after a game or a problem."""

@@ -193,14 +193,14 @@ class GameView(View):
 
     name = "game"
 
-    def __init__(self, world: str, save: str | None = None) -> None:
+    def __init__(self, world: str, save: str = "") -> None:
         self.frames: list[NDArray[np.uint8]] = []
         self.saver: EpisodeSaver | None = None
         fastest = get_task(read_config(resolve(world))["world"]["task"]).fast_renderer
         shown = {"render_mode": "rgb_array", "renderer": fastest, "on_tick": self._on_tick}
         super().__init__(RealEnv(world, actions="continuous", **shown))  # type: ignore[arg-type]
         self.typical_surprise = _held_out_nll(world)
-        if save is not None:
+        if save:
             self.saver = EpisodeSaver(save, self.world.task)
 
     def _on_tick(self, env: int, action: Array, tick: Tick) -> None:

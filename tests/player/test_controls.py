@@ -11,6 +11,7 @@ import pytest
 
 from player.guides import HELP
 from player.hud import scene_of
+from player.options import Options
 from player.player import Player
 from player.screen import Screen
 from player.session import Session
@@ -196,14 +197,14 @@ def test_c_takes_the_next_controller() -> None:
 def test_quit(world: str, window: Screen, key: str) -> None:
     player = make_player(world)
     keys(player, key)
-    Session(window, True).run(player)  # returns at once
+    Session(window, True, Options()).run(player)  # returns at once
     assert player.clock.played == 0
 
 
 def test_closing_the_window_quits(world: str, window: Screen) -> None:
     player = make_player(world)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
-    Session(window, True).run(player, steps=1000)
+    Session(window, True, Options()).run(player, steps=1000)
     assert player.clock.played == 1
 
 

@@ -69,6 +69,10 @@ def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
         (["--format", "mp3"], "did you mean 'mp4'?"),
         (["--driver", "you", "--headless"], "driver: got you"),
         (["--unknown"], "--unknown"),
+        (["--worldd", "takecover"], "did you mean '--world'?"),
+        (["--seed"], "--seed"),
+        (["takecover"], "takecover"),
+        (["--save", "runs/mine"], "--view game"),
     ],
 )
 def test_user_errors_are_printed_in_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import play
 from player.hud import scene_of
+from player.options import Options
 from player.player import Player
 from player.recordings import PICTURES, LastSeconds, Recorder, check_format
 from player.screen import Screen
@@ -74,7 +75,7 @@ def test_mp4_without_its_package_is_an_error_before_playing(
 
 def test_long_recording_drops_frames(world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PICTURES, "gif", 10)
-    session = Session(Screen(), False, str(tmp_path))
+    session = Session(Screen(), False, Options(record=str(tmp_path)))
     session.run(make_player(world, "random"), steps=100)
     assert len(session.recorder.pictures) <= 15
     assert session.recorder.stride * len(session.recorder.pictures) == pytest.approx(100, abs=session.recorder.stride)
@@ -91,7 +92,11 @@ def test_recording_keeps_its_size_when_the_view_changes(tiny_world: Path, tmp_pa
 
 
 def test_g_saves_the_last_seconds(window: Screen, tiny_world: Path, tmp_path: Path) -> None:
-    player, last, session = make_player(tiny_world), LastSeconds(tmp_path / "moments", 35), Session(window, True)
+    player, last, session = (
+        make_player(tiny_world),
+        LastSeconds(tmp_path / "moments", 35),
+        Session(window, True, Options()),
+    )
     keys(player, "g")
     session.run(player, last, 5)
     keys(player, "g")

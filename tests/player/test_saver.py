@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import play
 import tests.toy_env  # noqa: F401 (registers the environments)
 from player.saver import EpisodeSaver
 from player.views import GameView
@@ -56,8 +55,3 @@ def test_a_store_of_another_game_is_refused(tmp_path: Path) -> None:
     view.close()
     with pytest.raises(InvalidOption, match="ToyLight-v0"):
         EpisodeSaver(tmp_path / "run", get_task("carracing"))
-
-
-def test_a_dream_has_no_real_episodes() -> None:
-    with pytest.raises(InvalidOption, match="--view game"):
-        play.parse(["--save", "runs/mine"])
