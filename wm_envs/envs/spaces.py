@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wm_envs.envs.checks import one_of
 from wm_envs.errors import InvalidAction
-from wm_envs.games.base import FRAME_SHAPE, Task
+from wm_envs.games.base import FRAME_SHAPE, Task, within
 from wm_envs.models.state import LATENT_LIMIT
 from wm_envs.models.world_model import WorldModel
 
@@ -62,12 +62,8 @@ def game_actions(task: Task, kind: str, actions: Any, batch: int | None) -> NDAr
     elif len(choices):
         low, high = np.array(0), np.array(len(choices) - 1)
     shape = low.shape if batch is None else (batch, *low.shape)
-    try:
-        values = np.asarray(actions)
-    except ValueError:  # a ragged list
-        values = np.array(None)
-    fits = values.dtype.kind in ("iuf" if low.dtype.kind == "f" else "iu") and values.shape == shape
-    if not fits or not ((values >= low - ROUNDING) & (values <= high + ROUNDING)).all():  # False for NaN
+    values = within(actions, np.broadcast_to(low, shape), high, ROUNDING)
+    if values is None:
         raise _refused_action(task, kind, actions, shape)
     values = values.clip(low, high)
     if own:

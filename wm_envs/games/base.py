@@ -224,6 +224,17 @@ class Task:
         return game
 
 
+def within(values: Any, low: NDArray[Any], high: NDArray[Any], rounding: float = 0.0) -> NDArray[Any] | None:
+    """`values` as an array; None unless they have the shape and kind of `low` and lie between `low` and `high`."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # a ragged list
+        return None
+    if array.shape != low.shape or array.dtype.kind not in ("iuf" if low.dtype.kind == "f" else "iu"):
+        return None
+    return array if ((array >= low - rounding) & (array <= high + rounding)).all() else None  # NaN fails
+
+
 def load(entry_point: str) -> Any:
     """What a field "module:name" of a task names."""
     module, _, name = entry_point.partition(":")

@@ -10,7 +10,7 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
-from wm_envs.games.base import Info, Options
+from wm_envs.games.base import Info, Options, within
 from wm_envs.games.car_racing.dependencies import CarRacing
 from wm_envs.games.car_racing.exact_renderer import ExactRenderer, outgrown
 from wm_envs.games.car_racing.small_renderer import SmallRenderer
@@ -23,23 +23,14 @@ def checked_action(space: spaces.Space[Any], action: Any, limits: bool = True) -
     With `limits` its numbers must lie within those of `space`, without only be finite.
     """
     if isinstance(space, spaces.Discrete):
-        if not space.contains(action):
-            raise _refused(space, action)
-        return action
-    assert isinstance(space, spaces.Box)
-    try:
-        values = np.asarray(action)
-    except ValueError as error:
-        raise _refused(space, action) from error
-    low, high = (space.low, space.high) if limits else (np.finfo(np.float32).min, np.finfo(np.float32).max)
-    fits = values.dtype.kind in "iuf" and values.shape == space.shape
-    if not fits or not ((values >= low) & (values <= high)).all():  # NaN fails both
-        raise _refused(space, action)
-    return values
-
-
-def _refused(space: spaces.Space[Any], action: Any) -> InvalidAction:
-    return InvalidAction("action", action, f"one of {space}", "take one from env.action_space.sample()")
+        checked = action if space.contains(action) else None
+    else:
+        assert isinstance(space, spaces.Box)
+        largest = np.full(space.shape, np.finfo(np.float32).max)
+        checked = within(action, space.low, space.high) if limits else within(action, -largest, largest)
+    if checked is None:
+        raise InvalidAction("action", action, f"one of {space}", "take one from env.action_space.sample()")
+    return checked
 
 
 class FastCarRacing(CarRacing):
