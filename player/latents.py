@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wm_envs.models.world_model import WorldModel
+from wm_envs.worlds.bundle import WEIGHTS
+from wm_envs.worlds.config import BundleConfig
 
 LIMIT, STEP = 4.0, 0.25  # range and key step of a value; V's latents are about standard normal
 STRIP = (-2.0, -1.0, 0.0, 1.0, 2.0)  # values of the selected dimension in the strip of pictures
@@ -124,11 +125,9 @@ class Editor:
         return list(self.world.decode(latents).cpu().numpy())
 
 
-def known_names(bundle: dict[str, Any], weights: str = "world.safetensors") -> dict[int, str]:
+def known_names(bundle: BundleConfig) -> dict[int, str]:
     """The names for the world with this config.json, by dimension; {} if they are not known."""
-    file = bundle["files"].get(weights)
-    digest = file.get("sha256") if isinstance(file, dict) else None
-    return NAMES.get(str(digest)[:12], {})
+    return NAMES.get(bundle["files"][WEIGHTS]["sha256"][:12], {}) if WEIGHTS in bundle["files"] else {}
 
 
 def describe(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> str:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,14 @@ def read_json(path: Path, max_bytes: int = 1 << 28) -> dict[str, Any]:
         raise ValueError("nested too deeply") from error
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write a JSON object with a checksum; see `seal`."""
     write_text(path, json.dumps(seal(values), indent=1) + "\n")
 
 
-def seal(values: dict[str, Any]) -> dict[str, Any]:
+def seal(values: Mapping[str, object]) -> dict[str, object]:
     """`values` with a checksum of them as "crc32", which detects a changed digit."""
-    return values | {"crc32": _checksum(values)}
+    return {**values, "crc32": _checksum(values)}
 
 
 def unseal(values: Any) -> dict[str, Any]:
@@ -160,5 +160,5 @@ def unseal(values: Any) -> dict[str, Any]:
     return inner
 
 
-def _checksum(values: dict[str, Any]) -> str:
+def _checksum(values: Mapping[str, object]) -> str:
     return f"{zlib.crc32(json.dumps(values, sort_keys=True).encode()):08x}"

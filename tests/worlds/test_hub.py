@@ -213,7 +213,7 @@ def test_what_the_hub_does_not_have(hub: StandIn, tiny_world: Path) -> None:
 def test_a_bundle_of_another_version_is_refused_before_its_weights(hub: StandIn, own_world: Path) -> None:
     write_json(own_world / "config.json", read_config(own_world) | {"version": 99})
     hub.commit(REPO, files_of(own_world))
-    with pytest.raises(BrokenWorld, match=r"version 99.*expected a complete wm-envs-world bundle of version"):
+    with pytest.raises(BrokenWorld, match=r"version is 99.*expected a complete wm-envs-world bundle of version"):
         load_world(WORLD)
     assert not any("safetensors" in line for line in hub.asked)
 

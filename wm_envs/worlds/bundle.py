@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, UnknownName, did_you_mean
-from wm_envs.files import file_lock, read_bytes, read_json, write_bytes, write_json
+from wm_envs.files import file_lock, read_bytes, write_bytes, write_json
 from wm_envs.models.controller import Controller, ControllerConfig
 from wm_envs.models.memory.base import Memory
 from wm_envs.models.memory.registry import memory_kinds
@@ -31,10 +31,10 @@ from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.validation import first_problem
 from wm_envs.worlds import hub
-from wm_envs.worlds.config import FORMAT, VERSION, broken, read_values
+from wm_envs.worlds.config import FORMAT, VERSION, BundleConfig, FileEntry, broken, read_values
+from wm_envs.worlds.config import read_config as read_config
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-MAX_CONFIG_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
 WEIGHTS, CONTROLLERS = "world.safetensors", "controllers.safetensors"
 
@@ -52,7 +52,7 @@ def resolve(world: str | Path) -> Path:
     if isinstance(world, str) and world in shipped_worlds():
         return PRETRAINED / world
     if isinstance(world, str) and hub.is_on_hub(world):
-        return hub.fetch(world, read_config, (WEIGHTS, CONTROLLERS))
+        return hub.fetch(world, (WEIGHTS, CONTROLLERS))
     if _is_folder(world):
         if (Path(world) / "config.json").is_file():
             return Path(world)
@@ -88,7 +88,7 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         parts = zip(world.memory.recurrent_shapes, world.initial_recurrent, strict=True)
         tensors |= {f"first/{name}": part for name, part in parts}
     data = save({name: value.detach().cpu().half().contiguous() for name, value in tensors.items()})
-    config: dict[str, Any] = {
+    config: BundleConfig = {
         "format": FORMAT,
         "version": VERSION,
         "world": dataclasses.asdict(world.config),
@@ -102,7 +102,7 @@ def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = No
         write_json(folder / "config.json", config | kept)
 
 
-def _kept_controllers(folder: Path, config: WorldConfig, weights: dict[str, Any]) -> dict[str, Any]:
+def _kept_controllers(folder: Path, config: WorldConfig, weights: FileEntry) -> dict[str, object]:
     """The entries for controllers in the bundle in `folder`, if its world has this config and these weights."""
     try:
         bundle = read_config(folder)
@@ -142,7 +142,7 @@ def save_controller(
         write_json(folder / "config.json", bundle)
 
 
-def _fingerprint(data: bytes) -> dict[str, Any]:
+def _fingerprint(data: bytes) -> FileEntry:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
@@ -219,8 +219,7 @@ def read_controller(world: str | Path, name: str = "") -> tuple[ControllerConfig
             "give one of these, or train one with `python -m training ppo --name NAME`",
         )  # fmt: skip
     name = name or names[0]
-    entry = bundle["controllers"][name]
-    config = read_values(ControllerConfig, entry.get("config") if isinstance(entry, dict) else None, folder)
+    config = read_values(ControllerConfig, bundle["controllers"][name]["config"], folder)
     parameters = _read_controllers(folder, bundle).get(name)
     if parameters is None or parameters.shape != (config.parameters,):
         raise broken(folder, f"the parameters of controller {name!r} are missing or have the wrong shape")
@@ -235,38 +234,21 @@ def load_controller(world: str | Path = "takecover", name: str = "") -> Controll
     return Controller(*read_controller(world, name))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json of a bundle and check its format and version. Raises `BrokenWorld`."""
-    path = Path(folder) / "config.json"
-    try:
-        bundle = read_json(path, MAX_CONFIG_BYTES)
-    except (OSError, ValueError) as error:
-        raise broken(folder, f"config.json cannot be read ({error})") from error
-    if bundle.get("format") != FORMAT:
-        raise broken(folder, f"config.json has the format {bundle.get('format')!r}")
-    if bundle.get("version") != VERSION:
-        raise broken(folder, f"config.json has the version {bundle.get('version')!r}")
-    if not all(isinstance(bundle.get(key), dict) for key in ("world", "files", "controllers")):
-        raise broken(folder, "config.json lacks world, files or controllers")
-    return bundle
-
-
-def _read_controllers(folder: Path, bundle: dict[str, Any]) -> dict[str, Tensor]:
+def _read_controllers(folder: Path, bundle: BundleConfig) -> dict[str, Tensor]:
     return _tensors(folder, CONTROLLERS, _read_checked(folder, CONTROLLERS, bundle)[0])
 
 
-def _read_checked(folder: Path, name: str, bundle: dict[str, Any]) -> tuple[bytes, str]:
+def _read_checked(folder: Path, name: str, bundle: BundleConfig) -> tuple[bytes, str]:
     """The bytes of one file and their SHA-256, after checking its size and hash."""
-    announced = (bundle[key].get(name) for key in ("files", "coming") if isinstance(bundle.get(key), dict))
-    expected = [value for value in announced if isinstance(value, dict)]
+    expected = [files[name] for files in (bundle["files"], bundle.get("coming", {})) if name in files]
     try:
         data = read_bytes(folder / name, MAX_FILE_BYTES)
-        if len(data) not in (value.get("bytes") for value in expected):
-            raise ValueError(f"{len(data)} bytes instead of {[value.get('bytes') for value in expected]}")
+        if len(data) not in (sizes := [entry["bytes"] for entry in expected]):
+            raise ValueError(f"{len(data)} bytes instead of {sizes}")
     except (OSError, ValueError) as error:
         raise broken(folder, f"{name} is missing or truncated ({error})") from error
     digest = hashlib.sha256(data).hexdigest()
-    if digest not in (value.get("sha256") for value in expected):
+    if digest not in (entry["sha256"] for entry in expected):
         raise broken(folder, f"the hash of {name} is not the one in config.json")
     return data, digest
 

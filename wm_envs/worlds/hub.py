@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from wm_envs.errors import BrokenWorld, HubError, InvalidOption, MissingPackage, UnknownName
+from wm_envs.worlds.config import read_config
 
 PREFIX = "hf://"
 _NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
@@ -35,7 +35,7 @@ def parse(world: str, field: str = "world") -> tuple[str, str]:
     return match[1], match[2] or ""
 
 
-def fetch(world: str, read_config: Callable[[Path], dict[str, Any]], names: tuple[str, ...]) -> Path:
+def fetch(world: str, names: tuple[str, ...]) -> Path:
     """The folder of a world in the hub's cache, downloaded if it is not there.
 
     config.json comes first, and `read_config` refuses a bundle of another version before the large files. `names` are
