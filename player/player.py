@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -77,11 +78,6 @@ class Player:
         return bool(self.views.primary.ending) and self.clock.step_shown
 
     @property
-    def waits(self) -> bool:
-        """Whether the player waits for you to start a new game."""
-        return self.over and self.clock.timing.wait and self.driver.kind == YOU
-
-    @property
     def stopped(self) -> bool:
         """Whether time stands still."""
         return bool(self.settings & {"pause", "help"}) or self.editor is not None
@@ -110,7 +106,7 @@ class Player:
             self.clock.countdown -= 1
         elif self.over:
             self.clock.waited += 1
-            if self.end_shown and not self.waits:
+            if self.end_shown and not (self.clock.timing.wait and self.driver.kind == YOU):
                 self.reset()
         else:
             if self.clock.step_shown:
@@ -235,16 +231,11 @@ class Player:
 
 def open_player(options: Options, window: bool) -> Player:
     """The player of complete options. Raises the errors of `Options.controllers`, and those of a game that fails."""
-    world_name, controllers = options.world, options.controllers()
-    env = gym.make(
-        "WMDream-v0",
-        world=world_name,
-        temperature=options.temperature,
-        actions="continuous",
-        render_mode="rgb_array",
-    )
+    name, controllers = options.world, options.controllers()
+    keywords: dict[str, Any] = {"actions": "continuous", "render_mode": "rgb_array"}
+    env = gym.make("WMDream-v0", world=name, temperature=options.temperature, **keywords)
     try:
-        views = Views(env, options.view, lambda: GameView(world_name, options.save))
+        views = Views(env, options.view, lambda: GameView(name, options.save))
     except BaseException:
         env.close()
         raise
@@ -257,8 +248,8 @@ def open_player(options: Options, window: bool) -> Player:
         Driver(world, options.driver, controllers, options.controller, options.seed),
         timing,
         RisingTemperature(world.config.temperature) if window and options.temperature is None else None,
-        Scoreboard(stored_bests(world_name) if window else None),
-        known_names(read_config(resolve(world_name))),
+        Scoreboard(stored_bests(name) if window else None),
+        known_names(read_config(resolve(name))),
         options.seed,
     )
     player.settings |= {"smooth"} if options.smooth else set()

@@ -55,7 +55,7 @@ def card_of(world: str) -> Card:
     return Card(world, task.title, guide_of(task), frame, model.config.temperature, tuple(controllers))
 
 
-class Row:
+class _Row:
     """A row of values, each with a text; one of them is selected."""
 
     def __init__(self, title: str, options: Sequence[tuple[Any, str]], index: int = 0) -> None:
@@ -64,16 +64,9 @@ class Row:
 
     @property
     def value(self) -> Any:
-        """The selected value."""
         return self.options[self.index][0]
 
-    @property
-    def text(self) -> str:
-        """The text of the selected value."""
-        return self.options[self.index][1]
-
     def turn(self, by: int) -> None:
-        """Select another value, from the last one on to the first."""
         self.index = (self.index + by) % len(self.options)
 
     def select(self, value: Any) -> None:
@@ -90,7 +83,7 @@ class StartScreen:
         names = [
             card.title if titles.count(card.title) == 1 else card.name for card in cards
         ]  # the game, if it is clear
-        self.worlds = Row("world", list(zip(cards, names, strict=True)))
+        self.worlds = _Row("world", list(zip(cards, names, strict=True)))
         self.worlds.index = next((at for at, card in enumerate(cards) if card.name == options.world), 0)
         self.selected = 0  # row
         self._list_options()
@@ -106,8 +99,8 @@ class StartScreen:
         """The rows of the selected world."""
         card = self.card
         controllers = [(name, f"the controller '{name}'") for name in card.controllers]
-        self.driver = Row("in control", [(YOU, "you"), *controllers, (RANDOM, "random actions")])
-        self.view = Row("view", [(name, VIEW_NAMES[name]) for name in VIEWS], view)
+        self.driver = _Row("in control", [(YOU, "you"), *controllers, (RANDOM, "random actions")])
+        self.view = _Row("view", [(name, VIEW_NAMES[name]) for name in VIEWS], view)
         values = [
             (round(min(share * card.temperature, TEMPERATURES[1]), 2), name) for share, name in TEMPERATURE_SHARES
         ]
@@ -115,19 +108,18 @@ class StartScreen:
         options += [(value, f"{value}: {name}") for value, name in values]
         if self.temperature is not None:
             options.insert(0, (self.temperature, f"{self.temperature}, as you asked"))
-        self.temperatures = Row("temperature", options, temperature)
+        self.temperatures = _Row("temperature", options, temperature)
         self.bests: BestScores = stored_bests(card.name)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[_Row]:
         """The rows, from top to bottom."""
         return [self.worlds, self.driver, self.view, self.temperatures]
 
     @property
     def card(self) -> Card:
         """The selected world."""
-        card: Card = self.worlds.value
-        return card
+        return self.worlds.value
 
     @property
     def choice(self) -> dict[str, Any]:
@@ -176,7 +168,7 @@ class StartScreen:
             row = self.rows[self.selected]
             self._turn(row, 1 if index < 0 else index - row.index)
 
-    def _turn(self, row: Row, by: int) -> None:
+    def _turn(self, row: _Row, by: int) -> None:
         row.turn(by)
         if row is self.worlds:
             self._list_options(self.view.index, self.temperatures.index)
@@ -234,9 +226,10 @@ class StartScreen:
             left += max(side, self.canvas.width(title)) + MARGIN
         return MARGIN + side + 6 + self.canvas.line_height()
 
-    def _draw_row(self, row: Row, area: Any) -> None:
+    def _draw_row(self, row: _Row, area: Any) -> None:
         chosen = row is self.rows[self.selected]
-        text = f"<  {row.text}  >" if chosen else f"   {row.text}"
+        text = row.options[row.index][1]
+        text = f"<  {text}  >" if chosen else f"   {text}"
         self.canvas.text(row.title, area.topleft, colour=MARK if chosen else DIM)
         self.canvas.text(text, (area.left + INDENT, area.top), colour=MARK if chosen else WHITE)
         self.areas[row.title, -1] = area

@@ -16,7 +16,6 @@ from player.guides import guide_of
 from player.install import game_fails
 from player.saver import EpisodeSaver
 from wm_envs.envs.real import RealEnv
-from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Array, Frame, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.state import State
@@ -179,8 +178,7 @@ class DreamView(View):
 
 def _held_out_nll(world: str) -> float:
     """M's mean prediction error on held-out episodes, from the world's card, in nats per dimension."""
-    card = read_config(resolve(world)).get("card")
-    memory = card.get("memory") if isinstance(card, dict) else None
+    memory = read_config(resolve(world))["card"].get("memory")
     nll = memory.get("nll") if isinstance(memory, dict) else None
     return float(nll) if isinstance(nll, int | float) else UNIT_NORMAL
 
@@ -258,28 +256,20 @@ class Views:
     Beside the game, the dream starts from the game's state and gets the same actions, so the two can be compared.
     """
 
-    def __init__(
-        self, env: gym.Env[Any, Any], shown: str = "dream", open_game: Callable[[], GameView] | None = None
-    ) -> None:
+    def __init__(self, env: gym.Env[Any, Any], shown: str, open_game: Callable[[], GameView]) -> None:
         self.dream = DreamView(env)
         self.game: GameView | None = None
         self._open_game = open_game
-        self.shown = "dream"
         self.show(shown)
 
     def show(self, shown: str) -> None:
         """Show one of VIEWS. The game is opened when it is first needed; raises a `WorldModelError` if it fails."""
         if shown != "dream" and self.game is None:
-            self.game = self._open()
+            try:
+                self.game = self._open_game()
+            except Exception as error:  # also what a broken installation raises: the dream stays playable
+                raise game_fails(self.dream.world.task, error) from error
         self.shown = shown
-
-    def _open(self) -> GameView:
-        if self._open_game is None:
-            raise InvalidOption("view", self.shown, "dream, as there is no game to open", "pass open_game to Views")
-        try:
-            return self._open_game()
-        except Exception as error:  # also what a broken installation raises: the dream stays playable
-            raise game_fails(self.dream.world.task, error) from error
 
     @property
     def visible(self) -> list[View]:

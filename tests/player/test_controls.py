@@ -193,17 +193,10 @@ def test_c_takes_the_next_controller() -> None:
     assert player.scoreboard.eligible is None, "two drivers in one game: it does not count"
 
 
-@pytest.mark.parametrize("key", ["q", "ESCAPE"])
-def test_quit(world: str, window: Screen, key: str) -> None:
+@pytest.mark.parametrize("event", [(pygame.KEYDOWN, pygame.K_q), (pygame.KEYDOWN, pygame.K_ESCAPE), (pygame.QUIT, 0)])
+def test_keys_and_closing_the_window_quit(world: str, window: Screen, event: tuple[int, int]) -> None:
     player = make_player(world)
-    keys(player, key)
-    Session(window, True, Options()).run(player)  # returns at once
-    assert player.clock.played == 0
-
-
-def test_closing_the_window_quits(world: str, window: Screen) -> None:
-    player = make_player(world)
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    pygame.event.post(pygame.event.Event(event[0], key=event[1]))
     Session(window, True, Options()).run(player, steps=1000)
     assert player.clock.played == 1
 

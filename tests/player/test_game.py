@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from player.clock import SLOWER, Replay, RisingTemperature, Timing
+from player.clock import SLOWER, RisingTemperature, Timing
 from player.hud import scene_of
 from player.scores import YOU, BestScores, Scoreboard, data_folder
 from tests.player.helpers import make_player, press, tick
@@ -52,6 +51,9 @@ def test_end_is_shown_before_a_new_episode_starts(short: str) -> None:
     tick(player, 4)
     assert player.scoreboard.finished == [2.5, 2.5]
     assert scene_of(player).best_scores == ["your best: 2"]
+    at_random = make_player(short, "random")
+    tick(at_random, 4)
+    assert at_random.scoreboard.finished and not at_random.scoreboard.new_best
 
 
 def test_tick_limit_ends_an_episode(world: str) -> None:
@@ -79,21 +81,14 @@ def test_your_game_ends_with_a_slow_replay_and_waits_for_r(short: str) -> None:
     tick(player, 200)
     assert scene_of(player).message[-1] == "R: play again" and player.clock.played == 4
     assert not player.recordable
-    player.clock.waited = SLOWER + 1
-    assert np.array_equal(player.frames()[0][1], last[1])
+    for waited, shown in ((SLOWER + 1, 1), (3 * SLOWER, 0)):
+        player.clock.waited = waited
+        assert np.array_equal(player.frames()[0][1], last[shown])
     press(player, "button 0")  # of a gamepad
     assert scene_of(player).message == [] and not player.replay.ticks
     controlled = make_player(short, "controller", timing=Timing(end=2, wait=True))
     tick(controlled, 4 + 3)
     assert not controlled.over, "a controller's next game starts by itself"
-
-
-def test_replay_repeats() -> None:
-    replay = Replay(2)
-    frames: list[Any] = [[("dream", np.full((64, 64, 3), value, np.uint8))] for value in range(3)]
-    replay.ticks.extend(frames)
-    assert replay.length == 2 * SLOWER
-    assert [replay.frames(waited) for waited in (0, SLOWER, 2 * SLOWER)] == [frames[1], frames[2], frames[1]]
 
 
 def test_temperature_rises_until_you_choose_one(world: str) -> None:
@@ -157,9 +152,3 @@ def test_scores_lie_in_the_data_folder_of_the_platform() -> None:
     assert data_folder("darwin", {}) == home / "Library/Application Support/wm-envs"
     assert data_folder("win32", {"LOCALAPPDATA": "/local"}) == Path("/local/wm-envs")
     assert data_folder("linux", {"WM_ENVS_DATA": "/mine"}) == Path("/mine")
-
-
-def test_random_actions_have_no_best_score(short: str) -> None:
-    player = make_player(short, "random")
-    tick(player, 4)
-    assert player.scoreboard.finished and not player.scoreboard.new_best

@@ -14,7 +14,7 @@ import torch
 from player.hud import scene_of
 from player.install import game_fails
 from player.player import Player
-from player.views import DARK, DreamView, GameView, danger_word, surprise_words
+from player.views import DARK, DreamView, GameView, surprise_words
 from tests.player.helpers import make_player, press, tick
 from wm_envs.errors import MissingPackage
 
@@ -144,9 +144,3 @@ def test_dream_never_ends_black(world: str, monkeypatch: pytest.MonkeyPatch) -> 
     view.step(np.zeros(1, np.float32))
     view.ending = "over"
     assert np.array_equal(view.frame(4), bright)
-
-
-def test_numbers_become_words() -> None:
-    assert [danger_word(p) for p in (0.0, 0.05, 0.2, 0.9)] == ["low", "some", "high", "very high"]
-    words = [surprise_words(1.1 + more, 1.1) for more in (0.0, 0.5, 1.0)]
-    assert words == ["the dream expected this", "a small surprise", "the dream was surprised"]
