@@ -47,10 +47,10 @@ def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytes
         return {policy.name: np.full(8, 20.0) for policy in policies}
 
     monkeypatch.setattr(calibrate, "game_returns", stored)
-    found = main(CalibrateOptions(world=str(own_world), dreams=64, rounds=6, workers=1))
-    before, after = found["mean_log_ratios"][0], found["mean_log_ratios"][-1]
-    assert before > 0.3 and abs(after) < 0.1 and found["termination_shift"] > 0  # it lived some 40 ticks
-    assert load_world(own_world).config.termination_shift == found["termination_shift"]
+    result = main(CalibrateOptions(world=str(own_world), dreams=64, rounds=6, workers=1))
+    before, *_, after = result.mean_log_ratios
+    assert before > 0.3 and abs(after) < 0.1 and result.termination_shift > 0  # it lived some 40 ticks
+    assert load_world(own_world).config.termination_shift == result.termination_shift
     assert torch.equal(read_controller(own_world)[1], parameters)
     assert seen and not {"alternate 20", "alternate 92", "controller"} & set(seen)  # two are held out
     main(CalibrateOptions(world=str(own_world), controllers="all", dreams=2, rounds=1, workers=1))

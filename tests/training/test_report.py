@@ -51,7 +51,7 @@ def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportOptions(run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["V: frames and their reconstructions"]
+    assert found.missing == ("V: frames and their reconstructions",)
     assert "No data yet for: V: frames" in page and "<h2>V: frames" not in page
     assert "<h2>Table: transfer" in page and "<h2>Table: learners" in page
     assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
@@ -67,9 +67,9 @@ def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> Non
     shutil.rmtree(run / "round-0" / "evolve")
     found = report.main(ReportOptions(run, str(tmp_path / "other.html")))
     page = (tmp_path / "other.html").read_text()
-    assert page.count("Unreadable") == 2 and "Population" in found["missing"]
+    assert page.count("Unreadable") == 2 and "Population" in found.missing
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportOptions(tmp_path / "empty"))["missing"]) == 9
+    assert len(report.main(ReportOptions(tmp_path / "empty")).missing) == 9
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportOptions(tmp_path / "nowhere"))
 
@@ -121,12 +121,12 @@ def test_report_renders_in_a_browser(run: Path, width: int, dark: bool) -> None:
 # --- the doctor ---------------------------------------------------------------------------------------
 
 
-def look(world: Path, **options: Any) -> dict[str, Any]:
+def look(world: Path, **options: Any) -> doctor.Diagnosis:
     return doctor.main(DoctorOptions(str(world), **({"episodes": 0} | options)))
 
 
 def test_doctor_finds_no_problem_in_a_valid_world(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(DoctorOptions(episodes=0))["to_fix"] == 0
+    assert doctor.main(DoctorOptions(episodes=0)).to_fix == 0
     said = capsys.readouterr().out
     assert "takecover: bundle" in said and "carracing: V" in said and "FIX" not in said
 

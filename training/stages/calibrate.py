@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,9 @@ from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from training.infra.worlds import find_folder
-from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.battery import full_battery
 from training.judging.fidelity import is_held_out
+from training.judging.returns import dream_returns, game_returns
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.worlds.bundle import load_world, read_config, shipped_worlds
@@ -43,7 +43,16 @@ class CalibrateOptions(WorkerOptions):
     rounds: int = stage_option(4, "most rounds of dreams", minimum=1)
 
 
-def main(options: CalibrateOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The shift of the logit of the end, and how the search came to it."""
+
+    termination_shift: float
+    mean_log_ratios: tuple[float, ...]  # of each round
+    policies: int  # that played
+
+
+def main(options: CalibrateOptions) -> Calibration:
     """Find the shift and write it; returns it, and the mean log ratio of every round."""
     check_options(options)
     if options.world in shipped_worlds():
@@ -53,8 +62,8 @@ def main(options: CalibrateOptions) -> dict[str, Any]:
     if not world.task.rewards.survival:
         fix = "use it for Take Cover and other games that pay for each tick"
         raise InvalidOption("world", world.task.title, "a world of a game of survival", fix)
-    there = battery(world.task, folder, options.controllers)
-    policies = [policy for policy in there if not is_held_out(policy.name)]
+    battery = full_battery(world.task, folder, options.controllers)
+    policies = [policy for policy in battery if not is_held_out(policy.name)]
     real = game_returns(folder, world, policies, options.episodes, Workers(options.workers, options.ray))
     shift, tries = world.config.termination_shift, []
     for number in range(options.rounds):
@@ -70,7 +79,8 @@ def main(options: CalibrateOptions) -> dict[str, Any]:
         bundle = read_config(folder)
         bundle["world"]["termination_shift"] = shift
         write_json(folder / "config.json", bundle)
-    return {"termination_shift": shift, "mean_log_ratios": [bias for _, bias in tries], "policies": len(policies)}
+    ratios = tuple(ratio for _, ratio in tries)
+    return Calibration(termination_shift=shift, mean_log_ratios=ratios, policies=len(policies))
 
 
 def next_shift(tries: list[tuple[float, float]]) -> float:

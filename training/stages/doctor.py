@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from training.infra.options import check_options, stage_option
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import Workers, available_cores
 from training.infra.worlds import find_folder
-from training.judging.fidelity import open_loop_battery
+from training.judging.battery import open_loop_battery
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
 from training.judging.world_card import read_cards
@@ -67,7 +67,15 @@ class DoctorOptions(ProcessOption):
     episodes: int = stage_option(8, "real episodes of each of six policies (0: do not play the game)", minimum=0)
 
 
-def main(options: DoctorOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """The number of findings, and of those that need a fix."""
+
+    findings: int
+    to_fix: int
+
+
+def main(options: DoctorOptions) -> Diagnosis:
     """Print every finding; raises `Unsound` when something needs a fix, so that scripts notice."""
     check_options(options)
     findings = []
@@ -84,7 +92,7 @@ def main(options: DoctorOptions) -> dict[str, Any]:
             "nothing to fix",
             "see the lines above that say FIX, the first one first: C depends on M, and M on V",
         )
-    return {"findings": len(findings), "to_fix": 0}
+    return Diagnosis(findings=len(findings), to_fix=0)
 
 
 def _all(options: DoctorOptions) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from training.infra.option_groups import WorkerOptions
 from training.infra.options import check_options, stage_option
 from training.infra.pool import Workers
 from training.infra.worlds import find_folder
-from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.battery import full_battery
 from training.judging.fidelity import FidelityReport, compare
+from training.judging.returns import dream_returns, game_returns
 from wm_envs.worlds.bundle import load_world
 
 
@@ -37,7 +38,7 @@ def main(options: FidelityOptions) -> FidelityReport:
     folder = find_folder(options.world)
     source = find_folder(options.controllers_of) if options.controllers_of else folder
     world = load_world(folder)
-    policies = battery(world.task, source, options.controllers, options.epsilons)
+    policies = full_battery(world.task, source, options.controllers, options.epsilons)
     cache = Path(options.cache) if options.cache else None
     workers = Workers(options.workers, options.ray)
     real = game_returns(folder, world, policies, options.episodes, workers, cache, options.replay)

@@ -7,7 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from training.infra.folders import new_folder
 from training.infra.options import StageOptions, check_options, stage_option
@@ -51,23 +51,24 @@ class PublishOptions(StageOptions):
     made: str = stage_option("", "how the world was made, for the card: commands, hours, machine")
 
 
-def main(options: PublishOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A bundle: its folder or its address on the hub, its size and its controllers."""
+
+    bundle: str
+    megabytes: float
+    controllers: tuple[str, ...]
+
+
+def main(options: PublishOptions) -> Published:
     """Write config.json, the weights, the controllers and README.md; on the hub the result names the commit."""
     check_options(options)
     source = find_folder(options.world)
     names = {old: new or old for old, _, new in (pair.partition("=") for pair in options.controllers.split(","))}
     for name in names:
         check_controller(source, name, "controllers")
-    card = dataclasses.replace(read_world_card(source), made=options.made)
-    if options.scores:
-        result = _read(Evaluation, options.scores)
-        first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
-        evaluation = dataclasses.replace(
-            result, world=None, game=result.game or None, first_seed=first_seed, scores=None
-        )
-        card = dataclasses.replace(card, evaluate=evaluation)
-    if options.fidelity:
-        card = dataclasses.replace(card, fidelity=_read(FidelityReport, options.fidelity))
+    report = _read(FidelityReport, options.fidelity) if options.fidelity else None
+    card = WorldCard(made=options.made, evaluate=_evaluation(options.scores), fidelity=report)
     if not hub.is_on_hub(options.to):
         return _make(Path(options.to), options, source, names, card)
     hub.check_upload(options.to)
@@ -75,21 +76,30 @@ def main(options: PublishOptions) -> dict[str, Any]:
         made = Path(place) / "bundle"
         contents = _make(made, options, source, names, card)
         write_text(made / "README.md", hub_card(made, options.to))
-        return contents | {"bundle": hub.upload(made, options.to)}
+        return dataclasses.replace(contents, bundle=hub.upload(made, options.to))
 
 
-def _make(
-    target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: WorldCard
-) -> dict[str, Any]:
+def _evaluation(scores: str) -> Evaluation | None:
+    """The result in the file `scores`, without the scores of single episodes."""
+    if not scores:
+        return None
+    result = _read(Evaluation, scores)
+    first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
+    return dataclasses.replace(result, world=None, game=result.game or None, first_seed=first_seed, scores=None)
+
+
+def _make(target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: WorldCard) -> Published:
     """Make the bundle in the folder `target`."""
-    controllers = read_config(source)["controllers"]
+    config = read_config(source)
+    controllers = config["controllers"]
     with new_folder(target) as made:
-        save_world(made, load_world(source, overrides={"temperature": options.temperature}), to_json(card))
+        world = load_world(source, overrides={"temperature": options.temperature})
+        save_world(made, world, config["card"] | to_json(card))
         for name, renamed in names.items():
             save_controller(made, renamed, *read_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
-    return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
+    return Published(bundle=str(target), megabytes=size / 1e6, controllers=tuple(names.values()))
 
 
 def _read(kind: type[T], path: str) -> T:

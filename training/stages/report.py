@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from training.infra.option_groups import RunOption
 from training.infra.options import check_options, stage_option
@@ -24,8 +23,16 @@ class ReportOptions(RunOption):
     to: str = stage_option("", "file to write (default: report.html in the run folder)")
 
 
-def main(options: ReportOptions) -> dict[str, Any]:
-    """Write the report; returns its path and the sections without data."""
+@dataclass(frozen=True, kw_only=True)
+class ReportResult:
+    """The file of the report, and the titles of its sections without data."""
+
+    report: str
+    missing: tuple[str, ...]
+
+
+def main(options: ReportOptions) -> ReportResult:
+    """Write the report."""
     from training.reporting.report_page import make_page  # of the extra 'train', which --help does not need
 
     check_options(options)
@@ -34,4 +41,4 @@ def main(options: ReportOptions) -> dict[str, Any]:
     page, missing = make_page(run)
     target = Path(options.to) if options.to else run.report
     write_text(target, page)
-    return {"report": str(target), "missing": missing}
+    return ReportResult(report=str(target), missing=tuple(missing))
