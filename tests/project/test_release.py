@@ -85,7 +85,7 @@ def test_the_citation_has_the_version() -> None:
 WITHOUT_UNIX = """
 import os, sys, tempfile
 from pathlib import Path
-import gymnasium, torch, safetensors.torch
+import gymnasium, pydantic.dataclasses, torch, safetensors.torch
 sys.platform = "win32"
 for name in ("fcntl", "pwd", "grp", "resource", "termios"):
     sys.modules[name] = None
