@@ -249,10 +249,10 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     run = tmp_path / "run"
     options = collect.CollectOptions(run, frames=1200, part_frames=600, workers=1)
     first = collect.main(options)
-    assert first["parts"] == 2 and first["recorded"] >= 1200
-    assert collect.main(options)["recorded"] == 0, "the parts are there"
+    assert first.parts == 2 and first.recorded >= 1200
+    assert collect.main(options).recorded == 0, "the parts are there"
     store = RolloutStore(run / "rollouts", "takecover")
-    assert store.size == first["recorded"]
+    assert store.size == first.recorded
     for part in store.parts:
         frames = part.read(0, part.size)
         assert frames.mean() > 5 and set(np.unique(part.actions)) <= {-1.0, 0.0, 1.0}

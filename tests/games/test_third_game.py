@@ -147,7 +147,7 @@ def test_the_surprise_of_a_step_is_that_of_ms_prediction(toy: Task, tmp_path: Pa
 def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool) -> None:
     monkeypatch.setitem(TASKS, "toy", dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     options = {"task": "toy", "frames": 200, "part_frames": 200, "workers": 1}
-    assert collect.main(collect.CollectOptions(tmp_path, **options))["recorded"] >= 200
+    assert collect.main(collect.CollectOptions(tmp_path, **options)).recorded >= 200
     (part,) = RolloutStore(tmp_path / "rollouts", "toy").parts
     assert part.actions.shape[1] == 2 and part.lengths.max() <= 40
     assert (part.rewards is None) == survival

@@ -68,9 +68,9 @@ def test_what_is_cut_is_named_and_set_aside(run: Path, thing: str) -> None:
     with pytest.raises(BrokenStore, match=thing):
         check.main(CheckOptions(run))
     assert snapshot(run) == before
-    assert check.main(CheckOptions(run, repair=True))["set_aside"] == {thing: str(run / "set-aside" / thing)}
+    assert check.main(CheckOptions(run, repair=True)).set_aside == {thing: str(run / "set-aside" / thing)}
     assert sorted(snapshot(run).values()) == sorted(before.values()), "nothing is lost"
-    assert check.main(CheckOptions(run))["set_aside"] == {}
+    assert check.main(CheckOptions(run)).set_aside == {}
 
 
 def test_what_is_set_aside_twice_is_kept_twice(run: Path) -> None:

@@ -54,7 +54,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     chosen = CHOOSY if config.observed == "modelled" else TINY_CONTROLLER
     save_controller(folder / "world", "first", chosen, torch.randn(chosen.parameters))
     found = main(ExportOptions(world=str(folder / "world"), onnx=str(folder / "onnx")))
-    assert found["controllers"] == ["first"]
+    assert found.controllers == ("first",)
     return folder / "world", folder / "onnx"
 
 
@@ -71,9 +71,9 @@ def test_a_dream_has_the_numbers_of_pytorch(exported: tuple[Path, Path], batch: 
 @pytest.mark.parametrize("world", ["takecover", "carracing"])
 def test_a_shipped_dream_has_the_numbers_of_pytorch(world: str, tmp_path: Path) -> None:
     found = main(ExportOptions(world=world, onnx=str(tmp_path / "onnx")))
-    assert found["onnx"]["megabytes"] < 25
+    assert found.onnx.megabytes < 25
     # Their dreams amplify rounding, PyTorch's own too: each step starts from PyTorch's state.
-    assert dream_difference(Path(world), tmp_path / "onnx", 2, found["controllers"][0], together=True) < CLOSE
+    assert dream_difference(Path(world), tmp_path / "onnx", 2, found.controllers[0], together=True) < CLOSE
 
 
 def dream_difference(source: Path, folder: Path, batch: int, controller: str, together: bool = False) -> float:

@@ -22,6 +22,7 @@ from training.pipelines.estimate import Estimate, in_words
 from training.pipelines.journal import comparable
 from training.pipelines.plan import RunOptions, make_plan
 from training.pipelines.recipes import RECIPES
+from training.stages import collect
 from wm_envs.errors import BrokenWorld, NoSpace
 from wm_envs.worlds.bundle import read_config, read_controller, save_controller, save_world
 
@@ -51,9 +52,10 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         save_controller(folder(options).world, options.name, TINY_CONTROLLER, parameters, card)
         return card
 
-    def record(options: Any) -> dict[str, Any]:
-        RunFolder(options.run).rollouts.mkdir(exist_ok=True)
-        return {"parts": 1, "recorded": 3}
+    def record(options: Any) -> collect.Collected:
+        rollouts = RunFolder(options.run).rollouts
+        rollouts.mkdir(exist_ok=True)
+        return collect.Collected(parts=1, recorded=3, folder=str(rollouts))
 
     def train_memory(options: Any) -> dict[str, Any]:
         save_world(folder(options).world, tiny_model(end_bias=0.1 * options.round))

@@ -109,7 +109,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = main(ExportOptions(world="takecover", web=str(folder)))
     except MissingPackage as error:
         pytest.skip(str(error))
-    assert found["web"]["megabytes"] < 25
+    assert found.web.megabytes < 25
     return folder
 
 

@@ -62,16 +62,16 @@ def flat(simulator: Simulator, state: State, seed: int) -> Tensor:
     errors of the paired differences.
     """
     search, games, actions = simulator.search, len(state.ticks), simulator.actions
-    each = search.simulations // actions
-    plans = simulator.plans(each, search.horizon, torch.Generator().manual_seed(seed))
-    plans = plans.repeat(actions, 1, 1)  # (N, each, T)
+    draws = search.simulations // actions
+    plans = simulator.plans(draws, search.horizon, torch.Generator().manual_seed(seed))
+    plans = plans.repeat(actions, 1, 1)  # (N, draws, T)
     plans[:, :, : search.hold] = torch.arange(actions)[:, None, None]
-    returns = simulator.run(*_for_all(state, plans.flatten(0, 1)), each, seed).returns.view(games, actions, each)
+    returns = simulator.run(*_for_all(state, plans.flatten(0, 1)), draws, seed).returns.view(games, actions, draws)
     if search.controller is None:
         return returns.mean(2).argmax(1)
     proposed = simulator.proposals(state)  # (G,)
-    better = returns - returns[torch.arange(games), proposed][:, None]  # (G, N, each)
-    error = better.std(2) / each**0.5 if each > 1 else torch.zeros(games, actions)
+    better = returns - returns[torch.arange(games), proposed][:, None]  # (G, N, draws)
+    error = better.std(2) / draws**0.5 if draws > 1 else torch.zeros(games, actions)
     advantage = better.mean(2) - search.margin * error
     advantage[torch.arange(games), proposed] = 0.0
     return advantage.argmax(1)
@@ -94,15 +94,15 @@ def _best_sequences(simulator: Simulator, state: State, seed: int, iterations: i
     Every `hold` steps of a sequence have an action of their own, drawn independently of the others.
     """
     search, games, actions = simulator.search, len(state.ticks), simulator.actions
-    each, blocks = search.simulations // iterations, -(-search.horizon // search.hold)
+    draws, blocks = search.simulations // iterations, -(-search.horizon // search.hold)
     probability = torch.full((games, 1, blocks, actions), 1 / actions)
     generator = torch.Generator().manual_seed(seed)
     for iteration in range(iterations):
-        uniform = torch.rand(each, blocks, 1, generator=generator)
-        drawn = (uniform >= probability.cumsum(3)[..., :-1]).sum(3)  # (G, each, blocks)
+        uniform = torch.rand(draws, blocks, 1, generator=generator)
+        drawn = (uniform >= probability.cumsum(3)[..., :-1]).sum(3)  # (G, draws, blocks)
         plans = simulator.held(drawn, search.horizon).flatten(0, 1)
-        run = simulator.run(_repeated(state, each), plans, each, seed + (iteration << 32))
-        best = run.returns.view(games, each).topk(elites).indices  # (G, elites)
+        run = simulator.run(_repeated(state, draws), plans, draws, seed + (iteration << 32))
+        best = run.returns.view(games, draws).topk(elites).indices  # (G, elites)
         chosen = drawn.gather(1, best[..., None].expand(-1, -1, blocks))
         share = one_hot(chosen, actions).float().mean(1, keepdim=True)  # (G, 1, blocks, N)
         probability = CEM_RATE * share + (1 - CEM_RATE) * probability

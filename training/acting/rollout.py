@@ -73,9 +73,9 @@ def play(game: Game, task: Task, actions: Iterable[Array], frame_skip: int = 1) 
     Yields the game's action (A,) and its Tick.
     """
     for action in islice(actions, task.timing.steps(frame_skip)):
-        given = task.actions.to_game(action)
-        tick = game.advance(given, frame_skip)
-        yield given, tick
+        game_action = task.actions.to_game(action)
+        tick = game.advance(game_action, frame_skip)
+        yield game_action, tick
         if tick.terminated:
             return
 
@@ -220,10 +220,10 @@ def real_episodes(
     game_kwargs: Keywords | None = None,
 ) -> dict[str, list[Played]]:
     """Play every policy on every seed in the real game. The results are by policy name, in the order of `seeds`."""
-    found: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
+    results: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
     for job, played in run_jobs(play_real, real_jobs(world, policies, seeds, game_kwargs), workers):
-        found[job.policy.name].update(zip(job.seeds, played, strict=True))
-    return {name: [episodes[seed] for seed in seeds] for name, episodes in found.items()}
+        results[job.policy.name].update(zip(job.seeds, played, strict=True))
+    return {name: [episodes[seed] for seed in seeds] for name, episodes in results.items()}
 
 
 def real_returns(

@@ -118,5 +118,5 @@ def _priors(simulator: Simulator, state: State) -> list[list[float]]:
     if simulator.search.controller is not None:
         prior *= 1 - PROPOSAL
         prior[torch.arange(len(prior)), simulator.proposals(state)] += PROPOSAL
-    found: list[list[float]] = prior.tolist()
-    return found
+    priors: list[list[float]] = prior.tolist()
+    return priors

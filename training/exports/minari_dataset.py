@@ -8,6 +8,7 @@ steps are those of its world, `frame_skip` ticks each, and its frames are V's de
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,18 @@ from wm_envs.worlds.bundle import load_controller
 RANDOM = "random"  # the name of a player that needs no controller
 
 
-def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Iterator[dict[str, Any]]) -> None:
+@dataclass
+class EpisodeSteps:
+    """An episode of T steps, with the fields of Minari's buffer."""
+
+    observations: list[Any]  # T + 1 frames
+    actions: list[Any]
+    rewards: list[float]
+    terminations: list[bool]
+    truncations: list[bool]
+
+
+def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Iterator[EpisodeSteps]) -> None:
     """Write `folder`/data, a dataset with the id `name`."""
     import minari  # of the extra `minari`
     from minari.data_collector.episode_buffer import EpisodeBuffer
@@ -37,25 +49,25 @@ def write_dataset(folder: Path, task: Task, name: str, about: str, episodes: Ite
     storage = MinariStorage.new(folder / "data", **spaces, jpeg_encoding=False)
     storage.update_metadata({"dataset_id": name, "minari_version": minari.__version__, "description": about})
     for number, episode in enumerate(episodes):
-        storage.update_episodes([EpisodeBuffer(id=number, **episode)])
+        storage.update_episodes([EpisodeBuffer(id=number, **vars(episode))])
 
 
-def of_store(store: RolloutStore, task: Task) -> Iterator[dict[str, Any]]:
-    """The fields of Minari's buffer for every episode of a store."""
+def of_store(store: RolloutStore, task: Task) -> Iterator[EpisodeSteps]:
+    """Every episode of a store."""
     for part in store.parts:
         stops = np.cumsum(part.lengths)
         for start, stop, terminated in zip(stops - part.lengths, stops, part.terminated, strict=True):
             yield _of_part(part, int(start), int(stop), bool(terminated), task)
 
 
-def _of_part(part: Part, start: int, stop: int, terminated: bool, task: Task) -> dict[str, Any]:
+def _of_part(part: Part, start: int, stop: int, terminated: bool, task: Task) -> EpisodeSteps:
     frames = part.read(start, stop)
     rewards = np.ones(stop - start, np.float32) if part.rewards is None else part.rewards[start:stop]
     actions = _own_actions(part.actions[start:stop], task)
-    return _fields([*frames, frames[-1]], list(actions), rewards.tolist(), terminated)
+    return episode_steps([*frames, frames[-1]], list(actions), rewards.tolist(), terminated)
 
 
-def of_dream(folder: Path, controller: str, episodes: int, temperature: float, seed: int) -> Iterator[dict[str, Any]]:
+def of_dream(folder: Path, controller: str, episodes: int, temperature: float, seed: int) -> Iterator[EpisodeSteps]:
     """The same for dreams of the world in `folder`, played by one of its controllers or at `RANDOM`."""
     act = None if controller == RANDOM else load_controller(folder, controller)
     observation = act.config.observation if act else "z"
@@ -68,7 +80,7 @@ def of_dream(folder: Path, controller: str, episodes: int, temperature: float, s
         env.close()
 
 
-def _dream(env: DreamEnv, act: Any, seed: int | None) -> dict[str, Any]:
+def _dream(env: DreamEnv, act: Any, seed: int | None) -> EpisodeSteps:
     """One dream; `act` None plays at random."""
     import torch
 
@@ -85,7 +97,7 @@ def _dream(env: DreamEnv, act: Any, seed: int | None) -> dict[str, Any]:
         frames.append(env.render())
         actions.append(action)
         rewards.append(reward)
-    return _fields(frames, actions, rewards, terminated)
+    return episode_steps(frames, actions, rewards, terminated)
 
 
 def _own_actions(vectors: Array, task: Task) -> NDArray[Any]:
@@ -93,10 +105,7 @@ def _own_actions(vectors: Array, task: Task) -> NDArray[Any]:
     return vectors if task.actions.own is None else task.actions.own.decode(vectors)
 
 
-def _fields(frames: list[Any], actions: list[Any], rewards: list[float], terminated: bool) -> dict[str, Any]:
-    """Of T steps, with T + 1 frames."""
+def episode_steps(frames: list[Any], actions: list[Any], rewards: list[float], terminated: bool) -> EpisodeSteps:
+    """The episode of T steps, with T + 1 frames."""
     running = [False] * (len(actions) - 1)
-    return {
-        "observations": frames, "actions": actions, "rewards": rewards,
-        "terminations": [*running, terminated], "truncations": [*running, not terminated],
-    }  # fmt: skip
+    return EpisodeSteps(frames, actions, rewards, [*running, terminated], [*running, not terminated])

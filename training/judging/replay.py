@@ -87,18 +87,20 @@ def most_probable(world: WorldModel, batch: int) -> Noise:
     return Noise(zeros + 0.5, zeros, torch.ones(batch))
 
 
-def ahead(world: WorldModel, seen: Watched, moments: Tensor, steps: int, temperature: float, seed: int = 0) -> Tensor:
+def ahead(
+    world: WorldModel, watched: Watched, moments: Tensor, steps: int, temperature: float, seed: int = 0
+) -> Tensor:
     """Latents (N, Z) at the N `moments` of dreams that began `steps` steps earlier and took the recorded actions.
 
     One step ahead is M's most probable prediction; further ones are dreams at `temperature`.
     """
     begin = moments - steps
     if steps == 1:
-        return seen.expected[begin]
-    state, generator = seen.states.select(begin), torch.Generator().manual_seed(seed)
+        return watched.expected[begin]
+    state, generator = watched.states.select(begin), torch.Generator().manual_seed(seed)
     for step in range(steps):
         noise = world.draw_noise(len(moments), generator)
-        state, _ = world.step(state, seen.actions[begin + step], noise, torch.full((1, 1), temperature))
+        state, _ = world.step(state, watched.actions[begin + step], noise, torch.full((1, 1), temperature))
     return state.latents
 
 

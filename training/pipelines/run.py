@@ -79,10 +79,9 @@ def _run_round(journal: Journal, folder: RoundFolder, planned: RoundPlan, player
     """One round: collect, vision, memory, ppo or evolve, fidelity."""
     where, name = folder.name, planned.learner.name
 
-    def record() -> dict[str, Any]:
-        found = collect.main(dataclasses.replace(planned.collect, controllers=players))
-        del found["recorded"]  # by this process: a resumed run has the same results
-        return found
+    def record() -> collect.Collected:
+        collected = collect.main(dataclasses.replace(planned.collect, controllers=players))
+        return dataclasses.replace(collected, recorded=None)  # so that a resumed run has the same results
 
     journal.stage(where, "collect", record, lambda: not collect.missing_parts(planned.collect))
     if planned.vision:

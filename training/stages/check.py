@@ -29,7 +29,15 @@ class CheckOptions(RunOption):
     repair: bool = stage_option(False, "set broken files aside, so that their stages make them again")
 
 
-def main(options: CheckOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """The whole files by kind, and the new place of each broken one."""
+
+    whole: dict[str, int]
+    set_aside: dict[str, str]
+
+
+def main(options: CheckOptions) -> CheckResult:
     """Counts by kind and what is set aside; raises `BrokenStore` for broken files without --repair."""
     check_options(options)
     run = RunFolder(options.run)
@@ -52,7 +60,7 @@ def main(options: CheckOptions) -> dict[str, Any]:
             "run folder", f"{run.path} with unreadable {', '.join(broken)}", "readable files only",
             "run check --repair to set these aside, then run the stages that made them again",
         )  # fmt: skip
-    return {"whole": whole, "set_aside": {name: str(run.set_aside(name)) for name in broken}}
+    return CheckResult(whole=whole, set_aside={name: str(run.set_aside(name)) for name in broken})
 
 
 def _read_whole_part(path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -107,7 +106,16 @@ def record_part(job: PartJob) -> int:
     return recorded()
 
 
-def main(options: CollectOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """The parts of the round in the folder of the store."""
+
+    parts: int
+    recorded: int | None  # frames that this process has recorded
+    folder: str
+
+
+def main(options: CollectOptions) -> Collected:
     """Record the missing parts of this round."""
     check_options(options)
     options = options.described()
@@ -164,7 +172,7 @@ def missing_parts(options: CollectOptions) -> list[int]:
     return [at for at in range(first, first + _count_parts(options)) if not part_path(folder, at).exists()]
 
 
-def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> dict[str, Any]:
+def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> Collected:
     parts, size = _count_parts(options), min(options.frames, options.part_frames)
     jobs = [
         PartJob(
@@ -179,4 +187,4 @@ def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: Colle
         for _, frames in run_jobs(record_part, jobs, Workers(options.workers, options.ray)):
             recorded += frames
             progress.update(size)
-    return {"parts": parts, "recorded": recorded, "folder": str(run.rollouts)}
+    return Collected(parts=parts, recorded=recorded, folder=str(run.rollouts))

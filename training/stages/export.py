@@ -13,6 +13,7 @@ A Minari dataset holds dreams of the world, or, with --store, the real episodes 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -83,14 +84,34 @@ def check_target(name: str, folder: Path) -> None:
         raise InvalidOption(name, folder, expected, f"give another --{name}")
 
 
-def main(options: ExportOptions) -> dict[str, Any]:
-    """Write what is asked for; returns the folders and sizes, and the controllers or the number of episodes."""
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A folder that is written; of a Minari dataset also its id and its number of episodes."""
+
+    folder: str
+    megabytes: float
+    id: str | None = None
+    episodes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What is written, and the controllers that go with the models."""
+
+    controllers: tuple[str, ...] | None = None
+    onnx: Exported | None = None
+    web: Exported | None = None
+    minari: Exported | None = None
+
+
+def main(options: ExportOptions) -> ExportResult:
+    """Write the models, the page or the dataset."""
     check_options(options)
-    found = export_world(options) if options.onnx or options.web else {}
-    return found | (export_episodes(options) if options.minari else {})
+    result = export_world(options) if options.onnx or options.web else ExportResult()
+    return dataclasses.replace(result, minari=export_episodes(options)) if options.minari else result
 
 
-def export_world(options: ExportOptions) -> dict[str, Any]:
+def export_world(options: ExportOptions) -> ExportResult:
     """Write the models, the page, or both."""
     source = find_folder(options.world)
     names = [plain_name("controllers", name) for name in read_config(source)["controllers"]]
@@ -100,17 +121,17 @@ def export_world(options: ExportOptions) -> dict[str, Any]:
     models = make_models(world, source, names)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in models.items()}
     about = description(world, names) | {"source_sha256": fingerprint(source), "files": hashes}
-    found: dict[str, Any] = {"controllers": names}
+    onnx = web = None
     if options.onnx:
-        found["onnx"] = _replace(Path(options.onnx), about, lambda made: write_models(made, models))
+        onnx = _replace(Path(options.onnx), about, lambda made: write_models(made, models))
     if options.web:
         played = {name: data for name, data in models.items() if name != "encoder.onnx"}
         page = lambda made: write_page(made, runtime | _file(made / ABOUT) | played, world.task.title)  # noqa: E731
-        found["web"] = _replace(Path(options.web), about, page)
-    return found
+        web = _replace(Path(options.web), about, page)
+    return ExportResult(controllers=tuple(names), onnx=onnx, web=web)
 
 
-def export_episodes(options: ExportOptions) -> dict[str, Any]:
+def export_episodes(options: ExportOptions) -> Exported:
     """Write the real episodes of a run, or dreams of a world, as a Minari dataset."""
     check_minari()
     if options.store:
@@ -130,21 +151,21 @@ def export_episodes(options: ExportOptions) -> dict[str, Any]:
         about = f"Dreams of {task.title} {how}"
     name = f"wm-envs/{re.sub('[^a-z0-9]+', '-', task.title.lower()).strip('-')}-{kind}-v0"
     write = lambda made: write_dataset(made, task, name, about, episodes)  # noqa: E731
-    found = _replace(Path(options.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
-    return {"minari": found | {"id": name, "episodes": count}}
+    exported = _replace(Path(options.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
+    return dataclasses.replace(exported, id=name, episodes=count)
 
 
 def _file(path: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes()}
 
 
-def _replace(target: Path, about: dict[str, Any], write: Callable[[Path], None]) -> dict[str, Any]:
+def _replace(target: Path, about: dict[str, Any], write: Callable[[Path], None]) -> Exported:
     """Make the folder `target` anew, with world.json and what `write` adds; returns it and its size."""
     with file_lock(target), new_folder(target) as made:
         write_json(made / ABOUT, about)
         write(made)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    return {"folder": str(target), "megabytes": size / 1e6}
+    return Exported(folder=str(target), megabytes=size / 1e6)
 
 
 def make_models(world: WorldModel, source: Path, controllers: list[str]) -> dict[str, bytes]:
