@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from tests.helpers import TINY, TINY_CONTROLLER, tiny_model
-from wm_envs.errors import BrokenWorld, UnknownName
+from wm_envs.errors import BrokenWorld, InvalidOption, UnknownName
 from wm_envs.files import unseal, write_json
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
@@ -63,6 +63,9 @@ def test_saving_a_loaded_world_gives_the_same_bytes(tiny_world: Path, tmp_path: 
 
 def test_overrides_replace_config_fields(tiny_world: Path) -> None:
     assert load_world(tiny_world, overrides={"termination": "threshold"}).config.termination == "threshold"
+    for overrides in ({"termination": "never"}, {"colour": "red"}):
+        with pytest.raises(InvalidOption, match="overrides"):
+            load_world(tiny_world, overrides=overrides)
 
 
 def test_controller_round_trip(own_world: Path) -> None:

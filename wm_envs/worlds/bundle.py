@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from wm_envs.errors import BrokenWorld, Diverged, UnknownName, did_you_mean
+from wm_envs.errors import BrokenWorld, Diverged, InvalidOption, UnknownName, did_you_mean
 from wm_envs.files import file_lock, read_bytes, write_bytes, write_json
 from wm_envs.models.controller import Controller, ControllerConfig
 from wm_envs.models.memory.base import Memory
@@ -162,7 +162,7 @@ def load_world(
     the weights, which must not be changed. The files are checked each time.
 
     `overrides` replaces fields of its `WorldConfig` that the weights do not depend on, such as `termination`.
-    Raises `UnknownName` or `BrokenWorld`.
+    Raises `UnknownName` or `BrokenWorld`, and `InvalidOption` for overrides that do not fit.
     """
     folder = resolve(world)
     bundle = read_config(folder)
@@ -170,7 +170,8 @@ def load_world(
     try:
         config = dataclasses.replace(recorded, **(overrides or {}))
     except ValidationError as error:
-        raise broken(folder, first_problem(error)) from error
+        fix = "change them, or omit them"
+        raise InvalidOption("overrides", overrides, f"what fits the world ({first_problem(error)})", fix) from error
     data, digest = _read_checked(folder, WEIGHTS, bundle)
     key = digest, recorded, torch.device(device)
     if share and (loaded := _loaded.get(key)) is not None:
