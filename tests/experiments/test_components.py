@@ -15,7 +15,7 @@ import wm_envs  # noqa: F401 (registers the ids)
 from experiments.__main__ import main
 from experiments.mixtures import events, information, lifetimes, speakers, subsets
 from tests.helpers import TINY, TINY_DRIVE, synthetic_episodes, tiny_model, with_memory
-from tests.training.test_by_eye import episode
+from tests.training.test_replay import episode
 from training.acting.policies import random_policy
 from training.data.episode_store import write_part
 from training.judging.replay import watch

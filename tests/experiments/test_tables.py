@@ -210,37 +210,37 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
     assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole.generations
 
 
-# --- who slips ------------------------------------------------------------------------------------------
+# --- random steps ---------------------------------------------------------------------------------------
 
 
-def test_who_slips_does_so_in_its_share_of_steps_and_as_its_seed_says() -> None:
+def test_random_steps_have_their_share_and_depend_on_the_seed_only() -> None:
     task = get_task("carracing")
     config = ControllerConfig(
         4, 8, 3, bias=True, choices=tuple(v for action in task.actions.choices("discrete") for v in action)
     )
-    sober = ControllerPolicy(
-        "sober", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
+    controller = ControllerPolicy(
+        "controller", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
     )
     features, num_envs = torch.zeros(6, 12), torch.arange(6)
     dreams = Dreams(tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=4)), 6)
-    usual = sober.actor(dreams, range(6)).act(features, num_envs, 0)
+    usual = controller.actor(dreams, range(6)).act(features, num_envs, 0)
 
     def actions_of(epsilon: float, seeds: list[int]) -> torch.Tensor:
-        act, observation = EpsilonRandomPolicy(sober, epsilon).actor(dreams, seeds)
+        act, observation = EpsilonRandomPolicy(controller, epsilon).actor(dreams, seeds)
         assert observation == "zh"
         return torch.stack([act(features, num_envs, step) for step in range(250)])
 
     some = actions_of(0.3, list(range(6)))
     others = (some != usual).any(-1)
-    assert 0.3 * 6 / 8 < others.float().mean() < 0.3  # one of eight slips is what it would have done
+    assert 0.3 * 6 / 8 < others.float().mean() < 0.3  # one of eight random actions is the one of the controller
     assert torch.equal(some, actions_of(0.3, list(range(6)))) and not torch.equal(
         some, actions_of(0.3, list(range(1, 7)))
     )
-    assert torch.equal(some[:, 2], actions_of(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "a lane is its own seed's"
+    assert torch.equal(some[:, 2], actions_of(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "an environment depends on its own seed"
     assert len(np.unique(actions_of(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.actions.discrete)
 
 
-def test_the_battery_has_those_who_slip(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_battery_has_policies_with_random_steps(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
     options = FidelityOptions(
         str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True

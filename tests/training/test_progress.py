@@ -1,4 +1,4 @@
-"""Long work shows itself: lines in a log, a bar on a terminal, CSV and TensorBoard, and a way to go on."""
+"""Progress: lines in a log, a bar on a terminal, CSV and TensorBoard files that continue."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "\r" in said and "100%|" in said and "batches" in said
 
 
-def test_curves_go_on_where_they_were(tmp_path: Path) -> None:
+def test_curves_continue_after_a_resume(tmp_path: Path) -> None:
     work(tmp_path, 5)
     work(tmp_path, 8)
     with (tmp_path / "logs" / "vision.csv").open(newline="") as file:
@@ -56,5 +56,5 @@ def test_curves_go_on_where_they_were(tmp_path: Path) -> None:
     (0, "0"), (10, "10"), (0.42, "0.42"), (7.46, "7.5"), (4096, "4096"), (123.4, "123"), (20_000, "20k"),
     (2_040_000, "2.04M"), (3e9, "3G"),
 ])  # fmt: skip
-def test_counts_have_no_needless_decimals(number: float, shown: str) -> None:
+def test_counts_have_few_digits(number: float, shown: str) -> None:
     assert count(number) == shown

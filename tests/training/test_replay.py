@@ -31,7 +31,7 @@ def test_an_episode_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert found.terminated == expected.terminated
 
 
-def test_what_m_expected_is_m_stepped_by_hand() -> None:
+def test_predictions_are_those_of_m_stepped_by_hand() -> None:
     world, recorded = tiny_model(), episode(90)
     seen = watch(world, recorded)
     assert len(seen.frames) == 23 and np.array_equal(seen.frames, recorded.frames[::4])

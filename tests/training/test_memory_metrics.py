@@ -1,4 +1,4 @@
-"""M's calibration: it foretells as many deaths as came, and moves nothing else."""
+"""The bias of the end: M predicts as many ends as were recorded, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.data.sequences import join
 from training.judging.memory_metrics import fit_end_bias
 
 
-def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
+def test_as_many_ends_are_predicted_as_were_recorded(tmp_path: Path) -> None:
     store = RolloutStore(synthetic_store(tmp_path) / "rollouts")
     encoded = [(torch.randn(part.size, 4).half(), torch.zeros(part.size, 4).half()) for part in store.parts]
     latents = join(store.parts, encoded, 1)
@@ -28,7 +28,7 @@ def test_calibration_foretells_as_many_deaths_as_came(tmp_path: Path) -> None:
     assert fit_end_bias(memory, latents)["shift"] == pytest.approx(0, abs=0.1)
 
 
-def test_where_none_died_nothing_is_calibrated(tmp_path: Path) -> None:
+def test_without_ends_the_bias_stays(tmp_path: Path) -> None:
     parts = [Part(0, Path(), np.zeros((40, 1), np.float32), np.array([40], np.int32), np.array([False]), {})]
     memory = tiny_model().memory
     assert fit_end_bias(memory, join(parts, [(torch.zeros(40, 4).half(), torch.zeros(40, 4).half())], 1)) == {}
