@@ -45,33 +45,16 @@ class Block:
     rows: Sequence[Any] = ()  # of a table: sequences of cells; of a list: its items
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of the page."""
-
-    title: str
-    blocks: list[Block]
-
-    @property
-    def id(self) -> str:
-        """The name of the section in links."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
-
-
 def make_page(run: RunFolder) -> tuple[str, list[str]]:
     """The HTML of a run's report, and the titles of the sections without data, which the page lists at its end."""
-    sections = [Section(title, _blocks(make)) for title, make in Contents(run).sections().items()]
-    missing = [section.title for section in sections if not section.blocks]
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    sections = {title: _blocks(make) for title, make in Contents(run).sections().items()}
+    shown = {title: blocks for title, blocks in sections.items() if blocks}
+    missing = [title for title in sections if title not in shown]
     templates = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = templates.get_template("report.html.jinja").render(
-        title=f"wm-envs: {run.path.resolve().name}",
-        sections=[section for section in sections if section.blocks],
-        missing=missing,
-    )
-    return page, missing
+    template = templates.from_string(Path(__file__).with_name("report.html.jinja").read_text("utf-8"))
+    return template.render(title=f"wm-envs: {run.path.resolve().name}", sections=shown, missing=missing), missing
 
 
 def _blocks(make: Callable[[], Iterator[Block]]) -> list[Block]:
