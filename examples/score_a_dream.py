@@ -11,9 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from training.acting.policies import OpenLoopPolicy
-from training.judging.battery import open_loop_battery
-from training.judging.fidelity import compare
-from training.judging.returns import StoredReturns
+from training.judging.fidelity import StoredReturns, compare, open_loop_battery
 from wm_envs import get_task
 
 TASK = get_task("takecover")

@@ -8,12 +8,13 @@ z alone, with and without a hidden layer, and the full model in their table of C
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
-from experiments.tables import Table, TableOptions, Trained, untrained_memory
+from pydantic import Field
+
+from experiments.tables import Table, TableCommand, Trained, untrained_memory
 from training.acting.policies import load_policy, random_policy
-from training.infra.options import check_options, stage_option
+from training.config.base import Count
 from training.infra.run_folder import RoundFolder
 from training.stages import ppo
 from wm_envs.worlds.bundle import save_world
@@ -28,40 +29,36 @@ SEEN = {  # row of the table -> what C observes, whether it has hidden layers, w
 }
 
 
-@dataclass
-class AblateOptions(TableOptions):
+class Command(TableCommand):
     """Train controllers in the real game on each kind of features of a world, and play them on the test seeds."""
 
-    steps: int = stage_option(400_000, "steps of PPO in the real game per row", identity=True, minimum=1)
-    validate_every: int = stage_option(48, "updates between validations in the real game", identity=True, minimum=1)
-
-    def check(self) -> None:
-        """Raises `InvalidOption` without validation or without a hidden layer."""
-        super().check()
-        self.needs_validation()
-        self.needs_hidden_layer()
+    steps: Count = Field(400_000, description="steps of PPO in the real game per row")
+    validate_every: Count = Field(48, description="updates between validations in the real game")
 
 
-def main(options: AblateOptions) -> dict[str, Any]:
+def main(command: Command) -> dict[str, Any]:
     """Rows of the table `ablations`."""
-    check_options(options)
-    with Table("ablations", options) as table:
+    command.check_comparable()
+    with Table("ablations", command) as table:
         untrained = table.round.untrained.round(0)
-        save_world(untrained.world, untrained_memory(table.world, options.seed), {"memory": "untrained"})
+        save_world(untrained.world, untrained_memory(table.world, command.seed), {"memory": "untrained"})
         for row, (observation, hidden, trained) in SEEN.items():
             folder = table.round if trained else untrained
-            table.row(row, functools.partial(_train, options, folder, observation, hidden))
+            table.row(row, functools.partial(_train, table, command, folder, observation, hidden))
         table.row("random play", lambda: Trained(table.round.world, random_policy(table.world.task)))
         return table.finish()
 
 
-def _train(options: AblateOptions, folder: RoundFolder, observation: str, hidden: bool) -> Trained:
+def _train(table: Table, command: Command, folder: RoundFolder, observation: str, hidden: bool) -> Trained:
     """A controller that is trained in the real game on what it observes."""
     name = f"ablation-{observation}-{'hidden' if hidden else 'linear'}"
-    where = {"run": folder.run.path, "round": folder.number}
-    ppo.main(ppo.PpoOptions(
-        name=name, total_timesteps=options.steps, observation=observation,
-        hidden_sizes=tuple(options.hidden_sizes) if hidden else (), validate_every=options.validate_every,
-        **ppo.IN_THE_GAME, **options.shared() | where,
-    ))  # fmt: skip
+    config = ppo.IN_THE_GAME.replace(
+        total_timesteps=command.steps,
+        observation=observation,
+        hidden_sizes=command.hidden_sizes if hidden else (),
+        validate_every=command.validate_every,
+        validate_episodes=command.validate_episodes,
+    )
+    place = table.place() | {"run": folder.run.path, "round": folder.number}
+    ppo.main(ppo.Command(**place, name=name, train_in="game", config=config))
     return Trained(folder.world, load_policy(folder.world, name))

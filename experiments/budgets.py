@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from training.config.cli import number_or_word
 from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
 from training.infra.records import from_json, read_record, to_json, write_result
@@ -134,7 +135,7 @@ def play(row: str, given: argparse.Namespace) -> Row:
     with_m = given.out / folder_name(f"M {json.dumps([seen, of_v, changed.get('M', {})])}")
     run = given.out / folder_name(row)
     part_of_store(given.run, with_v, seen["frames"])
-    vision_metrics = vision.main(vision.VisionOptions(run=with_v, task=task, seed=given.seed, **of_v))
+    vision_metrics = vision.main(vision.Command.flat(run=with_v, task=task, seed=given.seed, **of_v))
     link_folder(with_v, with_m)
     learn_memory(with_m, task, given.seed, changed)
     link_folder(with_m, run)
@@ -144,7 +145,7 @@ def play(row: str, given: argparse.Namespace) -> Row:
 def learn_memory(run: Path, task: str, seed: int, changed: dict[str, Any]) -> MemoryMetrics:
     """Learn M, or say what it reached."""
     return memory.main(
-        memory.MemoryOptions(run=run, task=task, seed=seed, **OF_M | OF_GAME[task]["M"] | changed.get("M", {}))
+        memory.Command.flat(run=run, task=task, seed=seed, **OF_M | OF_GAME[task]["M"] | changed.get("M", {}))
     )
 
 
@@ -154,7 +155,7 @@ def learn_and_play(run: Path, task: str, seed: int, given: argparse.Namespace, c
     metrics = learn_memory(run, task, seed, changed)
     world = str(RunFolder(run).round(0).world)
     report = fidelity.main(
-        fidelity.FidelityOptions(
+        fidelity.Command.flat(
             world=world, controllers="none", workers=given.workers, cache=str(given.out / "real.json"),
             **of_game.get("fidelity", {}),
         )
@@ -164,13 +165,11 @@ def learn_and_play(run: Path, task: str, seed: int, given: argparse.Namespace, c
         "validate_episodes": 0, **of_game["C"],
     }  # fmt: skip
     if "CMA-ES" in changed:
-        card = evolve.main(evolve.EvolveOptions(**where, **OF_EVOLUTION | changed["CMA-ES"]))
+        card = evolve.main(evolve.Command.flat(**where, **OF_EVOLUTION | changed["CMA-ES"]))
     else:
-        card = ppo.main(ppo.PpoOptions(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
+        card = ppo.main(ppo.Command.flat(**where, **OF_PPO | of_game.get("PPO", {}) | changed.get("PPO", {})))
     score = evaluate.main(
-        evaluate.EvaluateOptions(
-            world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
-        )
+        evaluate.Command.flat(world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers)
     )
     agreement = Agreement(spearman=report.spearman, log_ratio=report.log_ratio, relative_error=report.relative_error)
     assert card.dream is not None
@@ -200,7 +199,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("budgets"))
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=number_or_word, default="cores")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.out /= f"seed-{given.seed}"

@@ -6,50 +6,46 @@ game give their learning curves, and the best controller of each plays the test 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from experiments.tables import Table, TableOptions, Trained
+from pydantic import Field
+
+from experiments.tables import Table, TableCommand, Trained
 from training.acting.policies import load_policy, random_policy
-from training.infra.option_groups import DreamOptions
-from training.infra.options import check_options, stage_option
+from training.config.base import Count
+from training.config.commands import Temperatures
 from training.judging.scoring import Learned
 from training.stages import evolve, ppo
+from training.stages.evolve import EvolveConfig
+from training.stages.ppo import PpoConfig
 
 
-@dataclass
-class CompareOptions(DreamOptions, TableOptions):
+class Command(TableCommand, Temperatures):
     """Train with PPO and CMA-ES in the dream of a world, and play the controllers in the real game."""
 
-    steps: int = stage_option(8_000_000, "steps in dreams per learner", identity=True, minimum=1)
-    points: int = stage_option(8, "number of validations of PPO", identity=True, minimum=1)
-    population: int = stage_option(64, "candidates per generation", identity=True, minimum=2)
-    rollouts: int = stage_option(16, "episodes per candidate", identity=True, minimum=1)
-    validate_every: int = stage_option(5, "generations between validations of CMA-ES", identity=True, minimum=1)
-
-    def check(self) -> None:
-        """Raises `InvalidOption` without validation or without a hidden layer."""
-        super().check()
-        self.needs_validation()
-        self.needs_hidden_layer()
+    steps: Count = Field(8_000_000, description="steps in dreams per learner")
+    points: Count = Field(8, description="number of validations of PPO")
+    population: Annotated[Count, Field(ge=2)] = Field(64, description="candidates per generation")
+    rollouts: Count = Field(16, description="episodes per candidate")
+    validate_every: Count = Field(5, description="generations between validations of CMA-ES")
 
 
-def main(options: CompareOptions) -> dict[str, Any]:
+def main(command: Command) -> dict[str, Any]:
     """Rows of the table `learners`, each with its learning curve: dream steps and mean score in the real game."""
-    check_options(options)
-    with Table("learners", options) as table:
-        hidden, linear, searched, random = row_names(options)
-        table.row(hidden, lambda: _by_ppo(table, options, tuple(options.hidden_sizes)))
-        table.row(linear, lambda: _by_ppo(table, options, ()))
-        table.row(searched, lambda: _by_evolution(table, options))
+    command.check_comparable()
+    with Table("learners", command) as table:
+        hidden, linear, searched, random = row_names(command)
+        table.row(hidden, lambda: _by_ppo(table, command, command.hidden_sizes))
+        table.row(linear, lambda: _by_ppo(table, command, ()))
+        table.row(searched, lambda: _by_evolution(table, command))
         table.row(random, lambda: Trained(table.round.world, random_policy(table.world.task)))
         return table.finish()
 
 
-def row_names(options: CompareOptions) -> list[str]:
+def row_names(command: Command) -> list[str]:
     """The names of the rows."""
-    sizes = " and ".join(map(str, options.hidden_sizes))
-    search = f"{options.population} candidates, {options.rollouts} dreams each"
+    sizes = " and ".join(map(str, command.hidden_sizes))
+    search = f"{command.population} candidates, {command.rollouts} dreams each"
     return [
         f"PPO, {sizes} tanh hidden units",
         "PPO, linear",
@@ -58,30 +54,32 @@ def row_names(options: CompareOptions) -> list[str]:
     ]
 
 
-def _by_ppo(table: Table, options: CompareOptions, hidden_sizes: tuple[int, ...]) -> Trained:
-    given = ppo.PpoOptions(
-        name=f"compared-{'hidden' if hidden_sizes else 'linear'}",
-        total_timesteps=options.steps,
-        hidden_sizes=hidden_sizes,
-        **_in_dreams(options),
+def _by_ppo(table: Table, command: Command, hidden_sizes: tuple[int, ...]) -> Trained:
+    config = PpoConfig(
+        total_timesteps=command.steps, hidden_sizes=hidden_sizes, validate_episodes=command.validate_episodes
     )
-    updates = options.steps // (given.num_envs * given.n_steps)
-    given.validate_every = max(1, -(-updates // options.points))
-    return _trained(table, given.name, ppo.main(given))
+    config = config.replace(validate_every=max(1, -(-(command.steps // config.update_size) // command.points)))
+    name = f"compared-{'hidden' if hidden_sizes else 'linear'}"
+    return _trained(table, name, ppo.main(ppo.Command(**_in_dreams(table, command, name), config=config)))
 
 
-def _by_evolution(table: Table, options: CompareOptions) -> Trained:
-    given = evolve.EvolveOptions(
-        name="compared-evolved", steps=options.steps, population=options.population, rollouts=options.rollouts,
-        validate_every=options.validate_every, **_in_dreams(options),
-    )  # fmt: skip
-    return _trained(table, given.name, evolve.main(given))
+def _by_evolution(table: Table, command: Command) -> Trained:
+    config = EvolveConfig(
+        steps=command.steps,
+        population=command.population,
+        rollouts=command.rollouts,
+        validate_every=command.validate_every,
+        validate_episodes=command.validate_episodes,
+    )
+    name = "compared-evolved"
+    searched = evolve.main(evolve.Command(**_in_dreams(table, command, name), config=config))
+    return _trained(table, name, searched)
 
 
-def _in_dreams(options: CompareOptions) -> dict[str, Any]:
-    """Options that all learners share."""
-    temperatures = {"temperature": options.temperature, "temperature_high": options.temperature_high}
-    return temperatures | options.shared()
+def _in_dreams(table: Table, command: Command, name: str) -> dict[str, Any]:
+    """What all learners share."""
+    temperatures = {"temperature": command.temperature, "temperature_high": command.temperature_high}
+    return table.place() | temperatures | {"name": name}
 
 
 def _trained(table: Table, name: str, learned: Learned) -> Trained:

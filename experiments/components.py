@@ -7,19 +7,19 @@ which components are switched off, as `gym.make("WMDream-v0", components=[0, 2])
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from training.acting.policies import load_policy, random_policy
+from training.config.base import Count, Natural, Positive, Text
+from training.config.commands import Command as BaseCommand
+from training.config.commands import InRun
 from training.data.episode_store import RolloutStore
-from training.infra.option_groups import RunOption
-from training.infra.options import check_options, stage_option
-from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder
 from training.judging.replay import Watched, clearest_dimensions, longest_episode, read_episode, watch
 from wm_envs.errors import InvalidOption
@@ -34,41 +34,39 @@ if TYPE_CHECKING:
 PANELS = 3  # latent dimensions in the picture
 
 
-@dataclass
-class ComponentsOptions(RunOption):
-    """Show which component of M's mixtures speaks when, from the recorded episodes of a run."""
+class Command(BaseCommand, InRun):
+    """Show which mixture component of M is active when, from the recorded episodes of a run."""
 
-    world: str = stage_option("", "a shipped world's name or a folder (default: the latest of the run)")
-    episodes: int = stage_option(16, "recorded episodes, held-out ones", minimum=1)
-    controller: str = stage_option("random", "who plays the dreams: the name of a controller, or 'random'")
-    dreams: int = stage_option(64, "dreams for each choice of components (0: none)", minimum=0)
-    temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
-    to: str = stage_option("", "file for the picture (default: components.svg in the run folder)")
+    world: Text = Field("", description="a shipped world's name or a folder (default: the latest of the run)")
+    episodes: Count = Field(16, description="recorded episodes, held-out ones")
+    controller: str = Field("random", description="who plays the dreams: the name of a controller, or 'random'")
+    dreams: Natural = Field(64, description="dreams for each choice of components")
+    temperature: Positive = Field(1.0, description="temperature of the dreams")
+    to: Text = Field("", description="file for the picture (default: components.svg in the run folder)")
 
 
-def main(options: ComponentsOptions) -> dict[str, Any]:
+def main(command: Command) -> dict[str, Any]:
     """Information and speakers of every event, lifetimes of dreams by their components, and the path of the picture."""
     from experiments import mixtures  # of the extra 'train', which --help does not need
 
-    check_options(options)
-    run = RunFolder(options.run)
+    run = command.run_folder
     run.check_exists()
-    folder = find_folder(options.world) if options.world else run.world_round(-1).world
-    if options.controller != "random":
-        check_controller(folder, options.controller)
+    folder = find_folder(command.world) if command.world else run.world_round(-1).world
+    if command.controller != "random":
+        check_controller(folder, command.controller)
     world = load_world(folder)
     _check_components(world)
-    policy = random_policy(world.task) if options.controller == "random" else load_policy(folder, options.controller)
+    policy = random_policy(world.task) if command.controller == "random" else load_policy(folder, command.controller)
     store = RolloutStore(run.rollouts, read_config(folder)["world"]["task"])
-    longest, weights, happened = _watch(world, store, options.episodes)
+    longest, weights, happened = _watch(world, store, command.episodes)
     rows = [
         {"event": name} | mixtures.information(weights, event) | mixtures.speakers(weights, event)
         for name, event in happened.items()
         if event.any() and not event.all()
     ]
-    target = Path(options.to) if options.to else run.path / "components.svg"
+    target = Path(command.to) if command.to else run.path / "components.svg"
     write_text(target, mixtures.picture(longest, _panels(world, longest)))
-    dreams = mixtures.lifetimes(world, policy, options.dreams, options.temperature) if options.dreams else []
+    dreams = mixtures.lifetimes(world, policy, command.dreams, command.temperature) if command.dreams else []
     _show(rows, dreams)
     return {"picture": str(target), "steps": len(weights), "events": rows, "dreams": dreams}
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from training.config.cli import number_or_word
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
 from training.infra.folders import link_folder
@@ -57,7 +58,7 @@ def shipped_vision(run: Path, world: str) -> None:
 def learn(run: Path, number: int, given: argparse.Namespace, steps: int) -> MemoryMetrics:
     """M of a round."""
     return memory.main(
-        memory.MemoryOptions(
+        memory.Command.flat(
             run=run, round=number, task="carracing", kind="autoregressive", hidden=256, observed="modelled",
             learning_rate=2e-3, latent_dropout=0.3, steps=steps, workers=given.workers,
         )
@@ -69,7 +70,7 @@ def play(player: str, given: argparse.Namespace) -> Row:
     run, start = given.out / player, given.out / "start"
     link_folder(start, run)
     collect.main(
-        collect.CollectOptions(
+        collect.Command.flat(
             run=run, task="carracing", round=1, frames=given.frames, seed=5, workers=given.workers,
             controllers=() if player == "random" else (f"{start}/round-0/world:{player}",),
         )
@@ -79,15 +80,13 @@ def play(player: str, given: argparse.Namespace) -> Row:
     metrics = learn(run, 1, given, given.steps)
     world = str(RunFolder(run).round(1).world)
     report = fidelity.main(
-        fidelity.FidelityOptions(
+        fidelity.Command.flat(
             world=world, controllers="none", episodes=8, cache=str(given.out / "real.json"), workers=given.workers
         )
     )
     card = learn_to_drive(run, 1, "controller", given)
     score = evaluate.main(
-        evaluate.EvaluateOptions(
-            world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers
-        )
+        evaluate.Command.flat(world=world, episodes=given.episodes, first_seed=EXPERIMENTS.start, workers=given.workers)
     )
     paid_a_tick = paid / sum(part.size for part in parts)
     assert report.relative_error is not None and card.dream is not None
@@ -99,7 +98,7 @@ def play(player: str, given: argparse.Namespace) -> Row:
 def learn_to_drive(run: Path, number: int, name: str, given: argparse.Namespace) -> Card:
     """C of a round, from its dream alone."""
     return ppo.main(
-        ppo.PpoOptions(
+        ppo.Command.flat(
             run=run, round=number, name=name, total_timesteps=given.dream_steps, validate_episodes=0,
             workers=given.workers, **DREAMS,
         )
@@ -110,17 +109,15 @@ def start(given: argparse.Namespace) -> None:
     """Random play, M of it, and the three players that learn."""
     run = given.out / "start"
     shipped_vision(run, "carracing")
-    collect.main(collect.CollectOptions(run=run, task="carracing", frames=given.frames, workers=given.workers))
+    collect.main(collect.Command.flat(run=run, task="carracing", frames=given.frames, workers=given.workers))
     learn(run, 0, given, given.steps // 3)
     learn_to_drive(run, 0, "own", given)
     for name in ("curious", "paid"):
-        in_the_game = ppo.IN_THE_GAME | {"total_timesteps": given.real_steps, "curious": name == "curious"}
-        ppo.main(
-            ppo.PpoOptions(
-                run=run, round=0, name=name, gamma=0.99, validate_episodes=4, validate_every=24,
-                workers=given.workers, temperature=1.0, temperature_high=1.0, **in_the_game,
-            )
-        )  # fmt: skip
+        config = ppo.IN_THE_GAME.replace(
+            total_timesteps=given.real_steps, gamma=0.99, validate_episodes=4, validate_every=24
+        )
+        place = {"run": run, "round": 0, "name": name, "workers": given.workers, "train_in": "game"}
+        ppo.main(ppo.Command(**place, curious=name == "curious", temperature=1.0, temperature_high=1.0, config=config))
 
 
 def cells(player: str, row: Row) -> str:
@@ -145,7 +142,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4_000_000, help="of M")
     parser.add_argument("--dream-steps", type=int, default=2_000_000, help="of C")
     parser.add_argument("--episodes", type=int, default=48)
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=number_or_word, default="cores")
     given = parser.parse_args()
     results = given.out / "results.json"
     known = read_record(results) if results.exists() else {}

@@ -6,28 +6,20 @@ A table is a folder of the round: its rows.json grows row by row, no row is made
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field
 
 from training.acting.policies import Policy
-from training.infra.option_groups import (
-    DEFAULT_TASK,
-    RUNS,
-    ControllerOptions,
-    RealGameOptions,
-    SeedOption,
-    WorldRoundOptions,
-    game_settings,
-)
-from training.infra.options import check_run_options, stage_option
+from training.config.base import MAY_CHANGE, Count, Natural, Text
+from training.config.commands import DEFAULT_TASK, RUNS, WorldRound
+from training.config.records import recorded
 from training.infra.packages import check_game
-from training.infra.pool import Workers
 from training.infra.records import read_result, write_result
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import copy_world, find_folder, find_round, fingerprint
@@ -36,48 +28,40 @@ from training.judging.table_rows import TableFile, TableRow
 from training.judging.validation import game_score
 from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption, OptionsDiffer
-from wm_envs.files import file_lock, write_text
+from wm_envs.files import write_text
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world
 
 
-@dataclass
-class TableOptions(SeedOption, RealGameOptions, ControllerOptions, WorldRoundOptions):
-    """Options of all tables."""
+class TableCommand(WorldRound):
+    """What all tables are given."""
 
-    world: str = stage_option(
-        "", "a shipped world's name or a folder, which is copied into the run; without --run: that of the game"
+    world: Text = Field(
+        "", description="a shipped world's name or a folder, which is copied into the run; without --run: the game's"
     )
-    episodes: int = stage_option(100, "test episodes per row", identity=True, minimum=1)
-    renderer: str = stage_option(
-        "", "renderer of the game in the test episodes (default: the one that scores are measured with)", identity=True
-    )
+    episodes: Count = Field(100, description="test episodes per row")
+    renderer: Text = Field("", description="renderer of the game in the test episodes (default: the one for scores)")
+    hidden_sizes: tuple[Count, ...] = Field((64,), description="tanh units of the controllers' hidden layers")
+    validate_episodes: Annotated[Natural, MAY_CHANGE] = Field(48, description="real episodes per validation")
 
-    @classmethod
-    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Without a run, the shipped world of the game in a run folder of its own."""
-        if given.get("run"):
-            return super().defaults(given)
-        world = given.get("world") or given.get("task") or DEFAULT_TASK
-        return super().defaults(given) | {"world": world, "run": RUNS / f"tables-{Path(world).name}"}
+    @property
+    def source(self) -> str:
+        """The world that is copied into the run; "": none, the run has one."""
+        return self.world or ("" if self.run else self.task or DEFAULT_TASK)
 
-    def needs_hidden_layer(self) -> None:
-        """Raises `InvalidOption` without a hidden layer, for tables that compare with a linear controller."""
+    @property
+    def run_folder(self) -> RunFolder:
+        """The run folder; by default it is named after the world."""
+        return RunFolder(self.run or RUNS / f"tables-{Path(self.source).name}")
+
+    def check_comparable(self) -> None:
+        """Raises `InvalidOption` without validation in the game or without a hidden layer, for tables that compare."""
         if not self.hidden_sizes:
-            raise InvalidOption(
-                "hidden_sizes", self.hidden_sizes, "the size of a hidden layer", "give --hidden-sizes 64, for example"
-            )
-
-    def needs_validation(self) -> None:
-        """Raises `InvalidOption` without validation in the real game."""
+            fix = "give --hidden-sizes 64, for example"
+            raise InvalidOption("hidden_sizes", self.hidden_sizes, "the size of a hidden layer", fix)
         if not self.validate_episodes:
-            raise InvalidOption(
-                "validate_episodes", 0, "a whole number of at least 1", "give --validate-episodes 1 or more"
-            )
-
-    def shared(self) -> dict[str, Any]:
-        """Options of every learner of the table."""
-        return {name: getattr(self, name) for name in ("run", "round", "validate_episodes", "workers", "ray", "seed")}
+            fix = "give --validate-episodes 1 or more"
+            raise InvalidOption("validate_episodes", 0, "a whole number of at least 1", fix)
 
 
 class Trained(NamedTuple):
@@ -93,23 +77,22 @@ class Trained(NamedTuple):
 class Table:
     """Rows of a table; no other process can work on the table while it is open."""
 
-    def __init__(self, name: str, options: TableOptions) -> None:
-        self.name, self.options = name, options
-        if options.world:
-            copy_world(find_folder(options.world), RunFolder(options.run).world_round(options.round).world)
-        self.round = find_round(options)
-        options.round = self.round.number  # all learners of the table use this round
+    def __init__(self, name: str, command: TableCommand) -> None:
+        self.name, self.command = name, command
+        run, number = command.run_folder, command.round
+        if command.source:
+            copy_world(find_folder(command.source), run.world_round(-1 if number == "latest" else number).world)
+        self.round = find_round(run, number, command.task)
         self.files = self.round.table(name)
         self.world = load_world(self.round.world)
         check_game(self.world.task)
-        self.game_kwargs = game_kwargs(self.world.task, options.renderer or None, game_settings(()))
+        self.game_kwargs = game_kwargs(self.world.task, command.renderer or None, {})
         self.rows: list[TableRow] = []
         self.asked: list[str] = []
 
     def __enter__(self) -> Table:
         with ExitStack() as held:
-            held.enter_context(file_lock(self.files.rows))
-            held.enter_context(check_run_options(self.files.options, self.options, started=self.files.rows))
+            held.enter_context(recorded(self.files.options, self.command, made=self.files.rows))
             if self.files.rows.exists():
                 self.rows = self._read()
             self._held = held.pop_all()
@@ -126,10 +109,16 @@ class Table:
         if any(row.policy == policy for row in self.rows):
             return
         world, player, dream, label, curve = train()
-        seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.options.episodes))
-        real, _ = game_score(world, player, seeds, Workers(self.options.workers, self.options.ray), self.game_kwargs)
+        seeds = list(range(TEST_SEEDS, TEST_SEEDS + self.command.episodes))
+        real, _ = game_score(world, player, seeds, self.command.pool, self.game_kwargs)
         self.rows.append(TableRow(policy=policy, player=player.name, real=real, dream=dream, label=label, curve=curve))
         write_result(self.files.rows, TableFile(world=fingerprint(self.round.world), rows=tuple(self.rows)))
+
+    def place(self) -> dict[str, Any]:
+        """What every learner of the table is given: the round, the seed and the processes."""
+        command = self.command
+        shared = {name: getattr(command, name) for name in ("seed", "workers", "ray")}
+        return {"run": self.round.run.path, "round": self.round.number, **shared}
 
     def finish(self) -> dict[str, Any]:
         """Write the table for readers; returns the rows that were asked for."""

@@ -14,7 +14,6 @@ With `--play`, M and C learn from each V, with the budget of `budgets.py`, and t
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from experiments.budgets import HEADER_OF_PLAY, Played, cells_of_play, folder_name, learn_and_play
+from training.config.cli import number_or_word
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
@@ -68,11 +68,9 @@ def train(variant: str, seed: int, given: argparse.Namespace) -> Vision:
     if variant in AFTER:
         train(AFTER[variant], seed, given)
         start = str(RunFolder(folder_of(AFTER[variant], seed, given)).round(0).vision)
-    options = vision.VisionOptions(
-        run=run, task=given.task, batches=round(given.batches * SHARES.get(variant, 1)), batch_size=given.batch_size,
-        seed=seed, start=start, checkpoint_every=100,
-    )  # fmt: skip
-    vision.main(dataclasses.replace(options, **VARIANTS[variant]))
+    batches = round(given.batches * SHARES.get(variant, 1))
+    sizes = {"batches": batches, "batch_size": given.batch_size, "checkpoint_every": 100}
+    vision.main(vision.Command.flat(run=run, task=given.task, seed=seed, start=start, **sizes | VARIANTS[variant]))
     return load_vision(RunFolder(run).round(0).vision)
 
 
@@ -122,7 +120,7 @@ def main() -> None:
     parser.add_argument("--judge", default="takecover-paper", help="the world whose V measures the feature distance")
     parser.add_argument("--play", action="store_true")
     parser.add_argument("--episodes", type=int, default=100, help="of the game, for --play")
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=number_or_word, default="cores")
     given = parser.parse_args()
     given.task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
     judge = load_world(given.judge).vision

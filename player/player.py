@@ -63,7 +63,7 @@ class Player:
         self.clock.restart(countdown=self.driver.kind == YOU)
         self.scoreboard.start(self.driver.name)
         self.replay.ticks.clear()
-        self.driver.restart()
+        self.driver.random.restart()
         self._update_temperature()
 
     def close(self) -> None:

@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import TINY, TINY_DRIVE, make_tiny_world, make_world, tiny_model
-from wm_envs.models.vision.column_vae import ColumnVAE, ColumnVAEConfig
-from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
-from wm_envs.models.vision.residual_vae import ResidualVAE, ResidualVAEConfig
+from tests.helpers import TINY_DRIVE, make_tiny_world, make_world, tiny_model
 from wm_envs.worlds.bundle import save_world
 
 
@@ -55,7 +52,7 @@ def own_drive(tiny_drive: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages build V with few channels, and read frames in blocks of 64."""
+    """V's training reads frames in blocks of 64."""
     import training.data.episode_store
     import training.stages.vision
 
@@ -65,13 +62,6 @@ def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
         return training.data.frame_batches.FrameBlocks(parts, seed, min(chunks, 4), objects=objects)
 
     monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
-
-    small = {
-        "conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE),
-        "residual-vae": (lambda latent: ResidualVAEConfig(latent, TINY.vision.channels), ResidualVAE),
-        "column-vae": (lambda latent: ColumnVAEConfig(latent, TINY.vision.channels, per_column=1), ColumnVAE),
-    }
-    monkeypatch.setattr(training.stages.vision, "vision_kinds", lambda: small)
 
 
 @pytest.fixture

@@ -97,15 +97,16 @@ def with_memory(**changes: object) -> WorldConfig:
 
 def vision_options(run: Path, **changes: Any) -> Any:
     """A few batches of V with `tiny_vision`."""
-    from training.stages.vision import VisionOptions
+    from training.stages import vision
 
-    sizes = {"latent": 4, "batches": 6, "batch_size": 16, "checkpoint_every": 3}
-    return VisionOptions(run=run, **sizes | changes)
+    sizes = {"latent": 4, "channels": (4, 4, 8, 8), "batches": 6, "batch_size": 16, "checkpoint_every": 3}
+    sizes |= {"per_column": 1} if changes.get("kind") == "column-vae" else {}
+    return vision.Command.flat(run=run, **sizes | changes)
 
 
 def memory_options(run: Path, **changes: Any) -> Any:
     """A few steps of a small M."""
-    from training.stages.memory import MemoryOptions
+    from training.stages import memory
 
     sizes = {
         "hidden": 8,
@@ -116,15 +117,15 @@ def memory_options(run: Path, **changes: Any) -> Any:
         "checkpoint_every": 3,
         "workers": 1,
     }
-    return MemoryOptions(run=run, **sizes | changes)
+    return memory.Command.flat(run=run, **sizes | changes)
 
 
 def evolve_options(run: Path, **changes: Any) -> Any:
     """A few generations of a small population."""
-    from training.stages.evolve import EvolveOptions
+    from training.stages import evolve
 
     sizes = {"generations": 4, "population": 4, "rollouts": 2, "validate_every": 2, "validate_episodes": 0}
-    return EvolveOptions(run=run, **sizes | changes)
+    return evolve.Command.flat(run=run, **sizes | changes)
 
 
 def steps_of(env: DreamVectorEnv, steps: int) -> Any:

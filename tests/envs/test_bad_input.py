@@ -249,18 +249,14 @@ SMALL = {
     memory: {"steps": 1},
     evolve: {"generations": 1, "validate_episodes": 0},
 }
-OPTIONS = {
-    collect: collect.CollectOptions, vision: vision.VisionOptions, memory: memory.MemoryOptions,
-    evolve: evolve.EvolveOptions,
-}  # fmt: skip
 STAGES = [
     *[(collect, name, value) for name in ("frames", "part_frames") for value in NOT_COUNTS],
     *[(collect, name, value) for name in ("round", "workers", "seed") for value in (-1, 1.5)],
-    *[(vision, "latent", value) for value in NOT_COUNTS if value != 0],
+    *[(vision, "latent", value) for value in NOT_COUNTS],
     *[(vision, name, value) for name in ("batches", "batch_size", "checkpoint_every") for value in NOT_COUNTS],
     *[(vision, "learning_rate", value) for value in NOT_POSITIVE],
     *[(vision, "motion", value) for value in (-1.0, math.nan, math.inf)],
-    *[(memory, name, value) for name in ("hidden", "frame_skip") for value in NOT_COUNTS if value != 0],
+    *[(memory, name, value) for name in ("hidden", "frame_skip") for value in NOT_COUNTS],
     *[(memory, name, value) for name in ("mixtures", "steps") for value in NOT_COUNTS],
     *[(memory, name, value) for name in ("batch_size", "sequence_length", "checkpoint_every") for value in NOT_COUNTS],
     *[(memory, "learning_rate", value) for value in NOT_POSITIVE],
@@ -269,7 +265,7 @@ STAGES = [
     *[(evolve, name, value) for name in ("temperature", "sigma") for value in NOT_POSITIVE],
     *[(evolve, name, value) for name in ("decay", "temperature_high") for value in (-1.0, math.nan)],
     *[(module, "seed", -1) for module in (vision, memory, evolve)],
-    (evolve, "population", 1), (evolve, "validate_episodes", -1), (evolve, "workers", -1), (evolve, "env", "moon"),
+    (evolve, "population", 1), (evolve, "validate_episodes", -1), (evolve, "workers", -1), (evolve, "train_in", "moon"),
     (evolve, "observation", "pixels"),
     *[(evolve, "name", value) for value in ("", "../x", "/tmp/x", ".x", "a b", "x\0", 3)],
 ]  # fmt: skip
@@ -281,9 +277,8 @@ def test_stages(own_world: Path, module: Any, name: str, value: Any) -> None:
     """`own_world` is the run's world; a run that is refused leaves no trace."""
     run = own_world.parent.parent
     before = sorted(run.rglob("*"))
-    options = OPTIONS[module](**{"run": run, **SMALL[module], name: value})
     with pytest.raises(InvalidOption, match=name):
-        module.main(options)
+        module.main(module.Command.flat(**{"run": run, **SMALL[module], name: value}))
     assert sorted(run.rglob("*")) == before
 
 
@@ -292,35 +287,35 @@ def test_stages(own_world: Path, module: Any, name: str, value: Any) -> None:
 ], ids=shown)  # fmt: skip
 def test_evaluate(tiny_world: Path, name: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=name):
-        evaluate.main(evaluate.EvaluateOptions(**{"world": str(tiny_world), "episodes": 1, name: value}))
+        evaluate.main(evaluate.Command.flat(**{"world": str(tiny_world), "episodes": 1, name: value}))
 
 
 def test_names_that_are_not_there(tiny_world: Path, own_world: Path) -> None:
     run = own_world.parent.parent
     with pytest.raises(UnknownName, match="controller"):
-        evaluate.main(evaluate.EvaluateOptions(str(tiny_world), "nobody"))
+        evaluate.main(evaluate.Command.flat(world=str(tiny_world), controller="nobody"))
     with pytest.raises(UnknownName, match="takecover"):
-        collect.main(collect.CollectOptions(run, task="chess"))
+        collect.main(collect.Command.flat(run=run, task="chess"))
     with pytest.raises(UnknownName, match="controller"):
-        collect.main(collect.CollectOptions(run, controllers=("nobody",)))
+        collect.main(collect.Command.flat(run=run, controllers=("nobody",)))
     with pytest.raises(WorldModelError, match="nowhere"):
-        collect.main(collect.CollectOptions(run, controllers=("controller", "nowhere:controller")))
+        collect.main(collect.Command.flat(run=run, controllers=("controller", "nowhere:controller")))
     for players, task in ((("",), "takecover"), (("controller",), "carracing")):
         with pytest.raises(InvalidOption, match="controllers"):
-            collect.main(collect.CollectOptions(run, task=task, controllers=players))
+            collect.main(collect.Command.flat(run=run, task=task, controllers=players))
     with pytest.raises(UnknownName, match="controller"):
-        evolve.main(evolve.EvolveOptions(run, start="nobody", generations=1))
+        evolve.main(evolve.Command.flat(run=run, start="nobody", generations=1))
 
 
 def test_other_options_for_a_run(own_world: Path, tiny_vision: None) -> None:
     run = synthetic_store(own_world.parent.parent)
     small = {"generations": 1, "population": 4, "rollouts": 1, "validate_episodes": 0}
-    evolve.main(evolve.EvolveOptions(run, **small))
+    evolve.main(evolve.Command.flat(run=run, **small))
     with pytest.raises(OptionsDiffer, match=r"sigma 0\.1 -> 0\.3"):
-        evolve.main(evolve.EvolveOptions(run, sigma=0.3, **small))
-    vision.main(vision.VisionOptions(run, latent=4, batches=1, batch_size=2))
+        evolve.main(evolve.Command.flat(run=run, sigma=0.3, **small))
+    vision.main(vision.Command.flat(run=run, latent=4, batches=1, batch_size=2))
     with pytest.raises(OptionsDiffer, match="latent 4 -> 8"):
-        vision.main(vision.VisionOptions(run, latent=8, batches=1, batch_size=2))
+        vision.main(vision.Command.flat(run=run, latent=8, batches=1, batch_size=2))
 
 
 def test_a_controller_of_another_size() -> None:

@@ -12,9 +12,10 @@ import torch
 
 import wm_envs
 from tests.helpers import TINY_DRIVE, tiny_model
-from training.stages.memory import MemoryOptions
+from training.stages.memory import complete, of_kind
 from wm_envs.errors import BrokenWorld, InvalidOption
 from wm_envs.files import write_json
+from wm_envs.games.registry import get_task
 from wm_envs.models.memory.mdn_rnn import MDNRNN
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, read_config, save_world
@@ -96,7 +97,7 @@ def test_the_game_counts_its_own_rewards(tmp_path: Path) -> None:
 
 def test_a_game_without_a_goal_refuses_it() -> None:
     with pytest.raises(InvalidOption, match="Take Cover is not"):
-        MemoryOptions(task="takecover", progress=True).check()
+        complete(of_kind("mdn-rnn", progress=True), get_task("takecover"))
 
 
 def test_a_bundle_with_progress_but_no_goal_is_refused(own_world: Path) -> None:

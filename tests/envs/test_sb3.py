@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -21,14 +20,16 @@ import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import make_tiny_world
 from training.infra.progress import Progress
 from training.infra.records import to_json
+from training.infra.run_folder import RunFolder
 from training.learning.clip_reward import ClipReward
+from training.learning.policy_network import ensemble, parameters_of, start_from
 from training.stages import ppo
-from training.stages.ppo import PpoOptions
+from training.stages.ppo import Command as PpoCommand
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.sb3 import LatentVecEnv, make_vec_env
-from wm_envs.worlds.bundle import load_world, read_controller
+from wm_envs.worlds.bundle import read_controller
 
 
 def both(world: Path, actions: str, **more: Any) -> tuple[DummyVecEnv, VecMonitor]:
@@ -113,10 +114,10 @@ def test_an_env_that_resets_itself_is_refused(tiny_world: Path) -> None:
         LatentVecEnv(env)
 
 
-def options(run: Path, **changes: Any) -> PpoOptions:
+def options(run: Path, **changes: Any) -> PpoCommand:
     small = {"total_timesteps": 512, "num_envs": 8, "n_steps": 16, "batch_size": 64, "n_epochs": 2,
              "validate_episodes": 0, "validate_every": 2, "hidden_sizes": (5,)}  # fmt: skip
-    return PpoOptions(run=run, **(small | changes))
+    return PpoCommand.flat(run=run, **(small | changes))
 
 
 def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
@@ -140,14 +141,16 @@ def test_ppo_makes_a_controller_of_the_bundle(tmp_path: Path) -> None:
 
 
 def test_ppo_that_was_stopped_comes_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, judged = tmp_path / "run", ppo._evaluate
+    run, judged = tmp_path / "run", ppo.Training.evaluate
     make_tiny_world(run / "round-0/world")
     shutil.copytree(run, tmp_path / "start")
     ppo.main(options(run))
     run.rename(tmp_path / "whole")
     shutil.copytree(tmp_path / "start", run)
     monkeypatch.setattr(
-        ppo, "_evaluate", lambda *given: judged(*given) if not (run / "round-0/ppo/ppo/best.json").exists() else 1 / 0
+        ppo.Training,
+        "evaluate",
+        lambda *given: judged(*given) if not (run / "round-0/ppo/ppo/best.json").exists() else 1 / 0,
     )
     with pytest.raises(ZeroDivisionError):
         ppo.main(options(run))
@@ -193,18 +196,19 @@ def test_a_policy_that_diverged_is_kept_nowhere(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("hidden_sizes", [(), (5,), (6, 4)])
 def test_the_controller_is_the_policy(tmp_path: Path, hidden_sizes: tuple[int, ...]) -> None:
-    world = load_world(make_tiny_world(tmp_path / "round-0/world"))
+    make_tiny_world(tmp_path / "round-0/world")
+    training = ppo.Training(RunFolder(tmp_path).round(0), options(tmp_path, hidden_sizes=hidden_sizes))
     env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "round-0/world"), actions="discrete")
     learner = PPO(
         "MlpPolicy", env, policy_kwargs={"net_arch": {"pi": list(hidden_sizes), "vf": [3]}}, seed=1, device="cpu"
     )
     with torch.no_grad():
         learner.policy.action_net.weight.mul_(100)
-    config, parameters = ppo.as_controller(learner, world, options(tmp_path, hidden_sizes=hidden_sizes))
+    config, parameters = training.controller, parameters_of(learner)
     features = env.reset()
     wanted, _ = learner.predict(features, deterministic=True)
     done = act(config, parameters, torch.from_numpy(features))
-    np.testing.assert_array_equal(done.numpy(), np.array(world.task.actions.discrete, np.float32)[wanted])
+    np.testing.assert_array_equal(done.numpy(), np.array(training.world.task.actions.discrete, np.float32)[wanted])
     assert len(set(wanted.tolist())) > 1
 
 
@@ -212,7 +216,7 @@ def test_the_controller_is_the_policy(tmp_path: Path, hidden_sizes: tuple[int, .
 def test_a_committee_scores_as_its_members_on_average(hidden_sizes: tuple[int, ...]) -> None:
     config = ControllerConfig(4, 8, 1, "zh", True, hidden_sizes)
     ensemble_size = [(config, 0.1 * torch.randn(config.parameters)) for _ in range(3)]  # far from tanh's ends
-    merged, parameters = ppo.ensemble(ensemble_size)
+    merged, parameters = ensemble(ensemble_size)
     features = torch.randn(50, 12)
     mean = torch.stack([torch.atanh(act(config, one, features)) for _, one in ensemble_size]).mean(0)
     torch.testing.assert_close(torch.atanh(act(merged, parameters, features)), mean, atol=1e-4, rtol=1e-3)
@@ -224,20 +228,17 @@ def test_members_learn_and_decide_together(tmp_path: Path) -> None:
     config, parameters = read_controller(tmp_path / "round-0/world", "ppo")
     single = [read_controller(tmp_path / "round-0/world", name) for name in ("ppo-1", "ppo-2")]
     assert config.hidden_sizes == (10,) and not torch.equal(single[0][1], single[1][1])
-    assert torch.equal(ppo.ensemble(single)[1], parameters) and result.dream and result.dream.episodes == 256
+    assert torch.equal(ensemble(single)[1], parameters) and result.dream and result.dream.episodes == 256
 
 
 def test_ppo_goes_on_from_a_controller(tmp_path: Path) -> None:
-    world = load_world(make_tiny_world(tmp_path / "round-0/world"))
+    make_tiny_world(tmp_path / "round-0/world")
     ppo.main(options(tmp_path))
     env = make_vec_env("WMDream-v0", 8, seed=0, world=str(tmp_path / "round-0/world"), actions="discrete")
     learner = PPO("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [5], "vf": [3]}}, device="cpu")
-    known, kind = (
-        read_controller(tmp_path / "round-0/world", "ppo"),
-        ppo.as_controller(learner, world, options(tmp_path))[0],
-    )
-    ppo.start_from(learner, *known, kind)
-    assert torch.equal(ppo.as_controller(learner, world, options(tmp_path))[1], known[1])
+    known = read_controller(tmp_path / "round-0/world", "ppo")
+    start_from(learner, *known, ppo.Training(RunFolder(tmp_path).round(0), options(tmp_path)).controller)
+    assert torch.equal(parameters_of(learner), known[1])
     ppo.main(options(tmp_path, name="second", start="ppo"))
     with pytest.raises(InvalidOption, match="start"):
         ppo.main(options(tmp_path, name="third", start="ppo", hidden_sizes=(6,)))
@@ -247,7 +248,8 @@ def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
     """Each fine action begins as the nearest of those that the controller chose from."""
     small = options(own_drive.parent.parent, total_timesteps=128)
     ppo.main(small)
-    ppo.main(dataclasses.replace(small, name="fine", actions="fine", start="ppo", learning_rate=1e-9))
+    fine_config = small.config.replace(actions="fine", learning_rate=1e-9)
+    ppo.main(small.replace(name="fine", start="ppo", config=fine_config))
     (coarse, before), (fine, after) = (read_controller(own_drive, name) for name in ("ppo", "fine"))
     assert len(fine.choices) == 3 * 28 and fine.hidden_sizes == coarse.hidden_sizes
     features = torch.randn(50, fine.features)
@@ -272,7 +274,7 @@ def test_rewards_are_capped_and_nothing_else(tiny_world: Path) -> None:
 def test_ppo_learns_in_the_real_game(tmp_path: Path, tiny_drive: Path) -> None:
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "round-0/world")
-    result = ppo.main(options(tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
+    result = ppo.main(options(tmp_path, train_in="game", num_envs=2, n_steps=8, batch_size=16, total_timesteps=32))
     assert read_controller(tmp_path / "round-0/world", "ppo")[0].action == 3 and result.dream
 
 
@@ -293,7 +295,14 @@ def test_a_curious_ppo_keeps_its_last_policy(tmp_path: Path, tiny_drive: Path) -
     pytest.importorskip("Box2D")
     shutil.copytree(tiny_drive, tmp_path / "round-0/world")
     given = options(
-        tmp_path, env="real", num_envs=2, n_steps=8, batch_size=16, total_timesteps=64, curious=True, validate_every=1
+        tmp_path,
+        train_in="game",
+        num_envs=2,
+        n_steps=8,
+        batch_size=16,
+        total_timesteps=64,
+        curious=True,
+        validate_every=1,
     )
     ppo.main(given)
     last = load_file(tmp_path / "round-0/ppo/ppo/policy.safetensors")["model/action_net.bias"]
@@ -315,7 +324,7 @@ def test_ppo_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [
     ("total_timesteps", 0), ("num_envs", -1), ("gamma", float("nan")), ("temperature", 0.0), ("observation", "pixels"),
-    ("hidden_sizes", (0,)), ("gamma", 1.5), ("n_epochs", 1.5), ("env", "other"), ("name", "../x"),
+    ("hidden_sizes", (0,)), ("gamma", 1.5), ("n_epochs", 1.5), ("train_in", "other"), ("name", "../x"),
     ("settings", ("lap",)), ("settings", ("off_road_cost=1",)),
 ])  # fmt: skip
 def test_bad_options_are_named_before_any_work(tmp_path: Path, field: str, value: Any) -> None:

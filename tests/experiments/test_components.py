@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import wm_envs  # noqa: F401 (registers the ids)
-from experiments.__main__ import main
+from experiments.__main__ import EXPERIMENTS
 from experiments.mixtures import events, information, lifetimes, speakers, subsets
 from tests.helpers import TINY, TINY_DRIVE, synthetic_episodes, tiny_model, with_memory
 from tests.training.test_replay import episode
@@ -178,7 +178,7 @@ def test_lifetimes_have_a_row_for_every_choice() -> None:
 def test_the_stage(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_world(tmp_path / "round-0/world", WORLDS[kind]())
     write_part(tmp_path / "rollouts", 0, synthetic_episodes([60, 90, 50]), {"task": "takecover"})
-    assert main(["components", "--run", str(tmp_path), "--dreams", "4", "--json"]) == 0
+    assert EXPERIMENTS.main(["components", "--run", str(tmp_path), "--dreams", "4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert found["steps"] == 15 + 23 + 13 and len(found["dreams"]) == 7
     assert {"the end is near", "action to the left"} <= {row["event"] for row in found["events"]}
@@ -188,4 +188,4 @@ def test_the_stage(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_an_m_with_one_component_is_refused(tmp_path: Path) -> None:
     save_world(tmp_path / "round-0/world", tiny_model(config=with_memory(mixtures=1)))
     write_part(tmp_path / "rollouts", 0, synthetic_episodes([60]), {"task": "takecover"})
-    assert main(["components", "--run", str(tmp_path)]) == 2
+    assert EXPERIMENTS.main(["components", "--run", str(tmp_path)]) == 2

@@ -15,22 +15,21 @@ import pytest
 import torch
 
 from experiments import ablate, compare, tables, transfer
-from experiments.__main__ import main as experiment
-from experiments.ablate import AblateOptions
-from experiments.compare import CompareOptions
+from experiments.__main__ import EXPERIMENTS
+from experiments.ablate import Command as AblateCommand
+from experiments.compare import Command as CompareCommand
 from experiments.tables import as_markdown
-from experiments.transfer import TransferOptions
+from experiments.transfer import Command as TransferCommand
 from tests.experiments.test_components import WORLDS
 from tests.helpers import TINY_DRIVE, tiny_model
 from training.__main__ import main
 from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy
 from training.infra.records import read_result, write_result
-from training.judging.battery import open_loop_battery
-from training.judging.returns import StoredReturns
+from training.judging.fidelity import StoredReturns, open_loop_battery
 from training.judging.scoring import VALIDATION_SEEDS, Score
 from training.judging.table_rows import TableFile
 from training.stages import evolve, fidelity, ppo
-from training.stages.fidelity import FidelityOptions
+from training.stages.fidelity import Command as FidelityCommand
 from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import BrokenStore, OptionsDiffer
 from wm_envs.games.registry import get_task
@@ -41,10 +40,10 @@ SMALL: dict[str, Any] = {"validate_episodes": 1, "episodes": 2, "renderer": "fas
 SEARCH: dict[str, Any] = {"population": 4, "rollouts": 1, "validate_every": 1}
 MAKERS: dict[str, Callable[[Path], Any]] = {
     "transfer": lambda run: transfer.main(
-        TransferOptions(run=run, temperatures=(0.5,), ppo_steps=1, generations=1, **SEARCH, **SMALL)
+        TransferCommand.flat(run=run, temperatures=(0.5,), ppo_steps=1, generations=1, **SEARCH, **SMALL)
     ),
-    "ablations": lambda run: ablate.main(AblateOptions(run=run, steps=64, **SMALL)),
-    "learners": lambda run: compare.main(CompareOptions(run=run, steps=200, points=2, **SEARCH, **SMALL)),
+    "ablations": lambda run: ablate.main(AblateCommand.flat(run=run, steps=64, **SMALL)),
+    "learners": lambda run: compare.main(CompareCommand.flat(run=run, steps=200, points=2, **SEARCH, **SMALL)),
 }
 ROWS = {
     "transfer": [
@@ -67,7 +66,7 @@ ROWS = {
 @pytest.fixture
 def run(own_drive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder with a small random world of CarRacing, whose learners are given next to nothing."""
-    few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
+    few = ppo.IN_THE_GAME.replace(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
     monkeypatch.setattr(transfer, "OPEN_LOOPS", (40, 80))
     monkeypatch.setattr(ablate, "SEEN", {name: ablate.SEEN[name] for name in ROWS["ablations"][:-1]})
@@ -119,7 +118,7 @@ def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.Monk
 def test_mistakes_are_said_in_one_line(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert experiment([*words, "--run", str(tmp_path / "run")]) == 2
+    assert EXPERIMENTS.main([*words, "--run", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and said in error and "Fix" in error
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
@@ -128,19 +127,19 @@ def test_mistakes_are_said_in_one_line(
 def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablate, "SEEN", {})
     monkeypatch.setattr(tables, "game_score", lambda *given: (Score.of(np.ones(2)), []))
-    ablate.main(AblateOptions(run=run, **SMALL))
+    ablate.main(AblateCommand.flat(run=run, **SMALL))
     for _ in range(2):  # a table that is refused is left to others
         with pytest.raises(OptionsDiffer, match="episodes 2 -> 3"):
-            ablate.main(AblateOptions(run=run, **SMALL | {"episodes": 3}))
+            ablate.main(AblateCommand.flat(run=run, **SMALL | {"episodes": 3}))
     world = (run / "round-0/world", tiny_model(0.1, TINY_DRIVE))
     save_world(*world)
     with pytest.raises(OptionsDiffer, match="another V and M"):
-        ablate.main(AblateOptions(run=run, **SMALL))
+        ablate.main(AblateCommand.flat(run=run, **SMALL))
     shutil.rmtree(run / "round-0" / "ablations")
-    ablate.main(AblateOptions(run=run, **SMALL))
+    ablate.main(AblateCommand.flat(run=run, **SMALL))
     (run / "round-0" / "ablations" / "rows.json").write_text('{"rows": [3]}')
     with pytest.raises(BrokenStore, match="rows"):
-        ablate.main(AblateOptions(run=run, **SMALL))
+        ablate.main(AblateCommand.flat(run=run, **SMALL))
 
 
 def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> None:
@@ -149,13 +148,13 @@ def test_options_that_a_stage_refuses_are_not_those_of_its_table(run: Path) -> N
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(transfer, "_with_dreams", lambda *given: sys.exit())  # stopped before the first row
         with pytest.raises(SystemExit):
-            transfer.main(TransferOptions(run=run, ppo_steps=1, **few))
+            transfer.main(TransferCommand.flat(run=run, ppo_steps=1, **few))
     shutil.rmtree(run / "round-0" / "transfer")
     with pytest.raises(OptionsDiffer, match="steps 1 -> 2"):
-        transfer.main(TransferOptions(run=run, ppo_steps=2, **few))
-    rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few))["rows"]
+        transfer.main(TransferCommand.flat(run=run, ppo_steps=2, **few))
+    rows = transfer.main(TransferCommand.flat(run=run, ppo_steps=1, **few))["rows"]
     assert [row.policy for row in rows] == ROWS["transfer"][:3]
-    rows = transfer.main(TransferOptions(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
+    rows = transfer.main(TransferCommand.flat(run=run, ppo_steps=1, **few | {"temperatures": ()}))["rows"]
     assert [row.policy for row in rows] == ROWS["transfer"][1:3], "what is asked for"
 
 
@@ -174,20 +173,18 @@ def test_without_a_run_a_table_is_of_the_shipped_world(
     """It is copied, and stays as it is."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ablate, "SEEN", {})
-    found = [
-        TransferOptions.from_given(given) for given in ({}, {"task": "carracing"}, {"run": tmp_path}, {"world": "a/b"})
-    ]
-    assert [(each.world, str(each.run)) for each in found] == [
+    found = [TransferCommand(**given) for given in ({}, {"task": "carracing"}, {"run": tmp_path}, {"world": "a/b"})]
+    assert [(each.source, str(each.run_folder.path)) for each in found] == [
         ("takecover", "runs/tables-takecover"), ("carracing", "runs/tables-carracing"), ("", str(tmp_path)),
         ("a/b", "runs/tables-b"),
     ]  # fmt: skip
     before = {path.name: path.read_bytes() for path in tiny_drive.iterdir()}
     few = ["--validate-episodes", "1", "--episodes", "1", "--renderer", "fast", "--workers", "1"]
     for _ in range(2):
-        assert experiment(["ablate", "--world", str(tiny_drive), *few]) == 0
+        assert EXPERIMENTS.main(["ablate", "--world", str(tiny_drive), *few]) == 0
     assert (tmp_path / f"runs/tables-{tiny_drive.name}/round-0/ablations/table.md").exists()
     assert {path.name: path.read_bytes() for path in tiny_drive.iterdir()} == before
-    assert experiment(["ablate", "--world", "carracing", "--run", f"runs/tables-{tiny_drive.name}", *few]) == 2
+    assert EXPERIMENTS.main(["ablate", "--world", "carracing", "--run", f"runs/tables-{tiny_drive.name}", *few]) == 2
     assert "give another --run" in capsys.readouterr().err
 
 
@@ -198,7 +195,7 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
         run = tmp_path / str(number)
         shutil.copytree(tiny_world, run / "round-0/world")
         for steps in budgets:
-            found.append(evolve.main(evolve.EvolveOptions(
+            found.append(evolve.main(evolve.Command.flat(
                 run=run, steps=steps, population=4, rollouts=3, validate_every=3, validate_episodes=0
             )))  # fmt: skip
     whole, part, resumed = found
@@ -242,8 +239,8 @@ def test_random_steps_have_their_share_and_depend_on_the_seed_only() -> None:
 
 def test_the_battery_has_policies_with_random_steps(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
-    options = FidelityOptions(
-        str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True
+    options = FidelityCommand.flat(
+        world=str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True
     )
     report = fidelity.main(options)
     names = [row.policy for row in report.policies]

@@ -338,11 +338,11 @@ def test_the_tutorial_at_a_small_size(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_store_of_another_environment_is_refused(tmp_path: Path) -> None:
     options = {"frames": 100, "part_frames": 100, "workers": 1}
-    collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", **options))
+    collect.main(collect.Command.flat(run=tmp_path, env="ToyLight-v0", **options))
     with pytest.raises(InvalidOption, match="'fault': 'none'"):
-        collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", env_kwargs='{"fault": "none"}', **options))
+        collect.main(collect.Command.flat(run=tmp_path, env="ToyLight-v0", env_kwargs='{"fault": "none"}', **options))
     with pytest.raises(InvalidOption, match="JSON"):
-        collect.main(collect.CollectOptions(run=tmp_path, env="ToyLight-v0", env_kwargs="frameskip=4"))
+        collect.main(collect.Command.flat(run=tmp_path, env="ToyLight-v0", env_kwargs="frameskip=4"))
     with pytest.raises(InvalidOption, match="--env"):
-        collect.main(collect.CollectOptions(run=tmp_path, tick_limit=4))
+        collect.main(collect.Command.flat(run=tmp_path, tick_limit=4))
     assert len(RolloutStore(tmp_path / "rollouts").parts) == 1

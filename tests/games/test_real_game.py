@@ -247,7 +247,7 @@ def test_the_working_directory_stays_clean(tmp_path: Path, monkeypatch: pytest.M
 def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_vision: None) -> None:
     """collect -> vision -> memory -> evolve -> evaluate; whatever is done is not done again."""
     run = tmp_path / "run"
-    options = collect.CollectOptions(run, frames=1200, part_frames=600, workers=1)
+    options = collect.Command.flat(run=run, frames=1200, part_frames=600, workers=1)
     first = collect.main(options)
     assert first.parts == 2 and first.recorded >= 1200
     assert collect.main(options).recorded == 0, "the parts are there"
@@ -258,14 +258,14 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         assert frames.mean() > 5 and set(np.unique(part.actions)) <= {-1.0, 0.0, 1.0}
         assert (part.lengths <= TAKE_COVER.timing.tick_limit).all() and len(part.terminated) == len(part.lengths)
 
-    seen = vision.main(vision.VisionOptions(run, latent=4, batches=4, batch_size=16))
+    seen = vision.main(vision.Command.flat(run=run, latent=4, batches=4, batch_size=16))
     assert seen.error > 0
     learnt = memory.main(
-        memory.MemoryOptions(run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96)
+        memory.Command.flat(run=run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96)
     )
     assert np.isfinite(learnt.nll)
-    bred = evolve.main(evolve.EvolveOptions(
-        run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,
+    bred = evolve.main(evolve.Command.flat(
+        run=run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,
     ))  # fmt: skip
     assert bred.generations == 2 and bred.validation and bred.validation.episodes == 2
 
@@ -274,7 +274,9 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for workers in (1, 2):
         file = tmp_path / f"scores-{workers}.json"
         world = str(run / "round-0/world")
-        result = evaluate.main(evaluate.EvaluateOptions(world, "controller", 4, workers=workers, scores=str(file)))
+        result = evaluate.main(
+            evaluate.Command.flat(world=world, controller="controller", episodes=4, workers=workers, scores=str(file))
+        )
         scores.append(json.loads(file.read_text())["scores"])
         assert result.episodes == 4 and result.mean == pytest.approx(np.mean(list(scores[-1].values())))
     assert scores[0] == scores[1] and list(scores[0]) == [str(200_000 + i) for i in range(4)]
@@ -289,7 +291,7 @@ def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, mon
     monkeypatch.setattr(collect, "controller_episodes", lambda *how: played.append(how[:2]) or record(*how))
     players = ("controller", f"{tiny_world}:controller")
     options = {"frames": 500, "part_frames": 500, "controllers": players, "round": 1, "workers": 1}
-    collect.main(collect.CollectOptions(run, **options))
+    collect.main(collect.Command.flat(run=run, **options))
     (part,) = RolloutStore(run / "rollouts", "takecover").parts
     assert part.index == PARTS_A_ROUND and len(part.lengths) == 2 * len(played) >= 4
     assert {Path(folder) for folder, _ in played} == {own_world, tiny_world}
@@ -299,7 +301,7 @@ def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, mon
 
 @pytest.mark.parametrize("players", [(), ("takecover:controller",)], ids=["random play", "own play"])
 def test_objects_are_recorded_where_they_are(tmp_path: Path, players: tuple[str, ...]) -> None:
-    collect.main(collect.CollectOptions(run=tmp_path, frames=200, objects=True, workers=1, controllers=players))
+    collect.main(collect.Command.flat(run=tmp_path, frames=200, objects=True, workers=1, controllers=players))
     (part,) = RolloutStore(tmp_path / "rollouts").parts
     frames, objects = part.read(0, part.size).astype(int), part.read_objects(0, part.size)
     assert objects.shape == (part.size, 2, 64, 64)

@@ -147,7 +147,7 @@ def test_the_surprise_of_a_step_is_that_of_ms_prediction(toy: Task, tmp_path: Pa
 def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool) -> None:
     monkeypatch.setitem(TASKS, "toy", dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     options = {"task": "toy", "frames": 200, "part_frames": 200, "workers": 1}
-    assert collect.main(collect.CollectOptions(tmp_path, **options)).recorded >= 200
+    assert collect.main(collect.Command.flat(run=tmp_path, **options)).recorded >= 200
     (part,) = RolloutStore(tmp_path / "rollouts", "toy").parts
     assert part.actions.shape[1] == 2 and part.lengths.max() <= 40
     assert (part.rewards is None) == survival
@@ -159,7 +159,7 @@ def test_fidelity(
 ) -> None:  # fmt: skip
     monkeypatch.setitem(TASKS, "toy", task := dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     world = make_world(tmp_path / "world", task)
-    report = fidelity.main(fidelity.FidelityOptions(world, episodes=2, dreams=24, workers=1))
+    report = fidelity.main(fidelity.Command.flat(world=world, episodes=2, dreams=24, workers=1))
     assert np.isfinite(report.distances[measure]) and -1 <= report.spearman <= 1
     assert len(report.policies) == len(TOY.actions.discrete) + 4 + len(TOY.random_play.holds) + 1
 
@@ -167,7 +167,7 @@ def test_fidelity(
 def test_the_doctor(toy: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = make_world(tmp_path / "world", toy)
     with pytest.raises(Unsound, match=": V"):  # four latent dimensions are too few
-        doctor.main(doctor.DoctorOptions(world, episodes=2, workers=1))
+        doctor.main(doctor.Command.flat(world=world, episodes=2, workers=1))
     said = capsys.readouterr().out
     assert "relative error" in said and "where it moves" in said and "against scripts" in said
 
@@ -179,7 +179,7 @@ def test_the_doctor_plays_no_game_that_is_not_installed(
     monkeypatch.setitem(TASKS, "toy", missing)
     world = make_world(tmp_path / "world", missing)
     with pytest.raises(Unsound):
-        doctor.main(doctor.DoctorOptions(world, episodes=2, workers=1))
+        doctor.main(doctor.Command.flat(world=world, episodes=2, workers=1))
     said = capsys.readouterr().out
     assert "pip install 'wm-envs[toys]'" in said and "relative error" not in said
     with pytest.raises(MissingPackage, match=r"pip install 'wm-envs\[toys\]'"):

@@ -14,7 +14,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from tests.helpers import TINY, tiny_model
 from training.data.sequences import Latents
 from training.infra.checkpoint import save_checkpoint, start_from
-from training.stages.memory import MemoryOptions, memory_config
+from training.stages.memory import network_config, of_kind
 from wm_envs.games.registry import get_task
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig, AutoregressiveMDNRNN
 from wm_envs.models.state import Noise
@@ -145,14 +145,14 @@ def test_training_that_goes_on_keeps_the_order_of_the_dimensions(tmp_path: Path,
     else:
         start = tmp_path / "world"
         save_world(start, world_of(m))
-    options = MemoryOptions(kind="autoregressive", hidden=8, mixtures=3, units=6, start=str(start))
+    options = of_kind("autoregressive", hidden=8, mixtures=3, units=6)
     ticks = np.arange(10)
     latents = Latents(  # the last dimension has the least noise, so it would be the first
         torch.zeros(10, 4), torch.tensor([0.0, -1.0, -2.0, -3.0]).repeat(10, 1), torch.zeros(10, 1), ticks < 9,
         ticks > 8, ticks[:1], ticks[-1:] + 1, 4,
     )  # fmt: skip
     task = get_task("takecover")
-    config = memory_config(task, latents, options)
+    config = network_config(task, latents, options, str(start))
     assert config.active == CONFIG.active
-    assert memory_config(task, latents, dataclasses.replace(options, start="")).active == (3, 2, 1)
+    assert network_config(task, latents, options).active == (3, 2, 1)
     start_from(str(start), AutoregressiveMDNRNN(config))

@@ -17,9 +17,10 @@ PLAY = ROOT / "play.py"
 FOUNDATIONS = {"wm_envs.errors", "wm_envs.files", "wm_envs.hardware", "wm_envs.processes", "wm_envs.seeds",
                "wm_envs.validation"}  # fmt: skip
 # What each folder may import besides itself and what stands above it in this list.
-LAYERS = ("wm_envs.games", "wm_envs.models", "wm_envs.worlds", "wm_envs.envs", "training.infra", "training.data",
+LAYERS = ("wm_envs.games", "wm_envs.models", "wm_envs.worlds", "wm_envs.envs", "training.infra", "training.config",
+          "training.data",
           "training.exports", "training.learning", "training.acting", "training.judging", "training.reporting",
-          "training.stages", "training.pipelines", "experiments")  # fmt: skip
+          "training.stages", "training.pipeline", "experiments")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -31,12 +31,12 @@ import zarr
 from safetensors.torch import load, save
 
 from tests.torture import flips
+from training.config.records import recorded
 from training.data.latent_cache import cached_latents
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, read_tensors, save_tensors
-from training.infra.options import record_options
 from training.learning.optim import clip_gradients, total_loss
 from training.stages.evolve import Search, _replay
-from training.stages.ppo import PpoOptions
+from training.stages.ppo import Command as PpoCommand
 from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.errors import WorldModelError
 from wm_envs.files import seal, unseal, write_json
@@ -258,9 +258,15 @@ def history(path: Path) -> None:
     _replay(Search(np.zeros(5), 0.1, 2, 0), path)
 
 
+def record(path: Path) -> None:
+    """Start a stage with its default options, or go on."""
+    with recorded(path, PpoCommand()):
+        pass
+
+
 def options(path: Path) -> None:
     """A run goes on with its options, or is told that they differ."""
-    record_options(path, PpoOptions())
+    record(path)
 
 
 KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Path], Any], str]] = {
@@ -280,7 +286,7 @@ KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Pa
 def make_run(run: Path) -> None:
     """Something of each kind."""
     flips.make_run(run)
-    record_options(run / "options.json", PpoOptions())
+    record(run / "options.json")
     latents = {name: torch.randn(LATENTS).half() for name in ("means", "logvars")}
     save_tensors(run / "latents.safetensors", latents, {"vision": "V"})
     write_json(run / "history.json", {"name": "x", "generations": [

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from training.config.records import recorded
 from training.data import episode_store as rollouts
 from training.infra.checkpoint import load_checkpoint, read_tensors, read_vision, save_tensors
-from training.infra.options import record_options
 from training.infra.records import read_record
-from training.stages.ppo import PpoOptions
+from training.stages.ppo import Command as PpoCommand
 from wm_envs.files import seal, unseal, write_json
 from wm_envs.worlds.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world
 
@@ -271,8 +271,14 @@ def read_json_record(folder: Path) -> None:
     read_record(folder / "best.json")
 
 
+def record(path: Path) -> None:
+    """Start a stage with its default options, or go on."""
+    with recorded(path, PpoCommand()):
+        pass
+
+
 def read_options(folder: Path) -> None:
-    record_options(folder / "best.json", PpoOptions())
+    record(folder / "best.json")
 
 
 CORPUS: dict[str, Item] = {

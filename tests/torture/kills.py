@@ -39,12 +39,14 @@ from experiments import ablate
 from tests.helpers import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from training.data import frame_batches
 from training.infra.checkpoint import save_checkpoint
+from training.infra.run_folder import RunFolder
 from training.judging import battery
-from training.pipelines import run as everything
-from training.stages import check, collect, evaluate, evolve, fidelity, memory, ppo, publish, report, vision
+from training.judging.run_check import check_run
+from training.pipeline import run as everything
+from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, publish, report, vision
 from wm_envs.errors import WorldModelError
 from wm_envs.games.registry import TASKS
-from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vision.conv_vae import ConvVAE
 from wm_envs.worlds.bundle import save_world
 
 SAID = 3  # exit status of a stage that ended with the error that it should
@@ -57,31 +59,35 @@ IGNORED = ("logs", "pictures", "report.html")  # curves and pictures are not pro
 
 def run_vision(run: Path) -> None:
     """Six batches, a checkpoint every two."""
-    vision.main(vision.VisionOptions(run=run, latent=4, batches=6, batch_size=16, checkpoint_every=2))
+    vision.main(
+        vision.Command.flat(
+            run=run, latent=4, channels=TINY.vision.channels, batches=6, batch_size=16, checkpoint_every=2
+        )
+    )
 
 
 def run_memory(run: Path) -> None:
     """Encodes the store, six batches, a checkpoint every two, and the bundle."""
-    memory.main(memory.MemoryOptions(
+    memory.main(memory.Command.flat(
         run=run, hidden=8, mixtures=3, batch_size=4, sequence_length=8, steps=6 * 4 * 8, checkpoint_every=2, workers=1
     ))  # fmt: skip
 
 
 def run_collect(run: Path) -> None:
     """Three parts of random play of the real game."""
-    collect.main(collect.CollectOptions(run=run, task="carracing", frames=3, part_frames=1, workers=1))
+    collect.main(collect.Command.flat(run=run, task="carracing", frames=3, part_frames=1, workers=1))
 
 
 def run_evolve(run: Path) -> None:
     """Four generations in dreams, judged at every second one."""
-    evolve.main(evolve.EvolveOptions(
+    evolve.main(evolve.Command.flat(
         run=run, generations=4, population=4, rollouts=2, validate_every=2, validate_episodes=0
     ))  # fmt: skip
 
 
 def run_ppo(run: Path) -> None:
     """Four updates in dreams, judged at every second one."""
-    ppo.main(ppo.PpoOptions(
+    ppo.main(ppo.Command.flat(
         run=run, total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,),
         validate_every=2, validate_episodes=0,
     ))  # fmt: skip
@@ -89,7 +95,7 @@ def run_ppo(run: Path) -> None:
 
 def run_evaluate(run: Path) -> None:
     """One episode of the real game, its score written to a file."""
-    evaluate.main(evaluate.EvaluateOptions(
+    evaluate.main(evaluate.Command.flat(
         world=str(run / "round-0/world"), controller="random", episodes=1, workers=1, renderer="fast",
         scores=str(run / "s.json"),
     ))  # fmt: skip
@@ -97,7 +103,7 @@ def run_evaluate(run: Path) -> None:
 
 def run_fidelity(run: Path) -> None:
     """A few scripts in the dream and in the game, whose real returns are kept."""
-    fidelity.main(fidelity.FidelityOptions(
+    fidelity.main(fidelity.Command.flat(
         world=str(run / "round-0/world"), episodes=2, dreams=4, workers=1, cache=str(run / "cache.json")
     ))  # fmt: skip
 
@@ -106,29 +112,30 @@ def run_publish(run: Path) -> None:
     """A bundle, made twice: the second one replaces the first."""
     for temperature in (1.0, 1.2):
         options = {"world": str(run / "round-0/world"), "to": str(run / "bundle"), "temperature": temperature}
-        publish.main(publish.PublishOptions(**options))
+        publish.main(publish.Command.flat(**options))
 
 
 def run_report(run: Path) -> None:
     """The report of a store and a world."""
-    report.main(report.ReportOptions(run))
+    report.main(report.Command.flat(run=run))
 
 
 def run_ablate(run: Path) -> None:
     """A table with two learners in the game, and random play."""
-    ablate.main(ablate.AblateOptions(
+    ablate.main(ablate.Command.flat(
         run=run, steps=64, hidden_sizes=(4,), validate_episodes=1, episodes=1, renderer="fast", workers=1
     ))  # fmt: skip
 
 
 def run_run(run: Path) -> None:
     """Everything from nothing: a round of random play, a round of its own, the evaluation and the report."""
-    everything.main(everything.RunOptions(
-        run=run, task="carracing", rounds=1, own_frames=100, learner="evolve", workers=1, stages={
-            "collect": {"frames": 200}, "vision": {"batches": 3}, "memory": {"steps": 1},
-            "evolve": {"generations": 2, "population": 4, "rollouts": 2, "validate_episodes": 0},
-            "evaluate": {"episodes": 1, "renderer": "fast"},
-        },
+    everything.main(everything.Run(
+        run=run, task="carracing", rounds=1, own_frames=100, learner="evolve", workers=1,
+        collect=collect.CollectConfig(frames=200),
+        vision=vision.of_kind("conv-vae", batches=3, channels=TINY.vision.channels),
+        memory=memory.of_kind("mdn-rnn", steps=1, latent_dropout=0.5),
+        evolve=evolve.EvolveConfig(generations=2, population=4, rollouts=2, validate_episodes=0),
+        evaluate=evaluate.EvaluateConfig(episodes=1, renderer="fast"),
     ))  # fmt: skip
 
 
@@ -177,13 +184,11 @@ def make_small() -> None:
     training.stages.vision.FrameBlocks = (  # type: ignore
         lambda parts, seed, chunks=4, objects=False: blocks(parts, seed, min(chunks, 4), objects=objects)
     )
-    small = {"conv-vae": (lambda latent: ConvVAEConfig(latent, TINY.vision.channels), ConvVAE)}
-    training.stages.vision.vision_kinds = lambda: small  # type: ignore
     task = TASKS["carracing"]
     TASKS["carracing"] = dataclasses.replace(task, timing=dataclasses.replace(task.timing, tick_limit=60))
     policies = battery.open_loop_battery
     battery.open_loop_battery = lambda task: policies(task)[::6]  # type: ignore
-    ppo.IN_THE_GAME.update(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
+    ppo.IN_THE_GAME = ppo.IN_THE_GAME.replace(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
     ablate.SEEN = dict(list(ablate.SEEN.items())[::4])
 
 
@@ -339,7 +344,7 @@ def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
                 renamed = []
             # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
             told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
-            in_child(lambda: check.main(check.CheckOptions(place)), place)
+            in_child(lambda: check_run(RunFolder(place), repair=False), place)
             assert not missing(told), f"write {point}: lost {missing(told)}"
             in_child(lambda: work(place), place)
             found = digest(place)

@@ -11,11 +11,16 @@ import pytest
 import torch
 
 from tests.helpers import tiny_model
-from training.stages import calibrate
-from training.stages.calibrate import CalibrateOptions, main, next_shift
+from training.infra.pool import Workers
+from training.judging import calibration
+from training.judging.calibration import calibrate_end, next_shift
+from training.stages.fidelity import Command as FidelityCommand
+from training.stages.fidelity import main
 from wm_envs.errors import BrokenWorld, InvalidOption, UnknownName
 from wm_envs.files import write_json
 from wm_envs.worlds.bundle import PRETRAINED, load_world, read_config, read_controller
+
+ALONE = Workers(1)
 
 
 def test_the_shift_moves_the_end() -> None:
@@ -35,7 +40,7 @@ def test_the_secant_finds_the_shift() -> None:
         shift = next_shift(tries)
         tries.append((shift, 0.2 - 0.25 * shift))
     assert len(tries) == 3 and tries[-1][0] == pytest.approx(0.8)
-    assert next_shift([(2.5, 1.0)]) == calibrate.FARTHEST
+    assert next_shift([(2.5, 1.0)]) == calibration.FARTHEST
 
 
 def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,28 +51,26 @@ def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytes
         seen.extend(policy.name for policy in policies)
         return {policy.name: np.full(8, 20.0) for policy in policies}
 
-    monkeypatch.setattr(calibrate, "game_returns", stored)
-    result = main(CalibrateOptions(world=str(own_world), dreams=64, rounds=6, workers=1))
-    before, *_, after = result.mean_log_ratios
-    assert before > 0.3 and abs(after) < 0.1 and result.termination_shift > 0  # it lived some 40 ticks
-    assert load_world(own_world).config.termination_shift == result.termination_shift
+    monkeypatch.setattr(calibration, "game_returns", stored)
+    found = calibrate_end(own_world, 1.0, ALONE, dreams=64, iterations=6)
+    before, after = found["mean_log_ratios"][0], found["mean_log_ratios"][-1]
+    assert before > 0.3 and abs(after) < 0.1 and found["termination_shift"] > 0  # it lived some 40 ticks
+    assert load_world(own_world).config.termination_shift == found["termination_shift"]
     assert torch.equal(read_controller(own_world)[1], parameters)
     assert seen and not {"alternate 20", "alternate 92", "controller"} & set(seen)  # two are held out
-    main(CalibrateOptions(world=str(own_world), controllers="all", dreams=2, rounds=1, workers=1))
+    calibrate_end(own_world, 1.0, ALONE, controllers="all", dreams=2, iterations=1)
     assert "controller" in seen
     with pytest.raises(UnknownName, match="controllers"):
-        main(CalibrateOptions(world=str(own_world), controllers="contoller"))
+        calibrate_end(own_world, 1.0, ALONE, controllers="contoller")
 
 
 def test_what_is_refused(tiny_world: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="a folder of your own"):
-        main(CalibrateOptions(world="takecover"))
-    with pytest.raises(InvalidOption, match="nothing"):
-        main(CalibrateOptions())
+        main(FidelityCommand(world="takecover", calibrate=True))
     copy = tmp_path / "car"
     shutil.copytree(PRETRAINED / "carracing", copy)
     with pytest.raises(InvalidOption, match="survival"):
-        main(CalibrateOptions(world=str(copy)))
+        calibrate_end(copy, 1.0, ALONE)
     broken = tmp_path / "broken"
     shutil.copytree(tiny_world, broken)
     config = read_config(broken)

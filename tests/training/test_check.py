@@ -12,8 +12,8 @@ import torch
 from tests.helpers import synthetic_store
 from tests.torture import flips
 from training.infra.checkpoint import load_checkpoint, save_checkpoint, save_tensors
-from training.stages import check
-from training.stages.check import CheckOptions
+from training.infra.run_folder import RunFolder
+from training.judging.run_check import check_run
 from wm_envs.errors import BrokenStore
 
 DAMAGES = 200  # flipped bits and cut files; `make torture` does thousands
@@ -39,7 +39,7 @@ def run(tmp_path: Path, tiny_world: Path) -> Path:
 
 def test_a_whole_run_is_said_to_be_whole(run: Path) -> None:
     before = snapshot(run)
-    found = check.main(CheckOptions(run))
+    found = check_run(RunFolder(run), repair=False)
     assert found == {"whole": {"parts": 2, "bundles": 1, "checkpoints": 2, "latents": 1, "json": 1}, "set_aside": {}}
     assert snapshot(run) == before
 
@@ -66,23 +66,23 @@ def test_what_is_cut_is_named_and_set_aside(run: Path, thing: str) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     before = snapshot(run)
     with pytest.raises(BrokenStore, match=thing):
-        check.main(CheckOptions(run))
+        check_run(RunFolder(run), repair=False)
     assert snapshot(run) == before
-    assert check.main(CheckOptions(run, repair=True)).set_aside == {thing: str(run / "set-aside" / thing)}
+    assert check_run(RunFolder(run), repair=True).set_aside == {thing: str(run / "set-aside" / thing)}
     assert sorted(snapshot(run).values()) == sorted(before.values()), "nothing is lost"
-    assert check.main(CheckOptions(run)).set_aside == {}
+    assert check_run(RunFolder(run), repair=False).set_aside == {}
 
 
 def test_what_is_set_aside_twice_is_kept_twice(run: Path) -> None:
     for text in ("[", "{"):
         (run / "round-0" / "vision.json").write_text(text)
-        check.main(CheckOptions(run, repair=True))
+        check_run(RunFolder(run), repair=True)
     assert {path.name for path in (run / "set-aside" / "round-0").iterdir()} == {"vision.json", "vision.json.2"}
 
 
 def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BrokenStore, match="run"):
-        check.main(CheckOptions(tmp_path / "nowhere"))
+        check_run(RunFolder(tmp_path / "nowhere"), repair=False)
 
 
 def test_no_damage_goes_unnoticed() -> None:

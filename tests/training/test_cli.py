@@ -15,11 +15,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from experiments.tables import as_markdown
-from experiments.transfer import TransferOptions
+from experiments.transfer import Command as TransferCommand
 from experiments.transfer import main as transfer
 from training.__main__ import STAGES, main
 from training.judging import battery
-from training.judging.battery import open_loop_battery
+from training.judging.fidelity import open_loop_battery
 from training.stages import ppo
 from wm_envs.worlds.bundle import load_world, read_config
 
@@ -44,8 +44,8 @@ def test_a_fresh_process_lists_the_stages() -> None:
         [sys.executable, "-m", "training", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "STAGE" in shown.stdout
-    for name, what in STAGES.items():
-        assert re.search(rf"^ +{name} +{what.split()[0]}", shown.stdout, re.MULTILINE)
+    for name, stage in STAGES.items():
+        assert re.search(rf"^ +{name} +{stage.about.split()[0]}", shown.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["memory", "--learning-rate", "nan"], "learning_rate"),
         (["memory", "--posterior-noise", "0"], "posterior_noise"),
         (["evolve", "--observation", "smell"], "observation"),
-        (["evolve", "--env", "mars"], "env"),
+        (["evolve", "--train-in", "mars"], "train_in"),
         (["evaluate", "--world", "nowhere"], "nowhere"),
         (["evaluate", "--episodes", "0"], "episodes"),
         (["fidelity", "--temperature", "-1"], "temperature"),
@@ -77,8 +77,8 @@ def test_a_fresh_process_lists_the_stages() -> None:
         (["run", "--temperature", "2"], "temperature_high"),  # whose default is lower
         (["ppo", "--temperature", "2"], "temperature_high"),
         (["evolve", "--temperature", "2", "--temperature-high", "1"], "temperature_high"),
-        (["evolve", "--env", "real", "--steps", "9"], "steps"),
-        (["check"], "run"),
+        (["evolve", "--train-in", "game", "--steps", "9"], "steps"),
+        (["doctor"], "run"),
         (["ppo", "--gamma", "2"], "gamma"),
         (["evaluate", "--renderer", "oils"], "renderer"),
         (["evaluate", "--settings", "lap"], "settings"),
@@ -133,7 +133,7 @@ def test_a_whole_run_and_its_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert again == first
 
     rows = transfer(
-        TransferOptions(
+        TransferCommand.flat(
             run=run, temperatures=(0.5,), generations=1, population=4, rollouts=2, validate_every=1,
             validate_episodes=2, episodes=2, workers=1, learner=learner, ppo_steps=16_384,
             ablations=learner == "evolve",
@@ -174,7 +174,7 @@ def test_a_whole_run_of_another_game(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CarRacing: rewards are foretold by M, actions have three parts, a lap may be finished, and C explores first."""
-    few = {"env": "real", "num_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1}
+    few = ppo.IN_THE_GAME.replace(num_envs=2, n_steps=16, batch_size=32, n_epochs=1)
     monkeypatch.setattr(ppo, "IN_THE_GAME", few)
     monkeypatch.setattr(battery, "open_loop_battery", lambda task: open_loop_battery(task)[::5])
     run = tmp_path / "run"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
-from training.stages.check import CheckOptions
-from training.stages.check import main as check
+from training.infra.run_folder import RunFolder
+from training.judging.run_check import check_run
 
 pytest.importorskip("Box2D")
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
@@ -74,7 +74,7 @@ def test_a_stage_that_is_ended(tmp_path: Path, signals: tuple[int, ...], status:
 
     done = {path: path.stat().st_mtime_ns for path in run.glob("rollouts/part-*.zarr")}
     assert 0 < len(done) < 20
-    check(CheckOptions(run))  # raises when something is broken
+    check_run(RunFolder(run), repair=False)  # raises when something is broken
     again = subprocess.run(command(run), cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout.splitlines()[-1])["parts"] == 20

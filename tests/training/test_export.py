@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tests.helpers import ROOT, TINY, TINY_CONTROLLER, TINY_DRIVE, tiny_model
 from training.infra import packages
-from training.stages.export import ExportOptions, main
+from training.stages.export import Command as ExportCommand
+from training.stages.export import main
 from wm_envs.errors import InvalidOption, MissingPackage, UnknownName
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.models.memory.autoregressive import AutoregressiveConfig
@@ -53,7 +54,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     save_world(folder / "world", world)
     chosen = CHOOSY if config.observed == "modelled" else TINY_CONTROLLER
     save_controller(folder / "world", "first", chosen, torch.randn(chosen.parameters))
-    found = main(ExportOptions(world=str(folder / "world"), onnx=str(folder / "onnx")))
+    found = main(ExportCommand.flat(world=str(folder / "world"), onnx=str(folder / "onnx")))
     assert found.controllers == ("first",)
     return folder / "world", folder / "onnx"
 
@@ -70,7 +71,7 @@ def test_a_dream_has_the_numbers_of_pytorch(exported: tuple[Path, Path], batch: 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["takecover", "carracing"])
 def test_a_shipped_dream_has_the_numbers_of_pytorch(world: str, tmp_path: Path) -> None:
-    found = main(ExportOptions(world=world, onnx=str(tmp_path / "onnx")))
+    found = main(ExportCommand.flat(world=world, onnx=str(tmp_path / "onnx")))
     assert found.onnx.megabytes < 25
     # Their dreams amplify rounding, PyTorch's own too: each step starts from PyTorch's state.
     assert dream_difference(Path(world), tmp_path / "onnx", 2, found.controllers[0], together=True) < CLOSE
@@ -151,7 +152,7 @@ def test_an_export_replaces_nothing_else(tiny_world: Path, tmp_path: Path) -> No
     (tmp_path / "precious" / "notes.txt").write_text("mine")
     for target in (tmp_path / "precious", tmp_path / "precious" / "notes.txt", tiny_world):
         with pytest.raises(InvalidOption, match="expected a folder that is new, empty, or holds an earlier export"):
-            main(ExportOptions(world=str(tiny_world), onnx=str(target)))
+            main(ExportCommand.flat(world=str(tiny_world), onnx=str(target)))
     assert (tmp_path / "precious" / "notes.txt").read_text() == "mine"
 
 
@@ -160,13 +161,13 @@ def test_what_is_refused_leaves_nothing_behind(
 ) -> None:
     target = tmp_path / "out"
     with pytest.raises(InvalidOption, match="onnx: got nothing"):
-        main(ExportOptions(world=str(own_world)))
+        main(ExportCommand.flat(world=str(own_world)))
     with pytest.raises(UnknownName, match="did you mean 'takecover'"):
-        main(ExportOptions(world="takecovr", onnx=str(target)))
+        main(ExportCommand.flat(world="takecovr", onnx=str(target)))
     save_controller(own_world, "../escaped", TINY_CONTROLLER, torch.zeros(TINY_CONTROLLER.parameters))
     with pytest.raises(InvalidOption, match="escaped"):
-        main(ExportOptions(world=str(own_world), onnx=str(target)))
+        main(ExportCommand.flat(world=str(own_world), onnx=str(target)))
     monkeypatch.setattr(packages, "missing", lambda modules: "onnxscript")
     with pytest.raises(MissingPackage, match=r"pip install 'wm-envs\[onnx\]'"):
-        main(ExportOptions(onnx=str(target)))
+        main(ExportCommand.flat(onnx=str(target)))
     assert not target.exists()

@@ -21,7 +21,7 @@ from training.acting.rollout import Played, rollout
 from training.acting.simulation import CONTROLLER, METHODS, Simulator
 from training.acting.tree_search import Node, descend
 from training.stages import plan
-from training.stages.plan import PlanOptions
+from training.stages.plan import Command as PlanCommand
 from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.models.world_model import WorldModel
@@ -189,9 +189,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def options(world: Path, **changes: Any) -> PlanOptions:
+def options(world: Path, **changes: Any) -> PlanCommand:
     small = {"simulations": 12, "horizon": 4, "hold": 2, "episodes": 10, "workers": 1}
-    return PlanOptions(world=str(world), **small | changes)
+    return PlanCommand.flat(world=str(world), **small | changes)
 
 
 def test_the_stage_resumes(tiny_world: Path, tmp_path: Path, played: list[str]) -> None:
@@ -220,7 +220,7 @@ def test_the_stage_resumes(tiny_world: Path, tmp_path: Path, played: list[str]) 
         ({"method": "cem", "controller": "controller"}, "controller"),
         ({"margin": 1.0}, "margin"),
         ({"controller": "nobody"}, "controller"),
-        ({"beside": ("luck",)}, "beside"),
+        ({"baselines": ("luck",)}, "baselines"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(
@@ -235,7 +235,7 @@ def test_a_search_plays_the_real_game(tiny_world: Path, capsys: pytest.CaptureFi
     pytest.importorskip("vizdoom")
     rollouts._world.cache_clear()
     words = ["--simulations", "6", "--horizon", "2", "--hold", "2", "--replan", "20", "--episodes", "2"]
-    assert main(["plan", "--world", str(tiny_world), *words, "--workers", "1", "--beside", "--json"]) == 0
+    assert main(["plan", "--world", str(tiny_world), *words, "--workers", "1", "--baselines", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert found["rows"][0]["mean"] > 50 and found["simulations_per_second"] > 0
 

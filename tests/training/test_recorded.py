@@ -72,13 +72,13 @@ def test_other_files_are_refused(tmp_path: Path, arrays: dict[str, Any], problem
 def test_they_fill_a_store(tmp_path: Path) -> None:
     for number in range(18):
         save(tmp_path / f"thread_{number % 2}" / f"{number}.npz", obs=FRAMES, action=ACTIONS, reward=REWARDS)
-    options = collect.CollectOptions(tmp_path / "run", task="carracing", from_npz=str(tmp_path), workers=1)
+    options = collect.Command.flat(run=tmp_path / "run", task="carracing", from_npz=str(tmp_path), workers=1)
     assert collect.main(options).recorded == 18 * 6
     store = RolloutStore(tmp_path / "run" / "rollouts", "carracing")
     assert [len(part.lengths) for part in store.parts] == [16, 2] and store.size == 108
     assert collect.main(options).recorded == 0
     with pytest.raises(BrokenStore, match="without an episode"):
-        collect.main(collect.CollectOptions(tmp_path / "other", task="carracing", from_npz=str(tmp_path / "none")))
+        collect.main(collect.Command.flat(run=tmp_path / "other", task="carracing", from_npz=str(tmp_path / "none")))
 
 
 def test_a_minari_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,14 +103,14 @@ def test_a_minari_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     minari.create_dataset_from_buffers("toys/car-v0", buffers, jpeg_encoding=False, **spaces)
     options = {"task": "carracing", "workers": 1}
     for name, place in (("id", "toys/car-v0"), ("folder", str(tmp_path / "minari" / "toys" / "car-v0"))):
-        found = collect.main(collect.CollectOptions(tmp_path / name, from_minari=place, **options))
+        found = collect.main(collect.Command.flat(run=tmp_path / name, from_minari=place, **options))
         assert found.recorded == 17 * 6
         first = RolloutStore(tmp_path / name / "rollouts", "carracing").parts[0]
         np.testing.assert_array_equal(first.read(0, 6), FRAMES)
         np.testing.assert_array_equal(first.actions[:6], ACTIONS)
         assert first.rewards is not None and first.rewards[:6].tolist() == rewards and bool(first.terminated.all())
     with pytest.raises(BrokenStore, match="minari download toys/bus-v0"):
-        collect.main(collect.CollectOptions(tmp_path / "other", from_minari="toys/bus-v0", **options))
+        collect.main(collect.Command.flat(run=tmp_path / "other", from_minari="toys/bus-v0", **options))
 
 
 def test_a_store_as_a_minari_dataset_and_back(tmp_path: Path) -> None:
@@ -118,20 +118,20 @@ def test_a_store_as_a_minari_dataset_and_back(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / "theirs" / f"{number}.npz", obs=FRAMES + number, action=ACTIONS, reward=REWARDS)
     run, target, options = tmp_path / "run", tmp_path / "set", {"task": "carracing", "workers": 1}
-    collect.main(collect.CollectOptions(run, from_npz=str(tmp_path / "theirs"), **options))
-    found = export.main(export.ExportOptions(store=str(run), minari=str(target))).minari
+    collect.main(collect.Command.flat(run=run, from_npz=str(tmp_path / "theirs"), **options))
+    found = export.main(export.Command.flat(store=str(run), minari=str(target))).minari
     assert found.episodes == 3 and found.id == "wm-envs/carracing-game-v0"
     dataset = minari.MinariDataset(target / "data")
     assert dataset.total_steps == 18 and dataset.id == found.id
-    collect.main(collect.CollectOptions(tmp_path / "back", from_minari=str(target), **options))
+    collect.main(collect.Command.flat(run=tmp_path / "back", from_minari=str(target), **options))
     first, again = (RolloutStore(folder / "rollouts").parts[0] for folder in (run, tmp_path / "back"))
     np.testing.assert_array_equal(first.read(0, 18), again.read(0, 18))
     for name in ("actions", "rewards", "lengths", "terminated"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    again_to_the_same = export.main(export.ExportOptions(store=str(run), minari=str(target))).minari
+    again_to_the_same = export.main(export.Command.flat(store=str(run), minari=str(target))).minari
     assert again_to_the_same.episodes == 3
     with pytest.raises(InvalidOption, match="nothing without --minari"):
-        export.main(export.ExportOptions(store=str(run), onnx=str(tmp_path / "onnx")))
+        export.main(export.Command.flat(store=str(run), onnx=str(tmp_path / "onnx")))
 
 
 @pytest.mark.parametrize("controller", ["", "random"])
@@ -139,7 +139,7 @@ def test_dreams_as_a_minari_dataset(own_world: Path, tmp_path: Path, controller:
     minari = pytest.importorskip("minari")
     save_controller(own_world, "first", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
     options = {"world": str(own_world), "minari": str(tmp_path / "set"), "episodes": 2, "controller": controller}
-    found = export.main(export.ExportOptions(**options)).minari
+    found = export.main(export.Command.flat(**options)).minari
     assert found.episodes == 2 and found.id == "wm-envs/vizdoom-take-cover-dream-v0"
     dataset = minari.MinariDataset(tmp_path / "set" / "data")
     episodes = list(dataset.iterate_episodes())
@@ -150,10 +150,10 @@ def test_dreams_as_a_minari_dataset(own_world: Path, tmp_path: Path, controller:
         assert episode.terminations[-1] != episode.truncations[-1] and not episode.terminations[:-1].any()
         assert all(action in dataset.action_space for action in episode.actions)
     assert not np.array_equal(episodes[0].observations[0], episodes[1].observations[0])
-    again = export.main(export.ExportOptions(**options | {"minari": str(tmp_path / "again")})).minari
+    again = export.main(export.Command.flat(**options | {"minari": str(tmp_path / "again")})).minari
     assert again.episodes == 2
     repeated = minari.MinariDataset(tmp_path / "again" / "data").iterate_episodes()
     for one, other in zip(episodes, repeated, strict=True):
         np.testing.assert_array_equal(one.observations, other.observations)
     with pytest.raises(UnknownName, match="nobody"):
-        export.main(export.ExportOptions(**options | {"controller": "nobody"}))
+        export.main(export.Command.flat(**options | {"controller": "nobody"}))

@@ -20,10 +20,10 @@ from training.judging.fidelity import PolicyRow
 from training.judging.scoring import Card, Score
 from training.reporting import figures
 from training.stages import doctor, report
-from training.stages.doctor import DoctorOptions
-from training.stages.evolve import EvolveOptions
+from training.stages.doctor import Command as DoctorCommand
+from training.stages.evolve import Command as EvolveCommand
 from training.stages.evolve import main as evolve
-from training.stages.report import ReportOptions
+from training.stages.report import Command as ReportCommand
 from wm_envs.errors import BrokenStore, Unsound
 from wm_envs.worlds.bundle import save_controller, save_world
 
@@ -34,7 +34,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def run(own_world: Path) -> Path:
     """A run folder with a few results of every kind."""
     folder = synthetic_store(own_world.parent.parent)
-    evolve(EvolveOptions(folder, generations=2, population=4, rollouts=2, validate_every=1, validate_episodes=0))
+    sizes = {"generations": 2, "population": 4, "rollouts": 2, "validate_every": 1, "validate_episodes": 0}
+    evolve(EvolveCommand.flat(run=folder, **sizes))
     score = {"mean": 300.0, "std": 100.0, "interval": 20.0, "p10": 150.0, "episodes": 9}
     rows = [{"policy": name, "real": score, "dream": score | {"mean": 310.0}} for name in ("hold <1>", "controller")]
     done = {"evolve": {"dream": score}, "fidelity": {"temperature": 1.0, "spearman": 0.9, "policies": rows}}
@@ -49,9 +50,9 @@ def run(own_world: Path) -> Path:
 
 def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
-    found = report.main(ReportOptions(run))
+    found = report.main(ReportCommand.flat(run=run))
     page = (run / "report.html").read_text()
-    assert found.missing == ("V: frames and their reconstructions",)
+    assert found["missing"] == ["V: frames and their reconstructions"]
     assert "No data yet for: V: frames" in page and "<h2>V: frames" not in page
     assert "<h2>Table: transfer" in page and "<h2>Table: learners" in page
     assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
@@ -65,13 +66,13 @@ def test_report_shows_existing_results(run: Path) -> None:
 def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> None:
     (run / "results.json").write_text("{")
     shutil.rmtree(run / "round-0" / "evolve")
-    found = report.main(ReportOptions(run, str(tmp_path / "other.html")))
+    found = report.main(ReportCommand.flat(run=run, to=str(tmp_path / "other.html")))
     page = (tmp_path / "other.html").read_text()
-    assert page.count("Unreadable") == 2 and "Population" in found.missing
+    assert page.count("Unreadable") == 2 and "Population" in found["missing"]
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportOptions(tmp_path / "empty")).missing) == 9
+    assert len(report.main(ReportCommand.flat(run=tmp_path / "empty"))["missing"]) == 9
     with pytest.raises(BrokenStore, match="run"):
-        report.main(ReportOptions(tmp_path / "nowhere"))
+        report.main(ReportCommand.flat(run=tmp_path / "nowhere"))
 
 
 def test_one_point_is_not_a_curve(run: Path) -> None:
@@ -81,7 +82,7 @@ def test_one_point_is_not_a_curve(run: Path) -> None:
         path.unlink()
     (logs / "vision.csv").write_text("step,seconds,error,active\n500,9,12.5,\n600,9,11.5,14\n")
     (logs / "memory.csv").write_text("step,seconds,nll\n500,9,1.25\n")
-    report.main(ReportOptions(run))
+    report.main(ReportCommand.flat(run=run))
     page = (run / "report.html").read_text()
     curves = page.partition("<h2>Curves")[2].partition("</section>")[0]
     assert "Measured once: active 14." in curves and "Measured once: nll 1.25." in curves and curves.count("<svg") == 1
@@ -103,7 +104,7 @@ def test_names_in_figures_do_not_overlap() -> None:
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("dark", [False, True])
 def test_report_renders_in_a_browser(run: Path, width: int, dark: bool) -> None:
-    report.main(ReportOptions(run))
+    report.main(ReportCommand.flat(run=run))
     script = """<script>addEventListener('load', () => document.title = JSON.stringify([
         [...document.querySelectorAll('body, body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 &&
             !e.closest('.wide, pre')).map(e => e.tagName),
@@ -121,12 +122,12 @@ def test_report_renders_in_a_browser(run: Path, width: int, dark: bool) -> None:
 # --- the doctor ---------------------------------------------------------------------------------------
 
 
-def look(world: Path, **options: Any) -> doctor.Diagnosis:
-    return doctor.main(DoctorOptions(str(world), **({"episodes": 0} | options)))
+def look(world: Path, **options: Any) -> dict[str, Any]:
+    return doctor.main(DoctorCommand.flat(world=str(world), **({"episodes": 0} | options)))
 
 
 def test_doctor_finds_no_problem_in_a_valid_world(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(DoctorOptions(episodes=0)).to_fix == 0
+    assert doctor.main(DoctorCommand.flat(episodes=0))["to_fix"] == 0
     said = capsys.readouterr().out
     assert "takecover: bundle" in said and "carracing: V" in said and "FIX" not in said
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,17 @@ import pytest
 import torch
 
 from tests.helpers import TINY_CONTROLLER, tiny_model
-from training.infra.arguments import add_arguments, from_arguments
-from training.infra.options import as_json, record_options
+from training.__main__ import TRAINING
+from training.config.records import recorded
 from training.infra.records import to_json
 from training.infra.run_folder import RunFolder
 from training.judging.scoring import Card, Score
-from training.pipelines.plan import STAGES, RunOptions, RunRecord, make_plan
-from training.pipelines.run import _players
-from training.stages.memory import MemoryOptions
-from wm_envs.errors import InvalidOption, OptionsDiffer
+from training.pipeline.config import RECIPES, Run
+from training.pipeline.plan import Plan
+from training.pipeline.run import _players
+from training.stages import memory
+from training.stages.ppo import PpoConfig
+from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.worlds.bundle import save_controller, save_world
 
 
@@ -42,14 +43,14 @@ def drivers(run: Path, scores: dict[str, float]) -> None:
     ({"controller": 7.0, "controller 1": 9.0, "controller 2": 8.0}, {},
      ["round-2/world:controller", "round-1/world:controller"]),
     ({"controller": 7.0, "controller 1": 7.0}, {}, ["round-1/world:controller"]),
-    ({"controller": 7.0, "controller 1": 5.0}, {"stages": {"ppo": {"validate_episodes": 0}}},
+    ({"controller": 7.0, "controller 1": 5.0}, {"ppo": PpoConfig(validate_episodes=0)},
      ["round-1/world:controller"]),  # dreams differ
 ])  # fmt: skip
 def test_the_last_plays_and_the_best(
     tmp_path: Path, scores: dict[str, float], given: dict[str, Any], players: list[str]
 ) -> None:
     drivers(tmp_path, scores)
-    found = _players(RunOptions(run=tmp_path, **given), len(scores))
+    found = _players(Run(run=tmp_path, **given), len(scores))
     assert [name.removeprefix(f"{tmp_path}/") for name in found] == players
 
 
@@ -60,35 +61,43 @@ def test_the_last_plays_and_the_best(
 def test_with_an_explorer_m_begins_anew_once_there_are_roads(
     tmp_path: Path, explore_steps: int, number: int, steps: int, rate: float, has_next: bool
 ) -> None:
-    given = RunOptions(run=tmp_path, rounds=2, explore_steps=explore_steps, stages={"memory": {"steps": 900}})
-    lesson = make_plan(given).rounds[number].memory
-    assert lesson.steps == steps and bool(lesson.start) == has_next
-    assert lesson.learning_rate == pytest.approx(MemoryOptions.learning_rate * rate)
+    config = memory.of_kind("mdn-rnn", steps=900)
+    planned = Plan(Run(run=tmp_path, rounds=2, explore_steps=explore_steps, memory=config)).rounds[number].memory
+    assert planned.config.steps == steps and bool(planned.start) == has_next
+    assert planned.config.learning_rate == pytest.approx(config.learning_rate * rate)
 
 
 # --- options that the run passes on -------------------------------------------------------------------
 
 
-def parse(*words: str) -> RunOptions:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, RunOptions, {})
-    return from_arguments(RunOptions, parser.parse_args(words))
+def parse(*words: str) -> Run:
+    command = TRAINING.parse("run", list(words))
+    assert isinstance(command, Run)
+    return command
 
 
 def test_stages_get_what_was_given_and_else_the_defaults_of_the_run(tmp_path: Path) -> None:
-    words = ["--ppo.total-timesteps", "4e6", "--ppo.hidden-sizes", "8", "8", "--no-memory.calibrate", "--rounds", "2",
+    words = ["--ppo.total-timesteps", "4e6", "--ppo.hidden-sizes", "8", "8", "--memory.no-calibrate", "--rounds", "2",
              "--vision.batches", "90", "--fidelity.episodes", "7", "--real-steps", "1_000"]  # fmt: skip
-    plan = make_plan(parse("--run", str(tmp_path), *words))
+    plan = Plan(parse("--run", str(tmp_path), *words))
     first, second, last = plan.rounds
-    assert first.learner.total_timesteps == 4_000_000 and first.learner.hidden_sizes == (8, 8)
-    assert [each.vision and each.vision.batches for each in plan.rounds] == [90, 30, None]
-    assert second.vision.start == str(tmp_path / "round-0" / "vision.safetensors")
-    assert first.memory.steps == 20_000_000 and first.memory.latent_dropout == 0.5 and not first.memory.calibrate
-    assert [each.collect.frames for each in plan.rounds] == [2_000_000, 800_000, 800_000]
-    assert last.fidelity.episodes == 7 and last.fidelity.temperature == pytest.approx(1.35)
-    assert plan.tuned and plan.tuned.hidden_sizes == (8, 8) and plan.tuned.total_timesteps == 1000
-    assert plan.evaluate.controller == "tuned" and list(plan.as_json()) == ["round 0", "round 1", "round 2", "tuned",
-                                                                            "final"]  # fmt: skip
+    assert first.learner.config == PpoConfig(total_timesteps=4_000_000, hidden_sizes=(8, 8))
+    assert [planned.vision and planned.vision.config.batches for planned in plan.rounds] == [90, 30, None]
+    assert second.vision and second.vision.start == str(tmp_path / "round-0" / "vision.safetensors")
+    trained = first.memory.config
+    assert trained.steps == 20_000_000 and trained.latent_dropout == 0.5 and not trained.calibrate
+    assert [planned.collect.config.frames for planned in plan.rounds] == [2_000_000, 800_000, 800_000]
+    assert last.fidelity and last.fidelity.config.episodes == 7
+    assert last.fidelity.config.temperature == pytest.approx(1.35)
+    assert plan.tuned and plan.tuned.config.hidden_sizes == (8, 8) and plan.tuned.config.total_timesteps == 1000
+    assert plan.evaluate.controller == "tuned"
+    assert list(dict.fromkeys(step.where for step in plan.steps())) == [
+        "round 0",
+        "round 1",
+        "round 2",
+        "tuned",
+        "final",
+    ]
 
 
 @pytest.mark.parametrize(("stage", "name", "value"), [
@@ -96,29 +105,55 @@ def test_stages_get_what_was_given_and_else_the_defaults_of_the_run(tmp_path: Pa
     ("memory", "latent_dropout", 1.0), ("ppo", "gamma", 2.0), ("evolve", "population", 1), ("fidelity", "dreams", 1),
     ("fidelity", "epsilons", (2.0,)), ("evaluate", "episodes", 0), ("evaluate", "settings", ("lap",)),
 ])  # fmt: skip
-def test_a_wrong_value_for_any_stage_is_refused_first(tmp_path: Path, stage: str, name: str, value: Any) -> None:
+def test_a_wrong_value_for_any_stage_is_refused_first(stage: str, name: str, value: Any) -> None:
+    values = Run().as_json()
     with pytest.raises(InvalidOption, match=name):
-        make_plan(RunOptions(run=tmp_path, stages={stage: {name: value}}))
+        Run.from_json(values | {stage: values[stage] | {name: value}})
 
 
-def test_what_the_run_itself_sets_cannot_be_given() -> None:
-    for stage, kind in STAGES.items():
-        assert {"run", "round", "seed"}.isdisjoint(kind.fields())
-        with pytest.raises(SystemExit):
-            parse(f"--{stage}.seed", "1")
+@pytest.mark.parametrize("stage", ["collect", "vision", "memory", "ppo", "evolve", "fidelity", "evaluate"])
+def test_what_the_run_itself_sets_cannot_be_given(stage: str) -> None:
+    assert {"run", "round", "seed"}.isdisjoint(getattr(Run(), stage).as_json())
+    with pytest.raises(UnknownName, match=f"--{stage}.seed"):
+        parse(f"--{stage}.seed", "1")
 
 
 def test_a_run_goes_on_with_its_own_options_for_stages(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
+    def record(*words: str) -> None:
+        with recorded(tmp_path / "run.json", parse("--run", str(tmp_path), *words)):
+            pass
 
-    def record(**stages: dict[str, Any]) -> None:
-        options = RunOptions(run=tmp_path, stages=stages)
-        record_options(path, RunRecord(**vars(options), plan=make_plan(options).as_json()))
-
-    record(ppo={"gamma": 0.9})
-    record(ppo={"gamma": 0.9}, evaluate={"episodes": 3}, vision={"batches": 6000})
+    record("--ppo.gamma", "0.9")
+    record("--ppo.gamma", "0.9", "--evaluate.episodes", "3", "--vision.batches", "6000")
     with pytest.raises(OptionsDiffer, match=r"ppo\.gamma 0\.9 -> 0\.985"):
         record()
     with pytest.raises(OptionsDiffer, match=r"vision\.batches 6000 -> 3"):
-        record(ppo={"gamma": 0.9}, vision={"batches": 3})
-    assert as_json(RunOptions(stages={"ppo": {"gamma": 0.9}}))["ppo.gamma"] == 0.9
+        record("--ppo.gamma", "0.9", "--vision.batches", "3")
+
+
+# --- recipes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_value_that_goes_through_json(name: str) -> None:
+    recipe = RECIPES[name]
+    assert Run.from_json(recipe.as_json()) == recipe == parse("--recipe", name).replace(recipe="")
+    assert Plan(recipe).steps()
+
+
+def test_the_recipe_of_a_game_is_its_default() -> None:
+    drive = parse("--task", "carracing")
+    assert drive == RECIPES["carracing-paper"] and str(drive.run_folder.path) == "runs/carracing"
+    few = parse("--task", "carracing", "--rounds", "1", "--memory.steps", "9")
+    assert few == drive.replace(rounds=1, memory=drive.memory.replace(steps=9))
+    assert parse() == RECIPES["takecover-paper"]
+    columns = parse("--vision.kind", "column-vae", "--vision.per-column", "2")
+    assert columns.vision.kind == "column-vae" and columns.vision.batches == 6_000
+
+
+def test_the_recipe_of_an_environment_follows_from_its_minutes() -> None:
+    short, long = parse("--env", "CartPole-v1", "--minutes", "9"), parse("--env", "CartPole-v1")
+    assert short.collect.frames == 20_000 and long.collect.frames == 200_000
+    assert short.vision.kind == "residual-vae" and str(short.run_folder.path) == "runs/cartpole-v1"
+    with pytest.raises(UnknownName, match=r"did you mean 'carracing'"):
+        parse("--recipe", "car-racing")

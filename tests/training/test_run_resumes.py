@@ -1,8 +1,7 @@
-"""A run does what is left to do, keeps the best world in one place, and says how long it takes; no stage works here."""
+"""A run does what is left to do, keeps the best world in one place, and says what it did; no stage works here."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -12,16 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers import ROOT, TINY_CONTROLLER, tiny_model
+from tests.helpers import TINY_CONTROLLER, tiny_model
 from training.__main__ import main
-from training.infra.arguments import add_arguments
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import find_folder, keep_best
-from training.pipelines import run as pipeline
-from training.pipelines.estimate import Estimate, in_words
-from training.pipelines.journal import comparable
-from training.pipelines.plan import RunOptions, make_plan
-from training.pipelines.recipes import RECIPES
+from training.pipeline import run as pipeline
+from training.pipeline.config import Run
+from training.pipeline.journal import comparable
+from training.pipeline.plan import Plan
 from training.stages import collect
 from wm_envs.errors import BrokenWorld, NoSpace
 from wm_envs.worlds.bundle import read_config, read_controller, save_controller, save_world
@@ -73,7 +70,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     stage("fidelity", lambda options: {"spearman": 0.9})
     stage("evaluate", lambda options: SCORE | {"controller": options.controller})
     stage("report", lambda options: {"report": str(options.run / "report.html"), "missing": []})
-    monkeypatch.setattr(pipeline.collect, "missing_parts", lambda options: [])
+    monkeypatch.setattr(pipeline.collect, "missing_parts", lambda *given: [])
     monkeypatch.setattr(pipeline, "check_game", lambda task: None)
     return done
 
@@ -94,7 +91,7 @@ def test_a_finished_run_does_nothing_and_says_the_same(
     run = tmp_path / "run"
     assert run_it(run) == 0
     first = capsys.readouterr().out
-    assert worked == ALL and "stage 3 of 12: memory, round 0; about" in first and "800 +- 100 in the game" in first
+    assert worked == ALL and "stage 3 of 12: memory, round 0\n" in first and "800 +- 100 in the game" in first
     commands = (f"--world {run}/best", f'gym.make("WMDream-v0", world="{run}/best")', f"{run}/report.html")
     score = "scores 900 +- 100 in the real game (95% interval 880 to 920, 100 test episodes)"
     for said in (score, "round 1", *commands):
@@ -190,48 +187,6 @@ def test_a_best_world_is_replaced_whole_or_not_at_all(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "other", "round-0"]
 
 
-# --- recipes and times --------------------------------------------------------------------------------
-
-
-def test_the_recipe_of_a_game_is_its_default(capsys: pytest.CaptureFixture[str]) -> None:
-    drive = RunOptions.from_given({"task": "carracing"})
-    plan = make_plan(drive)
-    assert str(drive.run) == "runs/carracing" and len(plan.rounds) == 5 and drive.real_settings == ("off_road_cost=2",)
-    assert plan.rounds[0].learner.env == "real" and plan.rounds[1].memory.steps == 21_000_000
-    assert plan.rounds[1].memory.latent_dropout == 0.3 and plan.rounds[0].collect.frames == 500_000
-    given = RunOptions.from_given({"task": "carracing", "rounds": 1, "stages": {"memory": {"steps": 9}}})
-    assert given.rounds == 1 and given.stages["memory"] == {"steps": 9, "latent_dropout": 0.3}
-    assert RunOptions.from_given({}) == RunOptions(stages={name: {} for name in given.stages})
-    with pytest.raises(SystemExit):
-        main(["run", "--task", "carracing", "--help"])
-    assert "(default: off_road_cost=2)" in " ".join(capsys.readouterr().out.split())
-    for task, recipe in RECIPES.items():
-        make_plan(RunOptions.from_given({"task": task}))
-        assert set(recipe) <= set(vars(drive))
-
-
-def test_the_documentation_has_the_recipe_of_carracing() -> None:
-    text = (ROOT / "docs" / "training.md").read_text()
-    words = text.partition("Its recipe stands for these options:")[2].split("```")[1].split()
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, RunOptions, {})
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in vars(parser.parse_args(words)).items()}
-    recipe = {name: value for name, value in RECIPES["carracing"].items() if name != "stages"}
-    stages = RECIPES["carracing"]["stages"]
-    assert given == recipe | {f"{stage}.{name}": v for stage, options in stages.items() for name, v in options.items()}
-
-
-def test_the_time_that_is_left() -> None:
-    stages = list(make_plan(RunOptions.from_given({})).stages())
-    estimate = Estimate(stages)
-    guess = [estimate.left(at) for at in range(len(stages))]
-    assert guess == sorted(guess, reverse=True) and 3600 < guess[0] < 4 * 3600
-    for at, (_, seconds) in enumerate(estimate.guesses[:5]):
-        estimate.note(at, 2 * seconds)
-    assert 1.8 * guess[5] < estimate.left(5) <= 2 * guess[5], "a machine of half the speed"
-    assert [in_words(each) for each in (20, 150, 3700, 7200)] == ["20 s", "2 min", "1 h 2 min", "2 h 0 min"]
-
-
 def test_what_does_not_change_a_result_is_not_compared() -> None:
-    evaluate = make_plan(RunOptions.from_given({})).evaluate
+    evaluate = Plan(Run()).evaluate
     assert set(comparable(evaluate)) == {"controller", "episodes", "first_seed", "renderer", "settings"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +82,7 @@ def test_resumed_vision_is_the_uninterrupted(
 
 def test_vision_learns_and_says_so(tmp_path: Path, tiny_vision: None) -> None:
     run = synthetic_store(tmp_path)
-    options = dataclasses.replace(vision_options(run), batches=24, checkpoint_every=12, learning_rate=0.01)
+    options = vision_options(run, batches=24, checkpoint_every=12, learning_rate=0.01)
     metrics = vision.main(options)
     rows = (run / "round-0" / "logs" / "vision.csv").read_text().splitlines()
     assert len(rows) == 3 and rows[0].startswith("step,seconds,error")

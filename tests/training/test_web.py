@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from training.exports import web
-from training.stages.export import ExportOptions, main
+from training.stages.export import Command as ExportCommand
+from training.stages.export import main
 from wm_envs.errors import InvalidOption, MissingPackage
 from wm_envs.worlds.bundle import load_world
 
@@ -106,7 +107,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no Chromium")
     folder = tmp_path_factory.mktemp("web") / "page"
     try:
-        found = main(ExportOptions(world="takecover", web=str(folder)))
+        found = main(ExportCommand.flat(world="takecover", web=str(folder)))
     except MissingPackage as error:
         pytest.skip(str(error))
     assert found.web.megabytes < 25
@@ -235,10 +236,10 @@ def test_another_runtime_is_refused(
     npm.chmod(0o755)
     monkeypatch.setattr("training.exports.web.shutil.which", lambda name: script and str(npm))
     with pytest.raises(MissingPackage, match=told) as found:
-        main(ExportOptions(world=str(tiny_world), web=str(tmp_path / "page")))
+        main(ExportCommand.flat(world=str(tiny_world), web=str(tmp_path / "page")))
     assert web.PACKAGE in found.value.expected and not (tmp_path / "page").exists()
 
 
 def test_two_exports_need_two_folders(tiny_world: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="web: got"):
-        main(ExportOptions(world=str(tiny_world), web=str(tmp_path / "a"), onnx=str(tmp_path / "a")))
+        main(ExportCommand.flat(world=str(tiny_world), web=str(tmp_path / "a"), onnx=str(tmp_path / "a")))

@@ -19,7 +19,7 @@ import pytest
 import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import fresh_process
 from training.__main__ import main
-from training.stages.publish import PublishOptions
+from training.stages.publish import Command as PublishCommand
 from training.stages.publish import main as publish
 from wm_envs.errors import BrokenWorld, HubError, InvalidOption, MissingPackage, UnknownName
 from wm_envs.files import write_json
@@ -238,17 +238,17 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_published_opens(hub: StandIn, tiny_world: Path) -> None:
-    found = publish(PublishOptions(world=str(tiny_world), to=WORLD, temperature=1.2, made="by a test"))
+    found = publish(PublishCommand.flat(world=str(tiny_world), to=WORLD, temperature=1.2, made="by a test"))
     commit = hub.commit_of(REPO, "main")
-    assert found.bundle == f"{WORLD}@{commit}" and found.controllers == ("controller",)
+    assert found["bundle"] == f"{WORLD}@{commit}" and found["controllers"] == ["controller"]
     assert set(hub.repos[REPO]["main"]) == set(FILES)
-    world = load_world(found.bundle)
+    world = load_world(found["bundle"])
     assert world.config.temperature == 1.2
     card = hub.repos[REPO]["main"]["README.md"].decode()
     assert card.startswith("---\nlicense: mit\n") and "by a test" in card
     assert f'gym.make("WMDream-v0", world="{WORLD}")' in card
-    publish(PublishOptions(world=str(tiny_world), to=WORLD, temperature=1.3))
-    assert load_world(found.bundle).config.temperature == 1.2 and load_world(WORLD).config.temperature == 1.3
+    publish(PublishCommand.flat(world=str(tiny_world), to=WORLD, temperature=1.3))
+    assert load_world(found["bundle"]).config.temperature == 1.2 and load_world(WORLD).config.temperature == 1.3
 
 
 def test_publishing_refuses_before_it_asks(
@@ -259,14 +259,14 @@ def test_publishing_refuses_before_it_asks(
         assert said in capsys.readouterr().err
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     with pytest.raises(HubError, match="HF_TOKEN"):
-        publish(PublishOptions(world=str(tiny_world), to=WORLD))
+        publish(PublishCommand.flat(world=str(tiny_world), to=WORLD))
     assert not hub.asked
 
 
 def test_publishing_without_permission(hub: StandIn, tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "wrong")
     with pytest.raises((HubError, UnknownName), match="hf://ada/world"):
-        publish(PublishOptions(world=str(tiny_world), to=WORLD))
+        publish(PublishCommand.flat(world=str(tiny_world), to=WORLD))
     assert not hub.repos
 
 

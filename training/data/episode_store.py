@@ -95,21 +95,20 @@ class Part:
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames [start, stop), (n, 64, 64, 3) uint8. Raises `BrokenStore` if a chunk is damaged."""
-        return self._read("frames", start, stop)
+        return self._read("frames", self.frames, start, stop)
 
     def read_objects(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Pixels of objects in frames [start, stop), (n, K, 64, 64) bool. Raises `BrokenStore`."""
-        return np.unpackbits(self._read("objects", start, stop), axis=3).astype(bool)
+        return np.unpackbits(self._read("objects", self._objects, start, stop), axis=3).astype(bool)
 
     @cached_property
-    def objects(self) -> zarr.Array[Any]:
-        """(N, K, 64, 8) uint8, the pixels of objects as bits."""
+    def _objects(self) -> zarr.Array[Any]:
         return _zarr().open_array(self.path / "objects", mode="r")
 
-    def _read(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
+    def _read(self, name: str, array: zarr.Array[Any], start: int, stop: int) -> NDArray[np.uint8]:
         try:
-            return np.asarray(getattr(self, name)[start:stop])
-        except Exception as error:  # zarr raises many classes for damaged metadata and chunks
+            return np.asarray(array[start:stop])
+        except Exception as error:  # zarr raises many classes for damaged chunks
             raise _broken(self.path, f"{name} cannot be read ({error})") from error
 
 
@@ -306,11 +305,11 @@ def _check_layout(arrays: dict[str, Any], task: Task) -> None:
 class RolloutStore:
     """All parts of a store in order; `split` divides them into training and held-out parts.
 
-    With `task`, all parts must be of that task. With `rounds` > 0, only the first rounds of `collect` are used.
+    With `task`, all parts must be of that task. With `rounds`, only the first rounds of `collect` are used.
     Raises `BrokenStore`.
     """
 
-    def __init__(self, folder: Path, task: str | None = None, rounds: int = 0) -> None:
+    def __init__(self, folder: Path, task: str | None = None, rounds: int | None = None) -> None:
         self.folder = folder
         paths = sorted(folder.glob("part-*.zarr")) if folder.is_dir() else []
         if rounds:
@@ -319,7 +318,7 @@ class RolloutStore:
         if not self.parts:
             raise BrokenStore(
                 "episode store",
-                f"{folder}{f', rounds up to {rounds - 1}' * bool(rounds)}, without a part",
+                f"{folder}{f', rounds up to {rounds - 1}' if rounds else ''}, without a part",
                 "a folder with at least one part",
                 "run `python -m training collect` first",
             )

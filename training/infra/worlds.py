@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from training.infra.folders import new_folder
-from training.infra.option_groups import WorldRoundOptions
 from training.infra.run_folder import BUNDLE, RoundFolder, RunFolder
 from wm_envs.errors import BrokenStore, BrokenWorld, InvalidOption, OptionsDiffer, UnknownName, did_you_mean
 from wm_envs.files import file_lock, write_bytes, write_json
@@ -72,15 +72,18 @@ def fingerprint(world: Path) -> str:
     return str(read_config(world)["files"][WEIGHTS]["sha256"])
 
 
-def find_round(options: WorldRoundOptions) -> RoundFolder:
-    """The round of a run whose world a stage uses; raises `BrokenStore` when there is no such world."""
-    folder = RunFolder(options.run).world_round(options.round)
+def find_round(run: RunFolder, number: int | Literal["latest"], task: str = "") -> RoundFolder:
+    """The round of a run whose world a stage uses; raises `BrokenStore` when there is no such world, and
+    `InvalidOption` when it is one of another task."""
+    folder = run.world_round(-1 if number == "latest" else number)
     if not folder.has_world:
         raise BrokenStore(
-            "run", f"{options.run}, which has no world in {folder.name}", "a run folder with a world",
+            "run",
+            f"{run.path}, which has no world in {folder.name}",
+            "a run folder with a world",
             "give --run and --round of one, or train one with `python -m training run`",
-        )  # fmt: skip
-    task = read_config(folder.world)["world"].get("task")
-    if options.task and options.task != task:
-        raise InvalidOption("task", options.task, f"{task}, the game of {folder.world}", f"give --task {task}")
+        )
+    found = read_config(folder.world)["world"].get("task")
+    if task and task != found:
+        raise InvalidOption("task", task, f"{found}, the game of {folder.world}", f"give --task {found}")
     return folder

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from training.acting.recording import controller_episodes, open_kwargs, random_episode
 from training.acting.rollout import TILE, random_frames
+from training.config.base import FLAT, Config, Count, Natural, Text, Words
+from training.config.commands import Command as BaseCommand
+from training.config.commands import InGame, Machine, Seeded, check_plain
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
 from training.data.recorded import EPISODES_A_PART, MINARI, NPZ, Recording
-from training.infra.option_groups import EnvOptions, ModelRoundOptions, SeedOption, WorkerOptions, plain_name
-from training.infra.options import check_options, stage_option
 from training.infra.packages import check_game
-from training.infra.pool import Workers, run_jobs
+from training.infra.pool import run_jobs
 from training.infra.progress import Progress
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder
@@ -34,21 +37,35 @@ from wm_envs.worlds.bundle import load_world, read_controller
 SEEDS_A_PART = 1_000
 
 
-@dataclass
-class CollectOptions(EnvOptions, SeedOption, WorkerOptions, ModelRoundOptions):
+class CollectConfig(Config):
+    """What is recorded."""
+
+    frames: Count = Field(2_000_000, description="frames to record in this round")
+    objects: bool = Field(False, description="also record where the game's objects are, for `vision --objects`")
+    from_npz: Text = Field("", description="take the episodes of a folder of .npz files, as others record them")
+    from_minari: Text = Field("", description="take those of a Minari dataset: its id or folder")
+    part_frames: Count = Field(16_384, description="frames in one part of the store")
+
+    @property
+    def recording(self) -> Recording | None:
+        """What somebody else recorded, instead of play."""
+        if self.from_npz:
+            return Recording(NPZ, self.from_npz)
+        return Recording(MINARI, self.from_minari) if self.from_minari else None
+
+    def count_parts(self) -> int:
+        """The number of parts of the store."""
+        recording = self.recording
+        return -(-recording.count() // EPISODES_A_PART) if recording else -(-self.frames // self.part_frames)
+
+
+class Command(BaseCommand, Seeded, Machine, InGame):
     """Record episodes in the store of the run: random play, or the play of --controllers."""
 
-    frames: int = stage_option(2_000_000, "frames to record in this round", identity=True, minimum=1)
-    controllers: tuple[str, ...] = stage_option((), "players that take turns: NAME, or WORLD_FOLDER:NAME")
-    world: str = stage_option("", "world of these controllers (default: that of the latest round)")
-    objects: bool = stage_option(
-        False, "also record where the game's objects are, for `vision --objects`", identity=True
-    )
-    from_npz: str = stage_option(
-        "", "take the episodes of a folder of .npz files, as others record them", identity=True
-    )
-    from_minari: str = stage_option("", "take those of a Minari dataset: its id or folder", identity=True)
-    part_frames: int = stage_option(16_384, "frames in one part of the store", identity=True, minimum=1)
+    round: Natural = Field(0, description="round of the run")
+    controllers: Words = Field((), description="players that take turns: NAME, or WORLD_FOLDER:NAME")
+    world: Text = Field("", description="world of these controllers (default: that of the latest round)")
+    config: Annotated[CollectConfig, FLAT] = CollectConfig()
 
 
 @dataclass(frozen=True)
@@ -115,33 +132,34 @@ class Collected:
     folder: str
 
 
-def main(options: CollectOptions) -> Collected:
+def main(command: Command) -> Collected:
     """Record the missing parts of this round."""
-    check_options(options)
-    options = options.described()
-    run = RunFolder(options.run)
-    check_game(get_task(options.task))
+    task, run = command.game, command.run_folder
+    check_game(task)
     for part in sorted(run.rollouts.glob("part-*.zarr"))[:1]:
-        read_part(part, options.task)  # a store has one game
-    players = []
-    for entry in options.controllers:
-        folder, _, name = entry.rpartition(":")
-        world = find_folder(folder or options.world or run.world_round().world)
-        players.append((str(world), plain_name("controllers", name)))
-        check_controller(world, name, "controllers")
-        read_controller(*players[-1])  # raises before any work
-        plays = load_world(players[-1][0]).task.name
-        if plays != options.task:
-            expected, fix = f"controllers for {short_name(options.task)}", f"give the game {short_name(plays)}"
-            raise InvalidOption("controllers", entry, expected, fix)
-    if options.objects and not get_task(options.task).objects:
-        expected = f"a game that knows its objects, which {short_name(options.task)} does not"
+        read_part(part, task.name)  # a store has one game
+    players = tuple(_player(command, entry, task) for entry in command.controllers)
+    if command.config.objects and not task.objects:
+        expected = f"a game that knows its objects, which {short_name(task.name)} does not"
         raise InvalidOption("objects", True, expected, "omit it")
     with file_lock(run.collect_lock):
-        if options.task not in TASKS and not run.game.exists():
-            preview(get_task(options.task), run.preview)
-            write_json(run.game, {"task": options.task})
-        return _record(run, tuple(players), options)
+        if task.name not in TASKS and not run.game.exists():
+            preview(task, run.preview)
+            write_json(run.game, {"task": task.name})
+        return _record(command, task, players)
+
+
+def _player(command: Command, entry: str, task: Task) -> tuple[str, str]:
+    """World and name of a controller that plays; raises the errors of one that cannot, before any work."""
+    folder, _, name = entry.rpartition(":")
+    world = find_folder(folder or command.world or command.run_folder.world_round().world)
+    check_controller(world, check_plain(name, "controllers"), "controllers")
+    read_controller(world, name)
+    plays = load_world(world).task.name
+    if plays != task.name:
+        expected, fix = f"controllers for {short_name(task.name)}", f"give the game {short_name(plays)}"
+        raise InvalidOption("controllers", entry, expected, fix)
+    return str(world), name
 
 
 def preview(task: Task, path: Path, count: int = 8) -> None:
@@ -154,37 +172,21 @@ def preview(task: Task, path: Path, count: int = 8) -> None:
     save_strip(path, frames[np.linspace(0, len(frames) - 1, count).astype(int)])
 
 
-def _recording(options: CollectOptions) -> Recording | None:
-    """The recording that the options name."""
-    if options.from_npz:
-        return Recording(NPZ, options.from_npz)
-    return Recording(MINARI, options.from_minari) if options.from_minari else None
+def missing_parts(run: RunFolder, number: int, config: CollectConfig) -> list[int]:
+    """Indices of the parts of round `number` that are not there yet."""
+    first = number * PARTS_A_ROUND
+    return [at for at in range(first, first + config.count_parts()) if not part_path(run.rollouts, at).exists()]
 
 
-def _count_parts(options: CollectOptions) -> int:
-    recording = _recording(options)
-    return -(-recording.count() // EPISODES_A_PART) if recording else -(-options.frames // options.part_frames)
-
-
-def missing_parts(options: CollectOptions) -> list[int]:
-    """Indices of the parts of the round that are not there yet."""
-    folder, first = RunFolder(options.run).rollouts, options.round * PARTS_A_ROUND
-    return [at for at in range(first, first + _count_parts(options)) if not part_path(folder, at).exists()]
-
-
-def _record(run: RunFolder, players: tuple[tuple[str, str], ...], options: CollectOptions) -> Collected:
-    parts, size = _count_parts(options), min(options.frames, options.part_frames)
-    jobs = [
-        PartJob(
-            run.rollouts, options.task, index, size, options.seed, options.round, players, options.objects,
-            _recording(options),
-        )
-        for index in missing_parts(options)
-    ]  # fmt: skip
+def _record(command: Command, task: Task, players: tuple[tuple[str, str], ...]) -> Collected:
+    run, config = command.run_folder, command.config
+    parts, size = config.count_parts(), min(config.frames, config.part_frames)
+    shared = (size, command.seed, command.round, players, config.objects, config.recording)
+    jobs = [PartJob(run.rollouts, task.name, index, *shared) for index in missing_parts(run, command.round, config)]
     recorded = 0
-    with Progress("collect", parts * size, run.round(options.round).logs, "frames") as progress:
+    with Progress("collect", parts * size, run.round(command.round).logs, "frames") as progress:
         progress.skip((parts - len(jobs)) * size)
-        for _, frames in run_jobs(record_part, jobs, Workers(options.workers, options.ray)):
+        for _, frames in run_jobs(record_part, jobs, command.pool):
             recorded += frames
             progress.update(size)
     return Collected(parts=parts, recorded=recorded, folder=str(run.rollouts))

@@ -10,24 +10,27 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from training.acting.policies import Policy, load_policy
 from training.acting.rollout import dream_episodes, random_frames, real_returns
+from training.config.base import Natural, Text
+from training.config.commands import Command as BaseCommand
+from training.config.commands import InRun, Machine
 from training.data.frame_batches import FrameBlocks
-from training.infra.option_groups import ProcessOption
-from training.infra.options import check_options, stage_option
 from training.infra.packages import TRAIN, missing
-from training.infra.pool import Workers, available_cores
+from training.infra.pool import available_cores
+from training.infra.records import to_json
 from training.infra.worlds import find_folder
-from training.judging.battery import open_loop_battery
+from training.judging.fidelity import open_loop_battery
+from training.judging.run_check import check_run
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
 from training.judging.world_card import read_cards
@@ -59,27 +62,21 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-@dataclass
-class DoctorOptions(ProcessOption):
-    """Check this installation and one world, or all shipped worlds."""
+class Command(BaseCommand, Machine, InRun):
+    """Check this installation and one world, or all shipped worlds; with --run, the files of a run instead."""
 
-    world: str = stage_option("", "a shipped world's name or a folder (default: all shipped)")
-    episodes: int = stage_option(8, "real episodes of each of six policies (0: do not play the game)", minimum=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """The number of findings, and of those that need a fix."""
-
-    findings: int
-    to_fix: int
+    world: Text = Field("", description="a shipped world's name or a folder (default: all shipped)")
+    repair: bool = Field(False, description="with --run: set broken files aside, so that their stages make them again")
+    episodes: Natural = Field(8, description="real episodes of each of six policies (0: do not play the game)")
 
 
-def main(options: DoctorOptions) -> Diagnosis:
+def main(command: Command) -> dict[str, Any]:
     """Print every finding; raises `Unsound` when something needs a fix, so that scripts notice."""
-    check_options(options)
+    if command.run is not None:
+        checked: dict[str, Any] = to_json(check_run(command.run_folder, command.repair))
+        return checked
     findings = []
-    for finding in _all(options):
+    for finding in _all(command):
         print(f"{'FIX' if finding.fix else 'ok':>4}  {finding.what}: {finding.found}", flush=True)
         if finding.fix:
             print(f"      -> {finding.fix}")
@@ -92,12 +89,12 @@ def main(options: DoctorOptions) -> Diagnosis:
             "nothing to fix",
             "see the lines above that say FIX, the first one first: C depends on M, and M on V",
         )
-    return Diagnosis(findings=len(findings), to_fix=0)
+    return {"findings": len(findings), "to_fix": 0}
 
 
-def _all(options: DoctorOptions) -> Iterator[Finding]:
+def _all(command: Command) -> Iterator[Finding]:
     yield from installation()
-    for name in [options.world] if options.world else shipped_worlds():
+    for name in [command.world] if command.world else shipped_worlds():
         folder = find_folder(name)
         try:
             world = load_world(folder)
@@ -110,9 +107,9 @@ def _all(options: DoctorOptions) -> Iterator[Finding]:
         yield Finding(f"{name}: bundle", f"loads, its hashes hold, controllers: {', '.join(controllers) or 'none'}")
         yield vision(name, world)
         # V, then M, then C: what is built on something wrong is wrong, too.
-        if options.episodes and not missing(world.task.requires):
+        if command.episodes and not missing(world.task.requires):
             yield pictures(name, world)
-            yield from realism(name, folder, world, options)
+            yield from realism(name, folder, world, command)
         yield from exploitation(name, read_cards(folder))
 
 
@@ -178,7 +175,7 @@ def _random_play(task: Task) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return now, before
 
 
-def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) -> Iterator[Finding]:
+def realism(name: str, folder: Path, world: WorldModel, command: Command) -> Iterator[Finding]:
     """Four scripts and the first two controllers, in the game and in dreams at the default temperature.
 
     Do dreams score them as the game does? Does the first controller exploit its dreams, or has it not learned them?
@@ -187,8 +184,8 @@ def realism(name: str, folder: Path, world: WorldModel, options: DoctorOptions) 
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, SCRIPTS)]
     # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.
     battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
-    seeds = [VALIDATION_SEEDS + i for i in range(options.episodes)]
-    real = real_returns(folder, battery, seeds, Workers(options.workers))
+    seeds = [VALIDATION_SEEDS + i for i in range(command.episodes)]
+    real = real_returns(folder, battery, seeds, command.pool)
     means = []
     for policy in battery:
         dreams = dream_episodes(world, policy, 128, world.config.temperature, UNSEEN_DREAMS)

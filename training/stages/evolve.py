@@ -12,56 +12,67 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from training.acting.policies import ControllerPolicy, Policy, Population
 from training.acting.rollout import dream_episodes, real_returns
-from training.infra.option_groups import DreamOptions, RealGameOptions, SeedOption, WorldRoundOptions, plain_name
-from training.infra.options import check_options, check_run_options, stage_option
-from training.infra.packages import check_game
-from training.infra.pool import Workers
+from training.config.base import FLAT, MAY_CHANGE, ON_DISK, Config, Count, Natural, NotNegative, Positive, Text
+from training.config.commands import LearnerCommand
+from training.config.records import recorded
 from training.infra.progress import Progress
 from training.infra.records import read_result, to_json, write_result
 from training.infra.run_folder import RoundFolder
-from training.infra.worlds import check_controller, find_round
 from training.judging.scoring import Card, Learned
 from training.judging.validation import evaluate_policy, spread_temperatures
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
-from wm_envs.files import file_lock
-from wm_envs.games.registry import get_task
-from wm_envs.models.controller import OBSERVATIONS, ControllerConfig
+from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.world_model import WorldModel
 from wm_envs.seeds import GAME_TRAINING
-from wm_envs.worlds.bundle import load_world, read_config, read_controller, save_controller
+from wm_envs.worlds.bundle import load_world, read_controller, save_controller
 
 
-@dataclass
-class EvolveOptions(SeedOption, DreamOptions, RealGameOptions, WorldRoundOptions):
+class EvolveConfig(Config):
+    """How CMA-ES trains a controller."""
+
+    generations: Annotated[Count, MAY_CHANGE] = Field(60, description="number of generations")
+    steps: Annotated[Count | Literal["none"], MAY_CHANGE] = Field(
+        "none", description="step budget in dreams; replaces --generations"
+    )
+    population: Annotated[Count, Field(ge=2)] = Field(64, description="candidates per generation")
+    rollouts: Count = Field(16, description="episodes per candidate")
+    observation: Literal["zh", "zch", "z"] = Field("zh", description="what C sees")
+    sigma: Positive = Field(0.1, description="initial standard deviation")
+    decay: NotNegative = Field(0.01, description="L2 penalty on the parameters")
+    validate_every: Annotated[Count, MAY_CHANGE] = Field(10, description="generations between validations")
+    validate_episodes: Annotated[Natural, MAY_CHANGE] = Field(
+        48, description="real episodes per validation (0: validate in dreams only)"
+    )
+
+    @property
+    def budget(self) -> tuple[int, str]:
+        """How long to search, and in which unit."""
+        return (self.generations, "generations") if self.steps == "none" else (self.steps, "steps")
+
+
+class Command(LearnerCommand):
     """Train a controller with CMA-ES in the world of a round; the world keeps it under its name."""
 
-    name: str = stage_option("controller", "name of the controller", identity=True, check=plain_name)
-    env: str = stage_option("dream", "where to train: dream or real", identity=True, choices=("dream", "real"))
-    generations: int = stage_option(60, "number of generations", minimum=1)
-    steps: int = stage_option(0, "step budget in dreams; replaces --generations (0: none)", minimum=0)
-    population: int = stage_option(64, "candidates per generation", identity=True, minimum=2)
-    rollouts: int = stage_option(16, "episodes per candidate", identity=True, minimum=1)
-    observation: str = stage_option("zh", "what C sees: zh, zch or z", identity=True, choices=OBSERVATIONS)
-    sigma: float = stage_option(0.1, "initial standard deviation", identity=True, exclusive_minimum=0)
-    decay: float = stage_option(0.01, "L2 penalty on the parameters", identity=True, minimum=0)
-    observer: str = stage_option(
-        "", "another world with the same V, whose M makes the features that C sees", identity=True, path=True
+    observer: Annotated[Text, ON_DISK] = Field(
+        "", description="another world with the same V, whose M makes the features that C sees"
     )
-    start: str = stage_option("", "name of a controller in the world to start from", identity=True)
-    validate_every: int = stage_option(10, "generations between validations", minimum=1)
+    config: Annotated[EvolveConfig, FLAT] = EvolveConfig()
 
-    def check(self) -> None:
-        """Raises `InvalidOption` for a step budget in the real game, which does not count steps."""
-        super().check()
-        if self.steps and self.env == "real":
-            raise InvalidOption("steps", self.steps, "0 in the real game", "give --generations, or train in the dream")
+    @model_validator(mode="after")
+    def _counts_steps_in_dreams_only(self) -> Self:
+        if self.config.steps != "none" and self.train_in == "game":
+            fix = "give --generations, or train in the dream"
+            raise InvalidOption("steps", self.config.steps, "none in the real game", fix)
+        return self
 
 
 class Search:
@@ -116,71 +127,122 @@ class History:
     generations: tuple[Generation, ...]
 
 
-def main(options: EvolveOptions) -> Learned:
+def main(command: Command) -> Learned:
     """Train for `generations`, keep every validated mean, save the one that validates best."""
-    check_options(options)
-    folder = find_round(options)
-    if options.start:
-        check_controller(folder.world, options.start, "start")
-    if options.env == "real" or options.validate_episodes:
-        check_game(get_task(read_config(folder.world)["world"]["task"]))
-    options = dataclasses.replace(options, round=folder.number)
-    record = folder.evolve(options.name).options
-    with file_lock(record), check_run_options(record, options):
-        return _search_for(folder, options)
+    folder = command.world_round(command.config.validate_episodes)
+    with recorded(folder.evolve(command.name).options, command):
+        return Training(folder, command).run()
 
 
-def _search_for(folder: RoundFolder, options: EvolveOptions) -> Learned:
-    world, history_path = load_world(folder.world), folder.evolve(options.name).history
-    memory = world.config.memory
-    shape = world.observed_latents, memory.hidden, memory.action
-    config = ControllerConfig(*shape, options.observation)  # type: ignore[arg-type]
-    mean = np.zeros(config.parameters)
-    if options.start:
-        config, parameters = read_controller(folder.world, options.start)
-        mean = parameters.numpy().astype(np.float64)
-    search = Search(mean, options.sigma, options.population, options.seed)
-    history = _replay(search, history_path)
-    if options.steps and not all(entry.steps for entry in history):
-        raise BrokenStore(
-            "history", f"{history_path}, which does not say how many steps were taken",
-            "the steps of every generation", "give --generations, or another --name",
-        )  # fmt: skip
-    best = max((entry for entry in history if entry.parameters), key=lambda entry: entry.selection, default=None)
-    total, unit = (options.steps, "steps") if options.steps else (options.generations, "generations")
-    with Progress(f"evolve-{options.name}", total, folder.logs, unit) as progress:
-        progress.skip(_progress_of(options, history))
-        while _progress_of(options, history) < total:
-            generation = len(history)
-            candidates = search.ask()
-            scores, steps = _play(folder, options, world, config, candidates, generation)
-            fitness = scores - options.decay * (candidates**2).mean(axis=1)
-            search.tell(fitness)
-            entry = Generation(
-                scores=tuple(float(f"{score:.6g}") for score in scores),
-                fitness=tuple(fitness.tolist()),
-                steps=steps or None,
+class Training:
+    """The search for one controller. It resumes by replaying the generations in its history."""
+
+    def __init__(self, folder: RoundFolder, command: Command) -> None:
+        self.folder, self.command, self.config = folder, command, command.config
+        self.world = load_world(folder.world)
+        self.observer = _load_observer(command.observer) if command.observer else None
+        self.path = folder.evolve(command.name).history
+        memory = self.world.config.memory
+        self.controller = ControllerConfig(
+            self.world.observed_latents, memory.hidden, memory.action, self.config.observation
+        )
+        mean = np.zeros(self.controller.parameters)
+        if command.start:
+            self.controller, parameters = read_controller(folder.world, command.start)
+            mean = parameters.numpy().astype(np.float64)
+        self.search = Search(mean, self.config.sigma, self.config.population, command.seed)
+        self.history = _replay(self.search, self.path)
+        if self.config.steps != "none" and not all(entry.steps for entry in self.history):
+            raise BrokenStore(
+                "history",
+                f"{self.path}, which does not say how many steps were taken",
+                "the steps of every generation",
+                "give --generations, or another --name",
             )
-            last = _progress_of(options, [*history, entry]) >= total
-            if (generation + 1) % options.validate_every == 0 or last:
-                entry = _validate(folder, options, world, config, search.mean, entry)
-                if best is None or entry.selection > best.selection:
+
+    def run(self) -> Learned:
+        """Search, or go on; returns the card of the best mean, and the learning curve."""
+        validated = [entry for entry in self.history if entry.parameters]
+        best = max(validated, key=lambda entry: entry.selection, default=None)
+        total, unit = self.config.budget
+        with Progress(f"evolve-{self.command.name}", total, self.folder.logs, unit) as progress:
+            progress.skip(self._done())
+            while self._done() < total:
+                before, entry = self._done(), self._next_generation()
+                if entry.parameters and (best is None or entry.selection > best.selection):
                     best = entry
-            history.append(entry)
-            write_result(history_path, History(generations=tuple(history)))
-            progress.update(steps if options.steps else 1)
-            shown = {"mean": float(scores.mean()), "best": float(scores.max())}
-            progress.log(generation, shown | entry.means)
-    if best is None:  # resumed with fewer generations than there are, none of them validated
-        best = _validate(folder, options, world, config, search.mean, Generation(scores=(), fitness=()))
-    card = Card(dream=best.dream, validation=best.validation, temperature=options.temperature)
-    save_controller(folder.world, options.name, config, torch.tensor(best.parameters), to_json(card))
-    return Learned(**vars(card), curve=_curve(history), generations=len(history))
+                progress.update(self._done() - before)
+                shown = {"mean": float(np.mean(entry.scores)), "best": max(entry.scores)}
+                progress.log(len(self.history) - 1, shown | entry.means)
+        if best is None:  # resumed with fewer generations than there are, none of them validated
+            best = self._validated(Generation(scores=(), fitness=()))
+        card = Card(dream=best.dream, validation=best.validation, temperature=self.command.temperature)
+        parameters = torch.tensor(best.parameters)
+        save_controller(self.folder.world, self.command.name, self.controller, parameters, to_json(card))
+        return Learned(**vars(card), curve=_curve(self.history), generations=len(self.history))
+
+    def _done(self) -> int:
+        """How far the search is, in the unit of its budget."""
+        in_steps = self.config.steps != "none"
+        return sum(entry.steps or 0 for entry in self.history) if in_steps else len(self.history)
+
+    def _next_generation(self) -> Generation:
+        """Play a generation, validate where it is due, and write the history."""
+        number, candidates = len(self.history), self.search.ask()
+        scores, steps = self._play(candidates, number)
+        fitness = scores - self.config.decay * (candidates**2).mean(axis=1)
+        self.search.tell(fitness)
+        shown = tuple(float(f"{score:.6g}") for score in scores)
+        self.history.append(Generation(scores=shown, fitness=tuple(fitness.tolist()), steps=steps or None))
+        if (number + 1) % self.config.validate_every == 0 or self._done() >= self.config.budget[0]:
+            self.history[-1] = self._validated(self.history[-1])
+        write_result(self.path, History(generations=tuple(self.history)))
+        return self.history[-1]
+
+    def _play(self, candidates: NDArray[np.float64], generation: int) -> tuple[NDArray[np.float64], int]:
+        """Mean return of every candidate, (N,), all on the same episodes, and the steps taken (0 in the game)."""
+        command, rollouts = self.command, self.config.rollouts
+        seed = command.seed * 1_000_003 + generation
+        if command.train_in == "game":
+            policies: list[Policy] = [
+                ControllerPolicy(str(number), self.controller, tuple(map(float, candidate)))
+                for number, candidate in enumerate(candidates)
+            ]
+            seeds = [GAME_TRAINING.start + seed * rollouts + rollout for rollout in range(rollouts)]
+            returns = real_returns(self.folder.world, policies, seeds, command.pool)
+            return np.array([returns[policy.name].mean() for policy in policies]), 0
+        dreams = dream_episodes(
+            self.world,
+            Population(self.controller, candidates, rollouts),
+            rollouts,
+            spread_temperatures(command.temperature, command.highest, rollouts),
+            seed,
+            len(candidates),
+            self.observer,
+        )
+        return dreams.returns.mean(axis=1, dtype=np.float64), dreams.steps
+
+    def _validated(self, generation: Generation) -> Generation:
+        """The generation with the card of the distribution's mean, and its parameters."""
+        command = self.command
+        policy = ControllerPolicy("mean", self.controller, tuple(self.search.mean.astype(np.float32).tolist()))
+        card = evaluate_policy(
+            self.world,
+            policy,
+            spread_temperatures(command.temperature, command.highest, 256),
+            command.observer or self.folder.world,
+            self.config.validate_episodes,
+            command.pool,
+            self.observer,
+        )
+        return dataclasses.replace(
+            generation, parameters=policy.parameters, dream=card.dream, validation=card.validation
+        )
 
 
-def _progress_of(options: EvolveOptions, history: list[Generation]) -> int:
-    """How far the search is, in steps or in generations."""
-    return sum(entry.steps or 0 for entry in history) if options.steps else len(history)
+@functools.cache
+def _load_observer(folder: str) -> WorldModel:
+    return load_world(folder)
 
 
 def _curve(history: list[Generation]) -> tuple[tuple[int, float], ...]:
@@ -203,52 +265,3 @@ def _replay(search: Search, path: Path) -> list[Generation]:
             "history", f"{path} ({error})", "the scores of every generation", "remove it to start again"
         ) from error
     return history
-
-
-def _play(
-    folder: RoundFolder,
-    options: EvolveOptions,
-    world: WorldModel,
-    config: ControllerConfig,
-    candidates: NDArray[np.float64],
-    generation: int,
-) -> tuple[NDArray[np.float64], int]:
-    """Mean return of every candidate, (N,), all on the same episodes, and the number of steps (0: not counted)."""
-    seed = options.seed * 1_000_003 + generation
-    if options.env == "real":
-        policies: list[Policy] = [
-            ControllerPolicy(str(i), config, tuple(map(float, c))) for i, c in enumerate(candidates)
-        ]
-        seeds = [GAME_TRAINING.start + seed * options.rollouts + r for r in range(options.rollouts)]
-        returns = real_returns(folder.world, policies, seeds, Workers(options.workers, options.ray))
-        return np.array([returns[str(i)].mean() for i in range(len(candidates))]), 0
-    dreams = dream_episodes(
-        world, Population(config, candidates, options.rollouts), options.rollouts,
-        spread_temperatures(options.temperature, options.temperature_high, options.rollouts), seed, len(candidates),
-        _observer(options),
-    )  # fmt: skip
-    return dreams.returns.mean(axis=1, dtype=np.float64), dreams.steps
-
-
-@functools.cache
-def _load_observer(folder: str) -> WorldModel:
-    return load_world(folder)
-
-
-def _observer(options: EvolveOptions) -> WorldModel | None:
-    return _load_observer(options.observer) if options.observer else None
-
-
-def _validate(
-    folder: RoundFolder, options: EvolveOptions, world: WorldModel, config: ControllerConfig, mean: NDArray[np.float64],
-    generation: Generation,
-) -> Generation:  # fmt: skip
-    """The generation with the card of the distribution's mean, and its parameters."""
-    policy = ControllerPolicy("mean", config, tuple(mean.astype(np.float32).tolist()))
-    temperatures = spread_temperatures(options.temperature, options.temperature_high, 256)
-    features_of = options.observer or folder.world
-    workers = Workers(options.workers, options.ray)
-    card = evaluate_policy(
-        world, policy, temperatures, features_of, options.validate_episodes, workers, _observer(options)
-    )
-    return dataclasses.replace(generation, parameters=policy.parameters, dream=card.dream, validation=card.validation)

@@ -19,14 +19,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
+
+from training.config.base import Count, Positive, Text
+from training.config.commands import Command as BaseCommand
+from training.config.commands import Seeded, check_plain
 from training.data.episode_store import RolloutStore
 from training.exports.minari_dataset import RANDOM, of_dream, of_store, write_dataset
 from training.exports.web import fetch_runtime, write_page
 from training.infra.folders import new_folder
-from training.infra.option_groups import SeedOption, plain_name
-from training.infra.options import check_options, stage_option
 from training.infra.packages import check_minari, check_onnx
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder, fingerprint
@@ -41,22 +44,24 @@ ABOUT = "world.json"
 TARGETS = ("onnx", "web", "minari")  # options that name a folder
 
 
-@dataclass
-class ExportOptions(SeedOption):
+class Command(BaseCommand, Seeded):
     """Write a world as ONNX models or as a page that plays it in a browser, or episodes as a Minari dataset."""
 
-    world: str = stage_option("takecover", "name or folder of the world")
-    onnx: str = stage_option("", "folder for the models; an earlier export in it is replaced")
-    web: str = stage_option("", "folder for the page; an earlier export in it is replaced")
-    minari: str = stage_option("", "folder for a Minari dataset of pictures; an earlier export in it is replaced")
-    store: str = stage_option("", "for --minari: a run folder, whose real episodes are written, not dreams")
-    episodes: int = stage_option(100, "for --minari: number of dreams", minimum=1)
-    controller: str = stage_option("", f"for --minari: who plays in the dreams, or {RANDOM} (default: the first one)")
-    temperature: float = stage_option(0.0, "for --minari: temperature of the dreams (0: the world's)", minimum=0)
+    world: str = Field("takecover", description="name or folder of the world")
+    onnx: Text = Field("", description="folder for the models; an earlier export in it is replaced")
+    web: Text = Field("", description="folder for the page; an earlier export in it is replaced")
+    minari: Text = Field("", description="folder for a Minari dataset of pictures; an earlier export in it is replaced")
+    store: Text = Field("", description="for --minari: a run folder, whose real episodes are written, not dreams")
+    episodes: Count = Field(100, description="for --minari: number of dreams")
+    controller: Text = Field(
+        "", description=f"for --minari: who plays in the dreams, or {RANDOM} (default: the first one)"
+    )
+    temperature: Positive | Literal["world"] = Field(
+        "world", description="for --minari: temperature of the dreams; world: its own"
+    )
 
-    def check(self) -> None:
+    def check_targets(self) -> None:
         """Raises `InvalidOption` unless a folder is given, and each is new, empty, or holds an earlier export."""
-        super().check()
         targets = {name: getattr(self, name) for name in TARGETS if getattr(self, name)}
         if not targets:
             raise InvalidOption("onnx", "nothing", "the folder to write", "give --onnx exported, or --web page")
@@ -104,54 +109,55 @@ class ExportResult:
     minari: Exported | None = None
 
 
-def main(options: ExportOptions) -> ExportResult:
+def main(command: Command) -> ExportResult:
     """Write the models, the page or the dataset."""
-    check_options(options)
-    result = export_world(options) if options.onnx or options.web else ExportResult()
-    return dataclasses.replace(result, minari=export_episodes(options)) if options.minari else result
+    command.check_targets()
+    result = export_world(command) if command.onnx or command.web else ExportResult()
+    return dataclasses.replace(result, minari=export_episodes(command)) if command.minari else result
 
 
-def export_world(options: ExportOptions) -> ExportResult:
+def export_world(command: Command) -> ExportResult:
     """Write the models, the page, or both."""
-    source = find_folder(options.world)
-    names = [plain_name("controllers", name) for name in read_config(source)["controllers"]]
+    source = find_folder(command.world)
+    names = [check_plain(name, "controllers") for name in read_config(source)["controllers"]]
     check_onnx()
-    runtime = fetch_runtime() if options.web else {}
+    runtime = fetch_runtime() if command.web else {}
     world = load_world(source)
     models = make_models(world, source, names)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in models.items()}
     about = description(world, names) | {"source_sha256": fingerprint(source), "files": hashes}
     onnx = web = None
-    if options.onnx:
-        onnx = _replace(Path(options.onnx), about, lambda made: write_models(made, models))
-    if options.web:
+    if command.onnx:
+        onnx = _replace(Path(command.onnx), about, lambda made: write_models(made, models))
+    if command.web:
         played = {name: data for name, data in models.items() if name != "encoder.onnx"}
         page = lambda made: write_page(made, runtime | _file(made / ABOUT) | played, world.task.title)  # noqa: E731
-        web = _replace(Path(options.web), about, page)
+        web = _replace(Path(command.web), about, page)
     return ExportResult(controllers=tuple(names), onnx=onnx, web=web)
 
 
-def export_episodes(options: ExportOptions) -> Exported:
+def export_episodes(command: Command) -> Exported:
     """Write the real episodes of a run, or dreams of a world, as a Minari dataset."""
     check_minari()
-    if options.store:
-        store = RolloutStore(RunFolder(Path(options.store)).rollouts)
+    if command.store:
+        store = RolloutStore(RunFolder(Path(command.store)).rollouts)
         task, kind = get_task(str(store.parts[0].attributes["task"])), "game"
         count, episodes = sum(len(part.lengths) for part in store.parts), of_store(store, task)
         about = f"Real episodes of {task.title}, a step a tick"
     else:
-        folder = find_folder(options.world)
+        folder = find_folder(command.world)
         world, kind = load_world(folder, share=True), "dream"  # the dreams share these weights
-        task, temperature = world.task, options.temperature or world.config.temperature
-        player = options.controller or next(iter(read_config(folder)["controllers"]), RANDOM)
+        task = world.task
+        temperature = world.config.temperature if command.temperature == "world" else command.temperature
+        player = command.controller or next(iter(read_config(folder)["controllers"]), RANDOM)
         if player != RANDOM:
             check_controller(folder, player)
-        count, episodes = options.episodes, of_dream(folder, player, options.episodes, temperature, options.seed)
+        count, episodes = command.episodes, of_dream(folder, player, command.episodes, temperature, command.seed)
         how = f"at temperature {temperature:g}, {world.config.frame_skip} ticks a step, by {player}"
         about = f"Dreams of {task.title} {how}"
     name = f"wm-envs/{re.sub('[^a-z0-9]+', '-', task.title.lower()).strip('-')}-{kind}-v0"
     write = lambda made: write_dataset(made, task, name, about, episodes)  # noqa: E731
-    exported = _replace(Path(options.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
+    exported = _replace(Path(command.minari), {"format": FORMAT, "version": VERSION, "dataset": name}, write)
     return dataclasses.replace(exported, id=name, episodes=count)
 
 

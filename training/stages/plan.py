@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from training.acting.planning import CEM_ITERATIONS, SearchPolicy, simulations_per_second
 from training.acting.policies import Policy, load_policy, random_policy
 from training.acting.rollout import TILE, play_real, real_jobs
-from training.acting.simulation import METHODS
-from training.infra.option_groups import SeedOption, WorkerOptions
-from training.infra.options import as_json, check_options, stage_option
+from training.config.base import Count, Natural, NotNegative, Positive, Text
+from training.config.commands import Command as BaseCommand
+from training.config.commands import Machine, Seeded
 from training.infra.packages import check_game
-from training.infra.pool import PATIENCE, Workers, run_jobs
+from training.infra.pool import PATIENCE, run_jobs
 from training.infra.progress import Progress
 from training.infra.records import read_record
 from training.infra.worlds import check_controller, find_folder, fingerprint
@@ -30,37 +32,37 @@ from wm_envs.files import file_lock, write_json
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, read_config
 
-BESIDE = ("random", "flat", "controller")
-RESUMED = ("controller", "beside", "workers", "ray", "scores", "episodes")  # options that a resumed search may change
+# command that a resumed search may change
+RESUMED = ("controller", "baselines", "workers", "ray", "scores", "episodes", "print_json")
 
 
-@dataclass
-class PlanOptions(SeedOption, WorkerOptions):
+class Command(BaseCommand, Seeded, Machine):
     """Play the real game by planning in the dream, and report the scores."""
 
-    world: str = stage_option("takecover", "a shipped world's name or a folder")
-    method: str = stage_option("flat", f"how to search: {', '.join(METHODS)}", choices=METHODS)
-    simulations: int = stage_option(48, "dreams for one decision", minimum=1)
-    horizon: int = stage_option(20, "steps of a dream", minimum=1)
-    hold: int = stage_option(3, "steps for which a planned action is held", minimum=1)
-    replan: int = stage_option(1, "steps that are played before the next search", minimum=1)
-    discount: float = stage_option(1.0, "of the reward of a later step", exclusive_minimum=0, maximum=1)
-    temperature: float = stage_option(1.0, "temperature of the dreams", exclusive_minimum=0)
-    controller: str = stage_option("", "a controller that proposes actions and plays the rest of a dream (flat, tree)")
-    margin: float = stage_option(
-        0.0, "standard errors by which another action must beat the controller's (flat)", minimum=0
+    world: str = Field("takecover", description="a shipped world's name or a folder")
+    method: Literal["flat", "shooting", "cem", "tree"] = Field("flat", description="how to search")
+    simulations: Count = Field(48, description="dreams for one decision")
+    horizon: Count = Field(20, description="steps of a dream")
+    hold: Count = Field(3, description="steps for which a planned action is held")
+    replan: Count = Field(1, description="steps that are played before the next search")
+    discount: Annotated[Positive, Field(le=1)] = Field(1.0, description="discount factor per step")
+    temperature: Positive = Field(1.0, description="temperature of the dreams")
+    controller: Text = Field(
+        "", description="a controller that proposes actions and plays the rest of a dream (flat, tree)"
     )
-    beside: tuple[str, ...] = stage_option(
-        BESIDE, "what plays the same episodes: random, flat (flat Monte Carlo with as many dreams), controller",
-        choices=BESIDE,
-    )  # fmt: skip
-    episodes: int = stage_option(16, "real episodes", minimum=2)
-    first_seed: int = stage_option(VALIDATION_SEEDS, "seed of the first episode", minimum=0)
-    scores: str = stage_option("", "JSON file for the score of every episode, from which a stopped search resumes")
+    margin: NotNegative = Field(
+        0.0, description="standard errors by which another action must beat the controller's (flat)"
+    )
+    baselines: tuple[Literal["random", "flat", "controller"], ...] = Field(
+        ("random", "flat", "controller"),
+        description="baselines to run on the same episodes; flat: flat Monte Carlo with as many dreams",
+    )
+    episodes: Annotated[Count, Field(ge=2)] = Field(16, description="real episodes")
+    first_seed: Natural = Field(VALIDATION_SEEDS, description="seed of the first episode")
+    scores: Text = Field("", description="JSON file for the score of every episode; a stopped search resumes from it")
 
-    def check(self) -> None:
-        """Raises `InvalidOption` for options that contradict each other."""
-        super().check()
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> Self:
         least = {"cem": CEM_ITERATIONS * 2}.get(self.method, 1)
         if self.simulations < least:
             raise InvalidOption(
@@ -74,6 +76,7 @@ class PlanOptions(SeedOption, WorkerOptions):
             raise InvalidOption(
                 "margin", self.margin, "0 without --method flat and a --controller", "give --controller, or omit it"
             )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,80 +88,79 @@ class PolicyScore(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanResult:
-    """The scores of the search and of the policies beside it, all on the same episodes, and the speed of the search."""
+    """The scores of the search and of the baselines, all on the same episodes, and the speed of the search."""
 
     rows: tuple[PolicyScore, ...]
     simulations_per_second: float
     dream_steps_per_second: float
 
 
-def main(options: PlanOptions) -> PlanResult:
-    """A row for the search and for each policy beside it: their scores, all on the same episodes."""
-    check_options(options)
-    folder = find_folder(options.world)
+def main(command: Command) -> PlanResult:
+    """A row for the search and for each baseline: their scores, all on the same episodes."""
+    folder = find_folder(command.world)
     world = load_world(folder)
-    _check_world(options, folder, world)
-    search = _search(options, folder)
-    policies = [search, *_beside(options, folder, world, search)]
-    scores = Scores(options, fingerprint(folder))
-    seeds = list(range(options.first_seed, options.first_seed + options.episodes))
+    _check_world(command, folder, world)
+    search = _search(command, folder)
+    policies = [search, *_baselines(command, folder, world, search)]
+    scores = Scores(command, fingerprint(folder))
+    seeds = list(range(command.first_seed, command.first_seed + command.episodes))
     jobs = real_jobs(folder, policies, seeds, game_kwargs(world.task, None, {}))
     with Progress("plan", len(jobs) * TILE, Path(), "episodes") as progress:
         left = [job for job in jobs if not scores.has(job.policy.name, job.seeds)]
         progress.skip((len(jobs) - len(left)) * TILE)
-        for job, played in run_jobs(play_real, left, Workers(options.workers, options.ray), 20 * PATIENCE):
+        for job, played in run_jobs(play_real, left, command.pool, 20 * PATIENCE):
             scores.keep(job.policy.name, dict(zip(job.seeds, (episode.score for episode in played), strict=True)))
             progress.update(TILE)
     rows = [PolicyScore(policy=p.name, **vars(Score.of(scores.of(p.name, seeds)))) for p in policies]
     for row in rows:
         print(f"{row.policy:>40}  {row.mean:7.0f} +- {row.interval:4.0f}  (p10 {row.p10:.0f})")
     speed = simulations_per_second(world, search, TILE)
-    return PlanResult(rows=tuple(rows), simulations_per_second=speed, dream_steps_per_second=speed * options.horizon)
+    return PlanResult(rows=tuple(rows), simulations_per_second=speed, dream_steps_per_second=speed * command.horizon)
 
 
-def _check_world(options: PlanOptions, folder: Path, world: WorldModel) -> None:
-    """Raises the errors of options that do not fit the world, before any work."""
+def _check_world(command: Command, folder: Path, world: WorldModel) -> None:
+    """Raises the errors of command that do not fit the world, before any work."""
     check_game(world.task)
     actions = len(world.task.actions.discrete)
-    if options.method == "flat" and options.simulations < actions:
-        raise InvalidOption("simulations", options.simulations, f"at least {actions}, one an action", "give more")
-    if options.controller:
-        check_controller(folder, options.controller)
+    if command.method == "flat" and command.simulations < actions:
+        raise InvalidOption("simulations", command.simulations, f"at least {actions}, one an action", "give more")
+    if command.controller:
+        check_controller(folder, command.controller)
 
 
-def _search(options: PlanOptions, folder: Path) -> SearchPolicy:
+def _search(command: Command, folder: Path) -> SearchPolicy:
     shared = {
-        field.name: getattr(options, field.name)
+        field.name: getattr(command, field.name)
         for field in dataclasses.fields(SearchPolicy)
         if field.name not in ("name", "controller")
     }
-    controller = load_policy(folder, options.controller) if options.controller else None
-    name = f"{options.method}, {options.simulations} x {options.horizon}"
-    return SearchPolicy(name + f", {options.controller} proposes" * bool(controller), controller=controller, **shared)
+    controller = load_policy(folder, command.controller) if command.controller else None
+    name = f"{command.method}, {command.simulations} x {command.horizon}"
+    return SearchPolicy(name + f", {command.controller} proposes" * bool(controller), controller=controller, **shared)
 
 
-def _beside(options: PlanOptions, folder: Path, world: WorldModel, search: SearchPolicy) -> list[Policy]:
+def _baselines(command: Command, folder: Path, world: WorldModel, search: SearchPolicy) -> list[Policy]:
     """The policies that the search is compared with; those that it is itself, or that do not exist, are left out."""
     found: list[Policy] = []
-    if "random" in options.beside:
+    if "random" in command.baselines:
         found.append(random_policy(world.task))
     plain = dataclasses.replace(
-        search, name=f"flat, {options.simulations} x {options.horizon}", method="flat", controller=None, margin=0.0
+        search, name=f"flat, {command.simulations} x {command.horizon}", method="flat", controller=None, margin=0.0
     )
-    if "flat" in options.beside and plain != search and options.simulations >= len(world.task.actions.discrete):
+    if "flat" in command.baselines and plain != search and command.simulations >= len(world.task.actions.discrete):
         found.append(plain)
-    if "controller" in options.beside and read_config(folder)["controllers"]:
-        found.append(load_policy(folder, options.controller))
+    if "controller" in command.baselines and read_config(folder)["controllers"]:
+        found.append(load_policy(folder, command.controller))
     return found
 
 
 class Scores:
     """The scores of all episodes so far, in a file if one is named; what it has is not played again."""
 
-    def __init__(self, options: PlanOptions, world: str) -> None:
-        self.path = Path(options.scores) if options.scores else None
-        same = {name: value for name, value in as_json(options).items() if name not in RESUMED}
-        self.header = {"world": world, "options": same | {"world": str(options.world)}}
+    def __init__(self, command: Command, world: str) -> None:
+        self.path = Path(command.scores) if command.scores else None
+        same = {name: value for name, value in command.as_json().items() if name not in RESUMED}
+        self.header = {"world": world, "options": same | {"world": str(command.world)}}
         self.scores: dict[str, dict[str, float]] = {}
         if self.path is not None and self.path.exists():
             found = read_record(self.path)
@@ -166,7 +168,7 @@ class Scores:
             if found != self.header:
                 raise OptionsDiffer(
                     "scores", f"{self.path} of another search: {found.get('options')}", f"that of {self.header}",
-                    "give its options, or another --scores file",
+                    "give its command, or another --scores file",
                 )  # fmt: skip
 
     def has(self, policy: str, seeds: tuple[int, ...]) -> bool:

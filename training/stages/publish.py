@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from pydantic import Field
+
+from training.config.base import Positive, Text
+from training.config.commands import Command as BaseCommand
 from training.infra.folders import new_folder
-from training.infra.options import StageOptions, check_options, stage_option
 from training.infra.records import from_json, to_json
 from training.infra.worlds import check_controller, find_folder
 from training.judging.fidelity import FidelityReport
@@ -34,72 +36,58 @@ from wm_envs.worlds.bundle import (
 T = TypeVar("T")
 
 
-@dataclass
-class PublishOptions(StageOptions):
+class Command(BaseCommand):
     """Copy a world into a new bundle, with some controllers and the results of its evaluation."""
 
-    world: str = stage_option("", "folder of the world")
-    to: str = stage_option(
-        "wm_envs/pretrained/takecover", "folder of the bundle to make, or hf://USER/NAME: on the hub"
+    world: Text = Field("", description="folder of the world")
+    to: str = Field(
+        "wm_envs/pretrained/takecover", description="folder of the bundle to make, or hf://USER/NAME: on the hub"
     )
-    controllers: str = stage_option(
-        "controller", "controllers to include, the default one first, comma separated; A=B renames A to B"
+    controllers: str = Field(
+        "controller", description="controllers to include, the default one first, comma separated; A=B renames A to B"
     )
-    temperature: float = stage_option(1.0, "default temperature of the new bundle", exclusive_minimum=0)
-    scores: str = stage_option("", "result file of `evaluate --scores`")
-    fidelity: str = stage_option("", "file with the JSON line of `fidelity --json`")
-    made: str = stage_option("", "how the world was made, for the card: commands, hours, machine")
+    temperature: Positive = Field(1.0, description="default temperature of the new bundle")
+    scores: Text = Field("", description="result file of `evaluate --scores`")
+    fidelity: Text = Field("", description="file with the JSON line of `fidelity --json`")
+    made: Text = Field("", description="how the world was made, for the card: commands, hours, machine")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A bundle: its folder or its address on the hub, its size and its controllers."""
-
-    bundle: str
-    megabytes: float
-    controllers: tuple[str, ...]
-
-
-def main(options: PublishOptions) -> Published:
+def main(command: Command) -> dict[str, Any]:
     """Write config.json, the weights, the controllers and README.md; on the hub the result names the commit."""
-    check_options(options)
-    source = find_folder(options.world)
-    names = {old: new or old for old, _, new in (pair.partition("=") for pair in options.controllers.split(","))}
+    source = find_folder(command.world)
+    names = {old: new or old for old, _, new in (pair.partition("=") for pair in command.controllers.split(","))}
     for name in names:
         check_controller(source, name, "controllers")
-    report = _read(FidelityReport, options.fidelity) if options.fidelity else None
-    card = WorldCard(made=options.made, evaluate=_evaluation(options.scores), fidelity=report)
-    if not hub.is_on_hub(options.to):
-        return _make(Path(options.to), options, source, names, card)
-    hub.check_upload(options.to)
+    card = dataclasses.replace(read_world_card(source), made=command.made)
+    if command.scores:
+        result = _read(Evaluation, command.scores)
+        first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
+        evaluation = dataclasses.replace(
+            result, world=None, game=result.game or None, first_seed=first_seed, scores=None
+        )
+        card = dataclasses.replace(card, evaluate=evaluation)
+    if command.fidelity:
+        card = dataclasses.replace(card, fidelity=_read(FidelityReport, command.fidelity))
+    if not hub.is_on_hub(command.to):
+        return _make(Path(command.to), command, source, names, card)
+    hub.check_upload(command.to)
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "bundle"
-        contents = _make(made, options, source, names, card)
-        write_text(made / "README.md", hub_card(made, options.to))
-        return dataclasses.replace(contents, bundle=hub.upload(made, options.to))
+        contents = _make(made, command, source, names, card)
+        write_text(made / "README.md", hub_card(made, command.to))
+        return contents | {"bundle": hub.upload(made, command.to)}
 
 
-def _evaluation(scores: str) -> Evaluation | None:
-    """The result in the file `scores`, without the scores of single episodes."""
-    if not scores:
-        return None
-    result = _read(Evaluation, scores)
-    first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
-    return dataclasses.replace(result, world=None, game=result.game or None, first_seed=first_seed, scores=None)
-
-
-def _make(target: Path, options: PublishOptions, source: Path, names: dict[str, str], card: WorldCard) -> Published:
+def _make(target: Path, command: Command, source: Path, names: dict[str, str], card: WorldCard) -> dict[str, Any]:
     """Make the bundle in the folder `target`."""
-    config = read_config(source)
-    controllers = config["controllers"]
+    controllers = read_config(source)["controllers"]
     with new_folder(target) as made:
-        world = load_world(source, overrides={"temperature": options.temperature})
-        save_world(made, world, config["card"] | to_json(card))
+        save_world(made, load_world(source, overrides={"temperature": command.temperature}), to_json(card))
         for name, renamed in names.items():
             save_controller(made, renamed, *read_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
-    return Published(bundle=str(target), megabytes=size / 1e6, controllers=tuple(names.values()))
+    return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
 
 
 def _read(kind: type[T], path: str) -> T:

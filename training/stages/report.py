@@ -7,38 +7,30 @@ section without data says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training.infra.option_groups import RunOption
-from training.infra.options import check_options, stage_option
-from training.infra.run_folder import RunFolder
+from pydantic import Field
+
+from training.config.base import Text
+from training.config.commands import Command as BaseCommand
+from training.config.commands import InRun
 from wm_envs.files import write_text
 
 
-@dataclass
-class ReportOptions(RunOption):
+class Command(BaseCommand, InRun):
     """Write the report of a run."""
 
-    to: str = stage_option("", "file to write (default: report.html in the run folder)")
+    to: Text = Field("", description="file to write (default: report.html in the run folder)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportResult:
-    """The file of the report, and the titles of its sections without data."""
-
-    report: str
-    missing: tuple[str, ...]
-
-
-def main(options: ReportOptions) -> ReportResult:
-    """Write the report."""
+def main(command: Command) -> dict[str, Any]:
+    """Write the report; returns its path and the sections without data."""
     from training.reporting.report_page import make_page  # of the extra 'train', which --help does not need
 
-    check_options(options)
-    run = RunFolder(options.run)
+    run = command.run_folder
     run.check_exists()
     page, missing = make_page(run)
-    target = Path(options.to) if options.to else run.report
+    target = Path(command.to) if command.to else run.report
     write_text(target, page)
-    return ReportResult(report=str(target), missing=tuple(missing))
+    return {"report": str(target), "missing": missing}

@@ -1,8 +1,8 @@
 """Find what is broken in a run folder, and set it aside on request.
 
-The stage reads every part of the store to its last frame, every checkpoint and cache to its last weight, and every
-bundle with all its controllers. It removes nothing: with --repair, broken files move to RUN/set-aside under their old
-path, and the stages that made them make them again.
+`doctor --run RUN` reads every part of the store to its last frame, every checkpoint and cache to its last weight, and
+every bundle with all its controllers. It removes nothing: with --repair, broken files move to RUN/set-aside under their
+old path, and the stages that made them make them again.
 """
 
 from __future__ import annotations
@@ -14,19 +14,10 @@ from typing import Any
 
 from training.data.episode_store import CHUNK, read_part
 from training.infra.checkpoint import read_tensors
-from training.infra.option_groups import RunOption
-from training.infra.options import check_options, stage_option
 from training.infra.run_folder import RunFolder
 from wm_envs.errors import BrokenStore, WorldModelError
 from wm_envs.files import read_json, sweep
 from wm_envs.worlds.bundle import load_world, read_config, read_controller
-
-
-@dataclass
-class CheckOptions(RunOption):
-    """Read everything in a run folder; report what is broken, or set it aside with --repair."""
-
-    repair: bool = stage_option(False, "set broken files aside, so that their stages make them again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +28,8 @@ class CheckResult:
     set_aside: dict[str, str]
 
 
-def main(options: CheckOptions) -> CheckResult:
-    """Counts by kind and what is set aside; raises `BrokenStore` for broken files without --repair."""
-    check_options(options)
-    run = RunFolder(options.run)
+def check_run(run: RunFolder, repair: bool) -> CheckResult:
+    """Counts by kind and what is set aside; raises `BrokenStore` for broken files without `repair`."""
     run.check_exists()
     for folder in run.folders():
         if folder.exists():  # not swept with the one above it
@@ -55,10 +44,10 @@ def main(options: CheckOptions) -> CheckResult:
             broken[str(path.relative_to(run.path))] = str(error)
     for name, why in broken.items():
         print(f"broken: {name}: {why}")
-    if not options.repair and broken:
+    if not repair and broken:
         raise BrokenStore(
             "run folder", f"{run.path} with unreadable {', '.join(broken)}", "readable files only",
-            "run check --repair to set these aside, then run the stages that made them again",
+            "run doctor --run RUN --repair to set these aside, then run the stages that made them again",
         )  # fmt: skip
     return CheckResult(whole=whole, set_aside={name: str(run.set_aside(name)) for name in broken})
 

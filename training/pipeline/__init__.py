@@ -1,0 +1,1 @@
+"""The whole run: its configuration, its recipes, its plan and its journal."""

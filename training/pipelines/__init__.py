@@ -1,1 +1,0 @@
-"""Stages composed: the whole run, and the tables that compare ways to learn."""
