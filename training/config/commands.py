@@ -70,7 +70,7 @@ class Command(Config):
     """Base of all commands: a configuration, and what it works on."""
 
     print_json: Annotated[bool, arg(name="json"), FlagCreatePairsOff, MAY_CHANGE] = Field(
-        False, description="print the result as JSON on the last line"
+        False, exclude=True, description="print the result as JSON on the last line"
     )
 
     @classmethod

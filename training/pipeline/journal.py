@@ -13,7 +13,7 @@ from training.infra.run_folder import RunFolder
 from training.pipeline.plan import Step
 
 # Options that change nothing of a result: where files are, and who does the work.
-WITHOUT_EFFECT = {"run", "task", "world", "start", "cache", "scores", "workers", "ray", "to", "print_json"}
+WITHOUT_EFFECT = {"run", "task", "world", "start", "cache", "scores", "workers", "ray", "to"}
 DONE = "done"  # key in results.json of the options of all finished stages
 SHOWN = {  # the figures of a stage that a reader of the terminal sees
     "collect": ("parts",),

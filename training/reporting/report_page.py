@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from training.acting.policies import load_policy
+from training.config.records import flattened
 from training.data.episode_store import RolloutStore
 from training.infra.records import from_json, read_record, read_result
 from training.infra.run_folder import BUNDLE, RunFolder
@@ -223,8 +224,8 @@ class Contents:
         worlds = [*self.worlds, *([self.run.best] if (self.run.best / BUNDLE).exists() else [])]
         lines = [(aim, command) for world in worlds[-1:] for aim, command in commands(world).items()]
         if self.run.options.exists():
-            record = read_record(self.run.options)
-            options = {name: value for name, value in record.items() if not isinstance(value, dict) and value != ""}
+            record = flattened(read_record(self.run.options))
+            options = {name: value for name, value in record.items() if value not in ("", None, [])}
             words = " ".join(_argument(name, value) for name, value in options.items())
             lines.append(("make it again", f"python -m training run {words}"))
         for aim, command in lines:
@@ -248,10 +249,11 @@ def _words(value: object) -> str:
 
 
 def _argument(name: str, value: object) -> str:
-    """An option of the command line; for a flag, --NAME or --no-NAME."""
+    """An option of the command line; for a flag, --STAGE.NAME or --STAGE.no-NAME."""
     flag = name.replace("_", "-")
     if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
+        stage, dot, last = flag.rpartition(".")
+        return f"--{flag}" if value else f"--{stage}{dot}no-{last}"
     return f"--{flag} " + " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
 
 

@@ -33,7 +33,7 @@ from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, read_config
 
 # command that a resumed search may change
-RESUMED = ("controller", "baselines", "workers", "ray", "scores", "episodes", "print_json")
+RESUMED = ("controller", "baselines", "workers", "ray", "scores", "episodes")
 
 
 class Command(BaseCommand, Seeded, Machine):
