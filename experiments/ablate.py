@@ -15,7 +15,7 @@ from pydantic import Field
 from experiments.tables import Table, TableCommand, Trained, untrained_memory
 from training.acting.policies import load_policy, random_policy
 from training.config.base import Count
-from training.infra.run_folder import RoundFolder
+from training.infra.run_folder import RoundFolder, RunFolder
 from training.stages import ppo
 from wm_envs.worlds.bundle import save_world
 
@@ -40,7 +40,7 @@ def main(command: Command) -> dict[str, Any]:
     """Rows of the table `ablations`."""
     command.check_comparable()
     with Table("ablations", command) as table:
-        untrained = table.round.untrained.round(0)
+        untrained = RunFolder(table.round.path / "untrained").round(0)
         save_world(untrained.world, untrained_memory(table.world, command.seed), {"memory": "untrained"})
         for row, (observation, hidden, trained) in SEEN.items():
             folder = table.round if trained else untrained

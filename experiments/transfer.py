@@ -116,7 +116,7 @@ def _on_z(table: Table, command: Command) -> Trained:
 
 def _untrained(table: Table, command: Command) -> Trained:
     """C, trained in the same dream on z and the h of an untrained M."""
-    world, name = table.round.untrained_world, "untrained-memory"
+    world, name = table.round.path / "world-untrained", "untrained-memory"
     save_world(world, untrained_memory(table.world, command.seed), {"memory": "untrained"})
     _search(table, command, name, 1.0, observer=str(world))
     save_controller(world, name, *read_controller(table.round.world, name))

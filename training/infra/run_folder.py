@@ -6,7 +6,7 @@ RUN/
     best/                             the best world of all rounds, with its best controller first
     game.json  preview.png            the environment that is the game, and what V will see of it
     run.json  results.json  scores.json  report.html  fidelity_cache.json
-    set-aside/                        broken files that `check --repair` moved away
+    set-aside/                        broken files that `doctor --repair` moved away
 
 RUN/round-N/
     vision.safetensors  vision.json  vision_metrics.json      V, its options and its metrics
@@ -22,11 +22,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from wm_envs.errors import BrokenStore, InvalidOption
 
 LATENTS, SET_ASIDE = "latents", "set-aside"
 BUNDLE = "config.json"  # the file that makes a folder a bundle
+
+
+class Place:
+    """A file or folder with a fixed name in a folder; read from an instance, it is the whole path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: Folder, owner: type[Folder]) -> Path:
+        return folder.path / self.name
+
+
+class Folder(Protocol):
+    """What has places: its path."""
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +54,10 @@ class LearnerFolder:
 
     path: Path
 
-    @property
-    def options(self) -> Path:
-        """The record of its options."""
-        return self.path / "options.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The last policy and its optimizer (PPO)."""
-        return self.path / "policy.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """The best controller so far and its card (PPO)."""
-        return self.path / "best.json"
-
-    @property
-    def history(self) -> Path:
-        """The scores so far."""
-        return self.path / "history.json"
+    options = Place("options.json")  # the record of its options
+    checkpoint = Place("policy.safetensors")  # the last policy and its optimizer (PPO)
+    best = Place("best.json")  # the best controller so far and its card (PPO)
+    history = Place("history.json")  # the scores so far
 
 
 @dataclass(frozen=True)
@@ -62,20 +66,9 @@ class TableFolder:
 
     path: Path
 
-    @property
-    def options(self) -> Path:
-        """The record of its options."""
-        return self.path / "options.json"
-
-    @property
-    def rows(self) -> Path:
-        """The rows so far."""
-        return self.path / "rows.json"
-
-    @property
-    def markdown(self) -> Path:
-        """The table for readers."""
-        return self.path / "table.md"
+    options = Place("options.json")  # the record of its options
+    rows = Place("rows.json")  # the rows so far
+    markdown = Place("table.md")  # the table for readers
 
 
 @dataclass(frozen=True)
@@ -95,70 +88,22 @@ class RoundFolder:
         """The round in words."""
         return f"round {self.number}"
 
-    @property
-    def vision(self) -> Path:
-        """The checkpoint of V."""
-        return self.path / "vision.safetensors"
-
-    @property
-    def vision_options(self) -> Path:
-        """The options V is trained with."""
-        return self.path / "vision.json"
-
-    @property
-    def vision_metrics(self) -> Path:
-        """V on held-out frames."""
-        return self.path / "vision_metrics.json"
-
-    @property
-    def memory(self) -> Path:
-        """The checkpoint of M."""
-        return self.path / "memory.safetensors"
-
-    @property
-    def memory_options(self) -> Path:
-        """The options M is trained with."""
-        return self.path / "memory.json"
-
-    @property
-    def memory_metrics(self) -> Path:
-        """M on held-out episodes."""
-        return self.path / "memory_metrics.json"
-
-    @property
-    def world(self) -> Path:
-        """The bundle of V, M and the controllers."""
-        return self.path / "world"
+    vision = Place("vision.safetensors")  # the checkpoint of V
+    vision_options = Place("vision.json")  # the options V is trained with
+    vision_metrics = Place("vision_metrics.json")  # V on held-out frames
+    memory = Place("memory.safetensors")  # the checkpoint of M
+    memory_options = Place("memory.json")  # the options M is trained with
+    memory_metrics = Place("memory_metrics.json")  # M on held-out episodes
+    world = Place("world")  # the bundle of V, M and the controllers
 
     @property
     def has_world(self) -> bool:
         """Whether the bundle is there."""
         return (self.world / BUNDLE).exists()
 
-    @property
-    def logs(self) -> Path:
-        """Curves of the stages."""
-        return self.path / "logs"
-
-    @property
-    def pictures(self) -> Path:
-        """Pictures of what V does."""
-        return self.path / "pictures"
-
-    @property
-    def vision_picture(self) -> Path:
-        """Frames and their reconstructions."""
-        return self.pictures / "vision.png"
-
-    @property
-    def untrained_world(self) -> Path:
-        """The bundle of the same V and an untrained M, whose features the transfer table needs."""
-        return self.path / "world-untrained"
-
-    @property
-    def untrained(self) -> RunFolder:
-        """A run of its own for controllers that learn with an untrained M, for the ablation table."""
-        return RunFolder(self.path / "untrained")
+    logs = Place("logs")  # curves of the stages
+    pictures = Place("pictures")  # pictures of what V does
+    vision_picture = Place("pictures/vision.png")  # frames and their reconstructions
 
     def ppo(self, name: str) -> LearnerFolder:
         """A controller that learns with PPO."""
@@ -203,60 +148,17 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    @property
-    def rollouts(self) -> Path:
-        """The store of episodes of all rounds."""
-        return self.path / "rollouts"
-
-    @property
-    def game(self) -> Path:
-        """The game of the run, when it is that of an environment."""
-        return self.path / "game.json"
-
-    @property
-    def preview(self) -> Path:
-        """What V will see."""
-        return self.path / "preview.png"
-
-    @property
-    def collect_lock(self) -> Path:
-        """What a process locks while it writes to the store."""
-        return self.rollouts / "collect"
-
-    @property
-    def latents(self) -> Path:
-        """The latents of the store, by the V that made them."""
-        return self.path / LATENTS
-
-    @property
-    def options(self) -> Path:
-        """The options of the whole run."""
-        return self.path / "run.json"
-
-    @property
-    def results(self) -> Path:
-        """The metrics of every stage."""
-        return self.path / "results.json"
-
-    @property
-    def scores(self) -> Path:
-        """The score of every test episode."""
-        return self.path / "scores.json"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.path / "report.html"
-
-    @property
-    def best(self) -> Path:
-        """The best world of all rounds."""
-        return self.path / "best"
-
-    @property
-    def fidelity_cache(self) -> Path:
-        """Real returns of scripts, which do not depend on the models."""
-        return self.path / "fidelity_cache.json"
+    rollouts = Place("rollouts")  # the store of episodes of all rounds
+    game = Place("game.json")  # the game of the run, when it is that of an environment
+    preview = Place("preview.png")  # what V will see
+    collect_lock = Place("rollouts/collect")  # what a process locks while it writes to the store
+    latents = Place(LATENTS)  # the latents of the store, by the V that made them
+    options = Place("run.json")  # the options of the whole run
+    results = Place("results.json")  # the metrics of every stage
+    scores = Place("scores.json")  # the score of every test episode
+    report = Place("report.html")  # the report
+    best = Place("best")  # the best world of all rounds
+    fidelity_cache = Place("fidelity_cache.json")  # real returns of scripts, which do not depend on the models
 
     def round(self, number: int) -> RoundFolder:
         """The folder of a round, which may not be there yet."""

@@ -63,7 +63,6 @@ class MemoryConfig(Config):
     hidden: Count | Literal["paper"] = Field(
         "paper", description="H, units of the LSTM; paper: as the paper has for this game"
     )
-    mixtures: Count = Field(5, description="K, components of each mixture")
     observed: Literal["all", "modelled"] = Field(
         "all", description="latents that C observes: all, or only those that M models"
     )
@@ -223,7 +222,6 @@ def network_config(task: Task, latents: Latents, config: MemoryConfig, start: st
         "latent": latents.means.shape[1],
         "action": task.actions.size,
         "hidden": config.hidden,
-        "mixtures": config.mixtures,
         "reward": not task.rewards.survival,
         "clock": task.timing.tick_limit * config.clock,
         "progress": config.progress,
