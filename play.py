@@ -11,14 +11,10 @@ H shows the keys.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, NoReturn
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # keeps standard output clean for --json
@@ -27,7 +23,7 @@ try:
     import torch
 
     from player.install import install_command
-    from wm_envs.errors import InvalidOption, MissingPackage, WorldModelError, did_you_mean
+    from wm_envs.errors import MissingPackage, WorldModelError
 
     _missing: ImportError | None = None
     try:
@@ -37,36 +33,19 @@ try:
         from player.options import Options
         from player.screen import Screen
         from player.session import Session
+        from wm_envs.cli import parse as read_options
     except ImportError as _error:
         _missing = _error
 except KeyboardInterrupt:  # the imports take seconds
     sys.exit("play.py: interrupted")
 
 
-def parse(argv: Sequence[str] | None) -> Options:
-    """The options of a command line. Raises `InvalidOption`; --help prints and exits."""
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(output):
-            single = (tyro.conf.FlagCreatePairsOff,)  # --smooth without --no-smooth
-            options = tyro.cli(Options, prog="play.py", description=__doc__, args=argv, config=single)
-    except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-        raise _mistake(output.getvalue()) from None
+def parse(words: Sequence[str]) -> Options:
+    """The options of a command line. Raises `InvalidOption` and `UnknownName`; --help prints and exits."""
+    single = tyro.conf.FlagCreatePairsOff  # --smooth without --no-smooth
+    options = read_options("python play.py", __doc__ or "", Options(), words, single)
     options.check()
     return options
-
-
-def _mistake(output: str) -> InvalidOption:
-    """The error for what tyro prints about a mistake: a title and paragraphs, in a box where the terminal has one."""
-    lines = [line.strip("│ ") for line in output.splitlines()][1:]
-    paragraphs = re.split("[─-]{8,}|Got errors", " ".join(lines))
-    message = next(text.strip().rstrip(".") for text in paragraphs if text.strip())
-    flags = [f"--{field.name}" for field in fields(Options)]
-    given, *known = re.findall(r"'(\w[^']*)'", message) or [*re.findall(r"--[\w-]+", message), *flags]
-    fix = f"correct this option{did_you_mean(given, set(known) - {given})}"
-    return InvalidOption("command line", message, "the options of `python play.py --help`", fix)
 
 
 def play(options: Options) -> dict[str, Any]:
@@ -99,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _missing is not None:
             name = _missing.name or "pygame"
             raise MissingPackage(name, "not installed", "the extra 'play'", install_command("play"))
-        options = parse(argv)
+        options = parse(sys.argv[1:] if argv is None else argv)
         result = play(options)
     except WorldModelError as error:
         print(f"play.py: {error}".replace("\n", " "), file=sys.stderr)

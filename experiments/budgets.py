@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from training.config.cli import number_or_word
 from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
 from training.infra.records import from_json, read_record, to_json, write_result
@@ -27,6 +26,7 @@ from training.judging.memory_metrics import MemoryMetrics
 from training.judging.scoring import Score
 from training.judging.vision_metrics import VisionMetrics
 from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
+from wm_envs.cli import number_or_word
 from wm_envs.files import write_text
 from wm_envs.seeds import EXPERIMENTS
 

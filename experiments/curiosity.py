@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from training.config.cli import number_or_word
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
 from training.infra.folders import link_folder
@@ -26,6 +25,7 @@ from training.infra.run_folder import RunFolder
 from training.judging.memory_metrics import MemoryMetrics
 from training.judging.scoring import Card, Score
 from training.stages import collect, evaluate, fidelity, memory, ppo
+from wm_envs.cli import number_or_word
 from wm_envs.seeds import EXPERIMENTS
 from wm_envs.worlds.bundle import load_world
 

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from experiments.budgets import HEADER_OF_PLAY, Played, cells_of_play, folder_name, learn_and_play
-from training.config.cli import number_or_word
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
@@ -31,6 +30,7 @@ from training.infra.run_folder import RunFolder
 from training.judging import vision_metrics
 from training.reporting.pictures import save_strip, to_bytes
 from training.stages import vision
+from wm_envs.cli import number_or_word
 from wm_envs.models.vision.base import Vision, to_images
 from wm_envs.worlds.bundle import load_world
 

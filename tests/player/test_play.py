@@ -56,7 +56,7 @@ def test_sdl_dummy_display_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
         (["--temperature", "0"], "temperature: got 0.0"),
         (["--temperature", "nan"], "temperature: got nan"),
         (["--temperature", "3.5"], "temperature: got 3.5"),
-        (["--temperature", "hot"], "'hot'"),
+        (["--temperature", "hot"], "temperature: got hot"),
         (["--steps", "0"], "steps: got 0"),
         (["--steps", "-5"], "steps: got -5"),
         (["--seed", "-1"], "seed: got -1"),

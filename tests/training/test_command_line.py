@@ -15,8 +15,8 @@ from experiments.__main__ import EXPERIMENTS
 from tests.helpers import ROOT, fresh_process, synthetic_store
 from training.__main__ import STAGES, TRAINING, main
 from training.config.base import whole_number
-from training.config.cli import Terminated
 from training.infra.packages import TRAIN
+from wm_envs.cli import Terminated
 from wm_envs.errors import NoSpace
 from wm_envs.games.registry import TASKS
 

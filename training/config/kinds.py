@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import create_model
 
 from training.config.base import Config
-from training.config.cli import peek
+from wm_envs.cli import peek
 from wm_envs.errors import InvalidOption, did_you_mean
 
 Base = TypeVar("Base", bound=Config)

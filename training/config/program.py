@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from training.config.cli import parse, run_cli, terminate
 from training.config.commands import Command
 from training.infra.allocator import keep_freed_memory
 from training.infra.packages import check_train
 from training.infra.records import to_json
+from wm_envs.cli import parse, run_cli, terminate
 from wm_envs.errors import UnknownName, did_you_mean
 
 

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from training.config.base import MAY_CHANGE, Count, Natural, Positive
-from training.config.cli import peek
 from training.config.commands import Command, InGame, Machine, Seeded, Settings, Temperatures
 from training.config.kinds import narrowed
 from training.infra.records import read_record
@@ -25,6 +24,7 @@ from training.stages.fidelity import Battery
 from training.stages.memory import AnyMemory
 from training.stages.ppo import PpoConfig
 from training.stages.vision import AnyVision
+from wm_envs.cli import peek
 from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
 from wm_envs.games.gym_env.description import PREFIX
 

@@ -6,8 +6,8 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import tyro
 
@@ -45,8 +45,9 @@ def run_cli(work: Callable[[], int], again: str = "run the same command again to
         return 143
 
 
-def parse(program: str, description: str, default: Value, words: list[str]) -> Value:
-    """`default` with the options that the words give.
+def parse(program: str, description: str, default: Value, words: Sequence[str], *more: Any) -> Value:
+    """`default`, a dataclass or a pydantic model, with the options that the words give. `more` are markers of
+    `tyro.conf` that change how tyro reads them.
 
     Raises `UnknownName` for an unknown option, `InvalidOption` for a wrong value; --help prints and exits.
     """
@@ -55,11 +56,11 @@ def parse(program: str, description: str, default: Value, words: list[str]) -> V
         with contextlib.redirect_stderr(said):
             value, unknown = tyro.cli(
                 type(default),
-                args=words,
+                args=list(words),
                 default=default,
                 prog=program,
                 description=description,
-                config=(tyro.conf.AvoidSubcommands,),
+                config=(tyro.conf.AvoidSubcommands, *more),
                 return_unknown_args=True,
             )
     except SystemExit as stop:
@@ -78,7 +79,7 @@ def number_or_word(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def peek(words: list[str], *names: str) -> str:
+def peek(words: Sequence[str], *names: str) -> str:
     """The value that the words give to the first of these options that they have; "" without."""
     for name in names:
         for at, word in enumerate(words):
@@ -89,7 +90,7 @@ def peek(words: list[str], *names: str) -> str:
     return ""
 
 
-def _typed(stop: SystemExit, said: str, words: list[str], program: str) -> WorldModelError:
+def _typed(stop: SystemExit, said: str, words: Sequence[str], program: str) -> WorldModelError:
     """The error behind tyro's exit: ours, if a configuration raised it, else tyro's own words in one line."""
     cause: BaseException | None = stop
     while cause is not None and not isinstance(cause, WorldModelError):
