@@ -20,7 +20,7 @@ from wm_envs.cli import Terminated
 from wm_envs.errors import NoSpace
 from wm_envs.games.registry import TASKS
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "docs/results.json", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -190,9 +190,12 @@ def test_a_result_is_shown_by_name(
 
 
 def commands_of(page: Path) -> list[str]:
-    """The commands of a page, without comments and results; a long one may go on in the next line."""
+    """The commands of a page, without comments and results; a long one may go on in the next line.
+
+    Those of docs/results.json, too.
+    """
     text = page.read_text().replace("\\\n", " ")
-    inline = re.findall(r"(?<!`)`(python -m (?:training|experiments) [^`]+)`", text)
+    inline = re.findall(r"(?<!`)[`\"](python -m (?:training|experiments) [^`\"]+)[`\"]", text)
     blocks = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     lines = [line.partition("#")[0] for line in blocks if re.match("python -m (training|experiments) ", line)]
     return [" ".join(command.split()) for command in [*inline, *lines] if " ... " not in command]
