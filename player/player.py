@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +14,7 @@ from player.options import TEMPERATURES, VIEWS, Options
 from player.scores import Scoreboard, stored_bests
 from player.views import GameView, Views
 from wm_envs.errors import WorldModelError
+from wm_envs.games.base import Keywords
 from wm_envs.worlds.bundle import read_config, resolve
 
 COUNTDOWN, END, REPLAY = 2.0, 3.0, 1.0  # seconds, with a window
@@ -232,7 +232,7 @@ class Player:
 def open_player(options: Options, window: bool) -> Player:
     """The player of complete options. Raises the errors of `Options.controllers`, and those of a game that fails."""
     name, controllers = options.world, options.controllers()
-    keywords: dict[str, Any] = {"actions": "continuous", "render_mode": "rgb_array"}
+    keywords: Keywords = {"actions": "continuous", "render_mode": "rgb_array"}
     env = gym.make("WMDream-v0", world=name, temperature=options.temperature, **keywords)
     try:
         views = Views(env, options.view, lambda: GameView(name, options.save))

@@ -8,11 +8,10 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from player.drivers import RANDOM, YOU
 from wm_envs.errors import WorldModelError
-from wm_envs.files import file_lock, read_json, write_json
+from wm_envs.files import JsonObject, file_lock, read_json, write_json
 from wm_envs.worlds.bundle import resolve, shipped_worlds
 
 MAX_BYTES = 1 << 20
@@ -68,12 +67,12 @@ class BestScores:
             self._known |= {name: max(score, self._known.get(name, score)) for name, score in theirs.items()}
             write_json(path, stored | {self.world: self._known})
 
-    def _mine(self, stored: dict[str, Any]) -> dict[str, float]:
+    def _mine(self, stored: JsonObject) -> dict[str, float]:
         entry = stored.get(self.world)
         pairs = entry.items() if isinstance(entry, dict) else ()
         return {name: float(value) for name, value in pairs if type(value) in (int, float) and math.isfinite(value)}
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path) -> JsonObject:
         try:
             return read_json(path, MAX_BYTES)
         except FileNotFoundError:

@@ -16,7 +16,7 @@ from player.guides import guide_of
 from player.install import game_fails
 from player.saver import EpisodeSaver
 from wm_envs.envs.real import RealEnv
-from wm_envs.games.base import Array, Frame, Tick
+from wm_envs.games.base import Array, Frame, Info, Options, Tick
 from wm_envs.games.registry import get_task
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
@@ -73,12 +73,12 @@ class View(ABC):
         """Ticks since the start of the episode."""
         return int(self.state.ticks[0])
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+    def reset(self, seed: int | None = None, options: Options | None = None) -> None:
         """Start an episode."""
         self.env.reset(seed=seed, options=options)
         self._clear()
 
-    def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
+    def step(self, action: NDArray[np.float32]) -> Info:
         """One step with the agent's action (A,); returns its info. Does nothing once the episode has ended."""
         if self.ending:
             self.reward = 0.0
@@ -132,7 +132,7 @@ class DreamView(View):
 
     name = "dream"
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+    def reset(self, seed: int | None = None, options: Options | None = None) -> None:
         """Start an episode, or continue from options["state"]."""
         super().reset(seed, options)
         self.before = self.after = self.state.latents
@@ -140,7 +140,7 @@ class DreamView(View):
         self._decoded: tuple[torch.Tensor, int, NDArray[np.uint8]] | None = None  # latents, phase, frame
         self._bright: NDArray[np.uint8] | None = None  # the last frame that was not black
 
-    def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
+    def step(self, action: NDArray[np.float32]) -> Info:
         """One step of M."""
         self.before = self.after
         info = super().step(action)
@@ -207,7 +207,7 @@ class GameView(View):
         if tick.frame is not None:
             self.frames.append(tick.frame.copy())
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+    def reset(self, seed: int | None = None, options: Options | None = None) -> None:
         """Start an episode; `options` are ignored."""
         super().reset(seed)
         self.frames = [np.asarray(self.env.render())]
@@ -236,7 +236,7 @@ class GameView(View):
         """Around the typical surprise."""
         return self.typical_surprise - 0.5, self.typical_surprise + SURPRISE_RANGE
 
-    def step(self, action: NDArray[np.float32]) -> dict[str, Any]:
+    def step(self, action: NDArray[np.float32]) -> Info:
         """One step of the game."""
         self.frames = self.frames[-1:]
         info = super().step(action)

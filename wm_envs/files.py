@@ -28,6 +28,8 @@ except ImportError:  # Windows: files are not locked there
 
 _TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.(tmp|old)")
 
+JsonObject = dict[str, Any]  # an object in a JSON file, not yet read as one of our types
+
 
 def temporary_name(path: Path, ending: str = "tmp") -> Path:
     """The temporary name for a new `path` ("tmp") or for the file it replaces ("old").
@@ -132,7 +134,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def read_json(path: Path, max_bytes: int = 1 << 28) -> dict[str, Any]:
+def read_json(path: Path, max_bytes: int = 1 << 28) -> JsonObject:
     """The JSON object in a file, with its checksum checked if it has one. Raises `ValueError` or `OSError`."""
     try:
         return unseal(json.loads(read_bytes(path, max_bytes)))
@@ -150,7 +152,7 @@ def seal(values: Mapping[str, object]) -> dict[str, object]:
     return {**values, "crc32": _checksum(values)}
 
 
-def unseal(values: Any) -> dict[str, Any]:
+def unseal(values: Any) -> JsonObject:
     """`values` without their checksum. Raises `ValueError` if it is wrong; an object without a checksum is accepted."""
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")

@@ -53,9 +53,9 @@ def test_players_live_as_long_as_in_the_game(own_world: Path, monkeypatch: pytes
 
     monkeypatch.setattr(calibration, "game_returns", stored)
     found = calibrate_end(own_world, 1.0, ALONE, dreams=64, iterations=6)
-    before, after = found["mean_log_ratios"][0], found["mean_log_ratios"][-1]
-    assert before > 0.3 and abs(after) < 0.1 and found["termination_shift"] > 0  # it lived some 40 ticks
-    assert load_world(own_world).config.termination_shift == found["termination_shift"]
+    before, after = found.mean_log_ratios[0], found.mean_log_ratios[-1]
+    assert before > 0.3 and abs(after) < 0.1 and found.termination_shift > 0  # it lived some 40 ticks
+    assert load_world(own_world).config.termination_shift == found.termination_shift
     assert torch.equal(read_controller(own_world)[1], parameters)
     assert seen and not {"alternate 20", "alternate 92", "controller"} & set(seen)  # two are held out
     calibrate_end(own_world, 1.0, ALONE, controllers="all", dreams=2, iterations=1)

@@ -52,7 +52,7 @@ def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportCommand.flat(run=run))
     page = (run / "report.html").read_text()
-    assert found["missing"] == ["V: frames and their reconstructions"]
+    assert found.missing == ("V: frames and their reconstructions",)
     assert "No data yet for: V: frames" in page and "<h2>V: frames" not in page
     assert "<h2>Table: transfer" in page and "<h2>Table: learners" in page
     assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
@@ -68,9 +68,9 @@ def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> Non
     shutil.rmtree(run / "round-0" / "evolve")
     found = report.main(ReportCommand.flat(run=run, to=str(tmp_path / "other.html")))
     page = (tmp_path / "other.html").read_text()
-    assert page.count("Unreadable") == 2 and "Population" in found["missing"]
+    assert page.count("Unreadable") == 2 and "Population" in found.missing
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportCommand.flat(run=tmp_path / "empty"))["missing"]) == 9
+    assert len(report.main(ReportCommand.flat(run=tmp_path / "empty")).missing) == 9
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportCommand.flat(run=tmp_path / "nowhere"))
 
@@ -127,7 +127,7 @@ def look(world: Path, **options: Any) -> dict[str, Any]:
 
 
 def test_doctor_finds_no_problem_in_a_valid_world(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(DoctorCommand.flat(episodes=0))["to_fix"] == 0
+    assert doctor.main(DoctorCommand.flat(episodes=0)).to_fix == 0
     said = capsys.readouterr().out
     assert "takecover: bundle" in said and "carracing: V" in said and "FIX" not in said
 

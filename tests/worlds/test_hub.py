@@ -240,15 +240,15 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_published_opens(hub: StandIn, tiny_world: Path) -> None:
     found = publish(PublishCommand.flat(world=str(tiny_world), to=WORLD, temperature=1.2, made="by a test"))
     commit = hub.commit_of(REPO, "main")
-    assert found["bundle"] == f"{WORLD}@{commit}" and found["controllers"] == ["controller"]
+    assert found.bundle == f"{WORLD}@{commit}" and found.controllers == ("controller",)
     assert set(hub.repos[REPO]["main"]) == set(FILES)
-    world = load_world(found["bundle"])
+    world = load_world(found.bundle)
     assert world.config.temperature == 1.2
     card = hub.repos[REPO]["main"]["README.md"].decode()
     assert card.startswith("---\nlicense: mit\n") and "by a test" in card
     assert f'gym.make("WMDream-v0", world="{WORLD}")' in card
     publish(PublishCommand.flat(world=str(tiny_world), to=WORLD, temperature=1.3))
-    assert load_world(found["bundle"]).config.temperature == 1.2 and load_world(WORLD).config.temperature == 1.3
+    assert load_world(found.bundle).config.temperature == 1.2 and load_world(WORLD).config.temperature == 1.3
 
 
 def test_publishing_refuses_before_it_asks(

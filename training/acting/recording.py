@@ -12,7 +12,7 @@ from training.acting.policies import Actor, load_policy
 from training.acting.rollout import max_steps, play, rollout
 from training.data.episode_store import Episode
 from wm_envs.envs.latent_games import LatentGames
-from wm_envs.games.base import Array, Frame, Game, GameWithObjects, Task, Tick
+from wm_envs.games.base import Array, Frame, Game, GameWithObjects, Keywords, Task, Tick
 from wm_envs.games.random_play import held_actions
 from wm_envs.worlds.bundle import load_world
 
@@ -80,7 +80,7 @@ def controller_episodes(
     return [builder.build() for builder in builders]
 
 
-def open_kwargs(objects: bool) -> dict[str, Any]:
+def open_kwargs(objects: bool) -> Keywords:
     """The keywords of `Task.open`."""
     return {"objects": True} if objects else {}
 

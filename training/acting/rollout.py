@@ -19,7 +19,7 @@ from training.infra.pool import Workers, run_jobs
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.engine import Engine, Mask, StepResult
 from wm_envs.envs.latent_games import LatentGames
-from wm_envs.games.base import Array, Frame, Game, Task, Tick
+from wm_envs.games.base import Array, Frame, Game, Keywords, Task, Tick
 from wm_envs.games.random_play import held_actions
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
@@ -203,7 +203,7 @@ def real_jobs(
     world: str | Path,
     policies: Sequence[Policy],
     seeds: list[int],
-    game_kwargs: dict[str, Any] | None = None,
+    game_kwargs: Keywords | None = None,
 ) -> list[RealJob]:
     """The jobs of every policy on every seed."""
     tiles = [tuple(seeds[at : at + TILE]) for at in range(0, len(seeds), TILE)]
@@ -217,7 +217,7 @@ def real_episodes(
     policies: list[Policy],
     seeds: list[int],
     workers: Workers,
-    game_kwargs: dict[str, Any] | None = None,
+    game_kwargs: Keywords | None = None,
 ) -> dict[str, list[Played]]:
     """Play every policy on every seed in the real game. The results are by policy name, in the order of `seeds`."""
     results: dict[str, dict[int, Played]] = {policy.name: {} for policy in policies}
@@ -231,7 +231,7 @@ def real_returns(
     policies: list[Policy],
     seeds: list[int],
     workers: Workers,
-    game_kwargs: dict[str, Any] | None = None,
+    game_kwargs: Keywords | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """As `real_episodes`, but only the returns, (seeds,) each."""
     played = real_episodes(world, policies, seeds, workers, game_kwargs)

@@ -13,6 +13,7 @@ from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from wm_envs.errors import InvalidOption, UnknownName, WorldModelError, did_you_mean
+from wm_envs.files import JsonObject
 
 # --- types of fields ----------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class Config(BaseModel):
         except ValidationError as error:
             raise_typed(error, cls)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """JSON values; `from_json` gives the same configuration again."""
         return self.model_dump(mode="json")
 

@@ -18,6 +18,7 @@ from training.infra.packages import check_train
 from training.infra.records import to_json
 from wm_envs.cli import parse, run_cli, terminate
 from wm_envs.errors import UnknownName, did_you_mean
+from wm_envs.files import JsonObject
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Program:
         return f"{self.about}\n\nusage: {self.name} STAGE [--options]\n\n{listed}\n\n{more}"
 
 
-def readable(result: dict[str, Any]) -> str:
+def readable(result: JsonObject) -> str:
     """The figures of a result, a line each."""
     lines = []
     for name, value in result.items():

@@ -11,10 +11,10 @@ from typing import Any
 from training.config.base import FLAT, MAY_CHANGE, ON_DISK, Config, marked
 from training.infra.records import read_record
 from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
-from wm_envs.files import file_lock, write_json
+from wm_envs.files import JsonObject, file_lock, write_json
 
 
-def as_record(config: Config) -> dict[str, Any]:
+def as_record(config: Config) -> JsonObject:
     """The configuration as JSON values; the fields of a FLAT one stand beside those of what holds it."""
     values = config.as_json()
     for name, field in type(config).model_fields.items():
@@ -68,9 +68,9 @@ def _record(path: Path, config: Config, more: Mapping[str, str]) -> None:
     write_json(path, values)
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: Mapping[str, Any], prefix: str = "") -> JsonObject:
     """Nested values by their full names ("vision.batches")."""
-    flat: dict[str, Any] = {}
+    flat: JsonObject = {}
     for name, value in values.items():
         flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat

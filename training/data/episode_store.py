@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wm_envs.errors import BrokenStore, InvalidOption, NoSpace
-from wm_envs.files import seal, temporary_name, unseal
+from wm_envs.files import JsonObject, seal, temporary_name, unseal
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import TASKS, get_task, short_name
 
@@ -79,7 +79,7 @@ class Part:
     actions: NDArray[np.float32]  # (N, A)
     lengths: NDArray[np.int32]  # (E,)
     terminated: NDArray[np.bool_]  # (E,)
-    attributes: dict[str, Any]
+    attributes: JsonObject
     rewards: NDArray[np.float32] | None = None  # (N,); None: 1 per tick
     has_objects: bool = False
 
@@ -135,7 +135,7 @@ def next_round(folder: Path) -> int:
     return (max(rounds, default=-1) + 1) * PARTS_A_ROUND
 
 
-def write_part(folder: Path, index: int, episodes: list[Episode], attributes: dict[str, Any]) -> Path:
+def write_part(folder: Path, index: int, episodes: list[Episode], attributes: JsonObject) -> Path:
     """Write one part from its episodes, completely or not at all; returns its path. Raises `NoSpace`."""
     final = part_path(folder, index)
     temporary = temporary_name(final)
@@ -178,7 +178,7 @@ def _replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _header(attributes: dict[str, Any]) -> dict[str, Any]:
+def _header(attributes: JsonObject) -> JsonObject:
     return seal({"format": FORMAT, "version": VERSION} | attributes)
 
 

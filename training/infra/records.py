@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from wm_envs.errors import BrokenStore
-from wm_envs.files import read_json, write_json
+from wm_envs.files import JsonObject, read_json, write_json
 
 SCHEMA = 1  # of the files that `write_result` writes; files without a version are read as this one
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> JsonObject:
     """The JSON object that a stage wrote at `path`; raises `BrokenStore`, also for a newer schema."""
     try:
         values = read_json(path)

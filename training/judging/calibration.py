@@ -10,8 +10,8 @@ stay.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +26,15 @@ CLOSE = 0.01  # mean log ratio at which the search ends
 FARTHEST = 3.0  # limit of the shift, in logits
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The shift of the logit of the end that a world has now."""
+
+    termination_shift: float
+    mean_log_ratios: tuple[float, ...]  # of dream and game, one for each iteration
+    policies: int  # that were played
+
+
 def calibrate_end(
     folder: Path,
     temperature: float,
@@ -34,7 +43,7 @@ def calibrate_end(
     episodes: int = 200,
     dreams: int = 128,
     iterations: int = 4,
-) -> dict[str, Any]:
+) -> Calibration:
     """Find the shift for the world in `folder` and write it there; returns it, and the mean log ratio of every
     iteration.
 
@@ -65,7 +74,7 @@ def calibrate_end(
         bundle = read_config(folder)
         bundle["world"]["termination_shift"] = shift
         write_json(folder / "config.json", bundle)
-    return {"termination_shift": shift, "mean_log_ratios": [bias for _, bias in tries], "policies": len(policies)}
+    return Calibration(shift, tuple(bias for _, bias in tries), len(policies))
 
 
 def next_shift(tries: list[tuple[float, float]]) -> float:

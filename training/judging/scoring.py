@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wm_envs import seeds
-from wm_envs.games.base import Task
+from wm_envs.games.base import Keywords, Task
 
 VALIDATION_SEEDS, TEST_SEEDS, UNSEEN_DREAMS = seeds.VALIDATION.start, seeds.TEST.start, seeds.UNSEEN_DREAMS.start
 
@@ -54,7 +54,7 @@ class Evaluation(Score):
 
     controller: str
     world: str | None = None
-    game: dict[str, Any] | None = None  # keywords of `Task.open`
+    game: Keywords | None = None  # keywords of `Task.open`
     first_seed: int | None = None
     scores: dict[str, float] | None = None  # of every episode, by its seed
 

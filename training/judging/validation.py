@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +12,14 @@ from training.acting.policies import ControllerPolicy, Policy, Population
 from training.acting.rollout import dream_episodes, real_episodes, real_returns
 from training.infra.pool import Workers
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, Score
+from wm_envs.games.base import Keywords
 from wm_envs.games.registry import get_task
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import read_config
 
 
 def game_score(
-    folder: Path, policy: Policy, seeds: list[int], workers: Workers, game_kwargs: dict[str, Any]
+    folder: Path, policy: Policy, seeds: list[int], workers: Workers, game_kwargs: Keywords
 ) -> tuple[Score, NDArray[np.float64]]:
     """The score of a policy's real episodes on `seeds`, and the score of every episode, (seeds,)."""
     played = real_episodes(folder, [policy], seeds, workers, game_kwargs)[policy.name]

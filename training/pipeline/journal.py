@@ -11,6 +11,7 @@ from training.config.records import as_record
 from training.infra.records import read_record, to_json, write_result
 from training.infra.run_folder import RunFolder
 from training.pipeline.plan import Step
+from wm_envs.files import JsonObject
 
 # Options that change nothing of a result: where files are, and who does the work.
 WITHOUT_EFFECT = {"run", "task", "world", "start", "cache", "scores", "workers", "ray", "to"}
@@ -28,8 +29,8 @@ class Journal:
 
     def __init__(self, run: RunFolder, steps: list[Step]) -> None:
         self.run, self.steps = run, steps
-        self.results: dict[str, Any] = read_record(run.results) if run.results.exists() else {}
-        self.done: dict[str, Any] = self.results.pop(DONE, {})
+        self.results: JsonObject = read_record(run.results) if run.results.exists() else {}
+        self.done: JsonObject = self.results.pop(DONE, {})
         places = {step.where for step in steps}
         self.results = {name: result for name, result in self.results.items() if name in places}
         self.all_done = True  # so far
@@ -56,7 +57,7 @@ class Journal:
         print(f"    {figures(step.name, result)} ({duration(time.monotonic() - started)})", flush=True)
         return result
 
-    def _has_options(self, step: Step, options: dict[str, Any]) -> bool:
+    def _has_options(self, step: Step, options: JsonObject) -> bool:
         return bool(self.done.get(step.where, {}).get(step.name) == options)
 
 
@@ -67,12 +68,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def comparable(command: Command) -> dict[str, Any]:
+def comparable(command: Command) -> JsonObject:
     """The options that a result depends on."""
     return {name: value for name, value in as_record(command).items() if name not in WITHOUT_EFFECT}
 
 
-def figures(name: str, found: dict[str, Any]) -> str:
+def figures(name: str, found: JsonObject) -> str:
     """The main figures of a stage, for the terminal."""
     if name in ("ppo", "evolve"):
         places = {"validation": "in the game (validation)", "dream": "in dreams"}

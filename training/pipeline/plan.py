@@ -12,6 +12,8 @@ from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, re
 from training.stages.fidelity import FidelityConfig
 from wm_envs.envs.checks import game_kwargs
 
+Fields = dict[str, Any]  # of commands, by name
+
 
 @dataclass(frozen=True)
 class Step:
@@ -73,15 +75,15 @@ class Plan:
         return [*steps, Step("final", "evaluate", self.evaluate), Step("final", "report", self.report)]
 
     @property
-    def _machine(self) -> dict[str, Any]:
+    def _machine(self) -> Fields:
         return {"workers": self.run.workers, "ray": self.run.ray}
 
     @property
-    def _place(self) -> dict[str, Any]:
+    def _place(self) -> Fields:
         return {"run": self.folder.path, "task": self.task.name, "seed": self.run.seed, **self._machine}
 
     @property
-    def _temperatures(self) -> dict[str, Any]:
+    def _temperatures(self) -> Fields:
         return {"temperature": self.run.temperature, "temperature_high": self.run.temperature_high}
 
     def _round(self, number: int) -> RoundPlan:
@@ -123,7 +125,7 @@ class Plan:
         return memory.Command(**self._place, round=number, rounds=number + 1, start=start, config=config)
 
     def _learner(self, number: int) -> ppo.Command | evolve.Command:
-        given: dict[str, Any] = {**self._place, **self._temperatures, "round": number, "name": "controller"}
+        given: Fields = {**self._place, **self._temperatures, "round": number, "name": "controller"}
         if self.run.learner == "ppo":
             return ppo.Command(**given, config=self.run.ppo)
         return evolve.Command(**given, config=self.run.evolve)

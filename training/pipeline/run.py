@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from training.config.records import recorded
 from training.infra.packages import check_game
@@ -25,12 +24,13 @@ from training.pipeline.journal import Journal
 from training.pipeline.plan import Plan, RoundPlan
 from training.reporting.summary import commands, score_sentence
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
+from wm_envs.files import JsonObject
 from wm_envs.worlds.bundle import read_config
 
 Command = Run
 
 
-def main(run: Run) -> dict[str, Any]:
+def main(run: Run) -> JsonObject:
     """Do what is not done yet; returns the metrics of every stage."""
     plan = Plan(run)
     check_game(plan.task)
@@ -38,7 +38,7 @@ def main(run: Run) -> dict[str, Any]:
         return _run(plan)
 
 
-def describe(results: dict[str, Any]) -> str:
+def describe(results: JsonObject) -> str:
     """The results in words, and the commands that go on from there."""
     world, further = results["world"], ", then in the real game" if "tuned" in results else ""
     lines = [
@@ -50,7 +50,7 @@ def describe(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run(plan: Plan) -> dict[str, Any]:
+def _run(plan: Plan) -> JsonObject:
     """All rounds, then the evaluation of the best."""
     journal, folder = Journal(plan.folder, plan.steps()), plan.folder
     first = 1 if plan.run.explore_steps else 0  # the explorer is not trained in a dream
@@ -83,10 +83,10 @@ def _run_round(journal: Journal, plan: Plan, planned: RoundPlan, players: tuple[
         collected = collect.main(planned.collect.replace(controllers=players))
         return dataclasses.replace(collected, recorded=None)  # so that a resumed run has the same results
 
-    def model() -> dict[str, Any]:
-        metrics: dict[str, Any] = to_json(memory.main(planned.memory))
+    def model() -> JsonObject:
+        metrics: JsonObject = to_json(memory.main(planned.memory))
         if plan.run.calibrate and planned.fidelity:
-            metrics |= calibrate_end(folder.world, temperature=1.0, workers=plan.run.pool)
+            metrics |= to_json(calibrate_end(folder.world, temperature=1.0, workers=plan.run.pool))
         return metrics
 
     all_parts = lambda: not collect.missing_parts(plan.folder, planned.number, planned.collect.config)  # noqa: E731

@@ -28,6 +28,7 @@ from training.judging.table_rows import TableFile
 from training.judging.world_card import read_cards, read_world_card
 from training.reporting import figures, predictions
 from training.reporting.summary import commands, score_sentence
+from wm_envs.files import JsonObject
 from wm_envs.games.registry import TASKS
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world
@@ -94,7 +95,7 @@ class Contents:
         }
 
     @functools.cached_property
-    def results(self) -> dict[str, Any]:
+    def results(self) -> JsonObject:
         """What results.json has."""
         return read_record(self.run.results) if self.run.results.exists() else {}
 

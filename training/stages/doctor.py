@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,10 +28,9 @@ from training.config.commands import InRun, Machine
 from training.data.frame_batches import FrameBlocks
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import available_cores
-from training.infra.records import to_json
 from training.infra.worlds import find_folder
 from training.judging.fidelity import open_loop_battery
-from training.judging.run_check import check_run
+from training.judging.run_check import CheckResult, check_run
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
 from training.judging.world_card import read_cards
@@ -70,11 +70,18 @@ class Command(BaseCommand, Machine, InRun):
     episodes: Natural = Field(8, description="real episodes of each of six policies (0: do not play the game)")
 
 
-def main(command: Command) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Diagnosis:
+    """How many findings there are, and how many of them need a fix."""
+
+    findings: int
+    to_fix: int = 0
+
+
+def main(command: Command) -> Diagnosis | CheckResult:
     """Print every finding; raises `Unsound` when something needs a fix, so that scripts notice."""
     if command.run is not None:
-        checked: dict[str, Any] = to_json(check_run(command.run_folder, command.repair))
-        return checked
+        return check_run(command.run_folder, command.repair)
     findings = []
     for finding in _all(command):
         print(f"{'FIX' if finding.fix else 'ok':>4}  {finding.what}: {finding.found}", flush=True)
@@ -89,7 +96,7 @@ def main(command: Command) -> dict[str, Any]:
             "nothing to fix",
             "see the lines above that say FIX, the first one first: C depends on M, and M on V",
         )
-    return {"findings": len(findings), "to_fix": 0}
+    return Diagnosis(len(findings))
 
 
 def _all(command: Command) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from training.judging.scoring import TEST_SEEDS, Evaluation
 from training.judging.validation import game_score
 from wm_envs.envs.checks import game_kwargs
 from wm_envs.errors import InvalidOption
-from wm_envs.games.base import Task
+from wm_envs.games.base import Keywords, Task
 from wm_envs.games.registry import get_task
 from wm_envs.worlds.bundle import read_config
 
@@ -34,7 +34,7 @@ class EvaluateConfig(Config):
     renderer: Text = Field("", description="renderer of the game (default: the one that scores are measured with)")
     settings: Settings = Field((), description="settings of the game, NAME=NUMBER (CarRacing: lap_complete_percent=1)")
 
-    def check_for(self, task: Task) -> dict[str, Any]:
+    def check_for(self, task: Task) -> Keywords:
         """The keywords with which the game is opened; raises `InvalidOption` for those that it does not have, or that
         change its reward: every score is the game's own."""
         settings = game_settings(self.settings)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -34,7 +34,7 @@ from training.infra.packages import check_minari, check_onnx
 from training.infra.run_folder import RunFolder
 from training.infra.worlds import check_controller, find_folder, fingerprint
 from wm_envs.errors import InvalidOption
-from wm_envs.files import file_lock, read_json, write_bytes, write_json
+from wm_envs.files import JsonObject, file_lock, read_json, write_bytes, write_json
 from wm_envs.games.registry import get_task
 from wm_envs.models.world_model import WorldModel
 from wm_envs.worlds.bundle import load_world, read_config, read_controller
@@ -165,7 +165,7 @@ def _file(path: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes()}
 
 
-def _replace(target: Path, about: dict[str, Any], write: Callable[[Path], None]) -> Exported:
+def _replace(target: Path, about: JsonObject, write: Callable[[Path], None]) -> Exported:
     """Make the folder `target` anew, with world.json and what `write` adds; returns it and its size."""
     with file_lock(target), new_folder(target) as made:
         write_json(made / ABOUT, about)
@@ -190,7 +190,7 @@ def write_models(folder: Path, models: dict[str, bytes]) -> None:
         write_bytes(folder / name, data)
 
 
-def description(world: WorldModel, controllers: list[str]) -> dict[str, Any]:
+def description(world: WorldModel, controllers: list[str]) -> JsonObject:
     """What a program that runs the models must know."""
     config, task = world.config, world.task
     return {

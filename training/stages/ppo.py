@@ -7,7 +7,7 @@ the paper's C, or with hidden layers of tanh units.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from training.learning.optim import one_cycle
 from training.learning.policy_network import ensemble, parameters_of, start_from
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import InvalidOption
+from wm_envs.games.base import Keywords
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.seeds import GAME_TRAINING
 from wm_envs.worlds.bundle import load_world, read_controller, save_controller
@@ -190,7 +191,7 @@ class Training:
         """The dreams, or the real games with their fastest renderer, to train in."""
         from wm_envs.sb3 import LatentVecEnv, make_vec_env
 
-        shared: dict[str, Any] = {
+        shared: Keywords = {
             "world": str(self.folder.world),
             "observation": self.config.observation,
             "actions": self.config.actions,
@@ -198,7 +199,7 @@ class Training:
         if self.command.train_in == "dream":
             return make_vec_env("WMDream-v0", self.config.num_envs, temperature=self.command.temperature, **shared)
         renderer = self.world.task.fast_renderer
-        settings: dict[str, Any] = {**game_settings(self.command.settings)}
+        settings: Keywords = {**game_settings(self.command.settings)}
         games = RealVectorEnv(
             self.config.num_envs,
             renderer=renderer,

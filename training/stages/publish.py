@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -52,7 +53,16 @@ class Command(BaseCommand):
     made: Text = Field("", description="how the world was made, for the card: commands, hours, machine")
 
 
-def main(command: Command) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The new bundle: its folder, or its commit on the hub."""
+
+    bundle: str
+    megabytes: float
+    controllers: tuple[str, ...]
+
+
+def main(command: Command) -> Published:
     """Write config.json, the weights, the controllers and README.md; on the hub the result names the commit."""
     source = find_folder(command.world)
     names = {old: new or old for old, _, new in (pair.partition("=") for pair in command.controllers.split(","))}
@@ -75,10 +85,10 @@ def main(command: Command) -> dict[str, Any]:
         made = Path(place) / "bundle"
         contents = _make(made, command, source, names, card)
         write_text(made / "README.md", hub_card(made, command.to))
-        return contents | {"bundle": hub.upload(made, command.to)}
+        return dataclasses.replace(contents, bundle=hub.upload(made, command.to))
 
 
-def _make(target: Path, command: Command, source: Path, names: dict[str, str], card: WorldCard) -> dict[str, Any]:
+def _make(target: Path, command: Command, source: Path, names: dict[str, str], card: WorldCard) -> Published:
     """Make the bundle in the folder `target`."""
     controllers = read_config(source)["controllers"]
     with new_folder(target) as made:
@@ -87,7 +97,8 @@ def _make(target: Path, command: Command, source: Path, names: dict[str, str], c
             save_controller(made, renamed, *read_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
-    return {"bundle": str(target), "megabytes": size / 1e6, "controllers": list(read_config(target)["controllers"])}
+    published = tuple(read_config(target)["controllers"])
+    return Published(bundle=str(target), megabytes=size / 1e6, controllers=published)
 
 
 def _read(kind: type[T], path: str) -> T:

@@ -7,8 +7,8 @@ section without data says so.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -24,7 +24,15 @@ class Command(BaseCommand, InRun):
     to: Text = Field("", description="file to write (default: report.html in the run folder)")
 
 
-def main(command: Command) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The file of the report, and the titles of the sections without data."""
+
+    report: str
+    missing: tuple[str, ...]
+
+
+def main(command: Command) -> Written:
     """Write the report; returns its path and the sections without data."""
     from training.reporting.report_page import make_page  # of the extra 'train', which --help does not need
 
@@ -33,4 +41,4 @@ def main(command: Command) -> dict[str, Any]:
     page, missing = make_page(run)
     target = Path(command.to) if command.to else run.report
     write_text(target, page)
-    return {"report": str(target), "missing": missing}
+    return Written(report=str(target), missing=tuple(missing))

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import weakref
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -23,7 +22,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from wm_envs.errors import BrokenWorld, Diverged, InvalidOption, UnknownName, did_you_mean
-from wm_envs.files import file_lock, read_bytes, write_bytes, write_json
+from wm_envs.files import JsonObject, file_lock, read_bytes, write_bytes, write_json
+from wm_envs.games.base import Keywords
 from wm_envs.models.controller import Controller, ControllerConfig
 from wm_envs.models.memory.base import Memory
 from wm_envs.models.memory.registry import memory_kinds
@@ -75,7 +75,7 @@ def _is_folder(world: object) -> bool:
 # --- saving -------------------------------------------------------------------------------------------
 
 
-def save_world(folder: Path, world: WorldModel, card: dict[str, Any] | None = None) -> None:
+def save_world(folder: Path, world: WorldModel, card: JsonObject | None = None) -> None:
     """Write a bundle. config.json, which holds the hashes, is written last.
 
     If the folder already holds the same world (same config and weights), its controllers are kept. Controllers of
@@ -116,7 +116,7 @@ def _kept_controllers(folder: Path, config: WorldConfig, weights: FileEntry) -> 
 
 
 def save_controller(
-    folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: dict[str, Any] | None = None
+    folder: Path, name: str, config: ControllerConfig, parameters: Tensor, card: JsonObject | None = None
 ) -> None:
     """Add a controller with flat parameters (P,) to the bundle in `folder`, or replace the one with this name.
 
@@ -154,7 +154,7 @@ _loaded: weakref.WeakValueDictionary[tuple[str, WorldConfig, torch.device], Worl
 
 
 def load_world(
-    world: str | Path, device: str | torch.device = "cpu", overrides: dict[str, Any] | None = None, share: bool = False
+    world: str | Path, device: str | torch.device = "cpu", overrides: Keywords | None = None, share: bool = False
 ) -> WorldModel:
     """Load a `WorldModel` from a shipped name, a folder, or the hub.
 

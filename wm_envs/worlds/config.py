@@ -13,7 +13,7 @@ from typing import (
 from typing_extensions import TypedDict
 
 from wm_envs.errors import BrokenWorld
-from wm_envs.files import read_json
+from wm_envs.files import JsonObject, read_json
 from wm_envs.validation import from_json
 
 Config = TypeVar("Config")
@@ -33,8 +33,8 @@ class FileEntry(TypedDict):
 class ControllerEntry(TypedDict):
     """A controller: the values of its `ControllerConfig`, and its figures."""
 
-    config: dict[str, Any]
-    card: dict[str, Any]
+    config: JsonObject
+    card: JsonObject
 
 
 class BundleConfig(TypedDict):
@@ -42,11 +42,11 @@ class BundleConfig(TypedDict):
 
     format: Literal["wm-envs-world"]
     version: Literal[2]
-    world: dict[str, Any]  # the values of the `WorldConfig`
+    world: JsonObject  # the values of the `WorldConfig`
     files: dict[str, FileEntry]
     coming: NotRequired[dict[str, FileEntry]]  # a file that is being replaced: what it will be
     controllers: dict[str, ControllerEntry]  # the first one is the default
-    card: dict[str, Any]  # figures of the world
+    card: JsonObject  # figures of the world
 
 
 def broken(folder: Path, problem: object) -> BrokenWorld:
