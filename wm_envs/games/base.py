@@ -178,7 +178,7 @@ class Task:
 
     # --- names and packages ---
     name: str  # as in `--task`; also the name of the shipped world
-    title: str
+    title: str  # for people
     game: str  # "module:Class" of the `Game`, imported when it is first opened
     game_kwargs: Mapping[str, Any] = field(default_factory=dict)  # keywords that the class always gets
     dream_id: str  # id of its dream in Gymnasium's registry
@@ -188,10 +188,10 @@ class Task:
     requires: tuple[str, ...] = ()  # modules of that extra; the game is not installed if one is missing
 
     # --- the game ---
-    actions: Actions
-    rewards: Rewards
-    random_play: RandomPlay
-    timing: Timing
+    actions: Actions  # `low`, `high`, `discrete`, `fine`, `own`, `to_game`, `of_keys`
+    rewards: Rewards  # `survival`, `scale`, `goal`, `per_tick`
+    random_play: RandomPlay  # `holds`, `idle`
+    timing: Timing  # `tick_limit`, `ticks_per_second`, `frame_skip`, `burn_in`
 
     # --- how it is opened ---
     renderers: tuple[str, ...] = ()  # values of its keyword `renderer`, if it has one
