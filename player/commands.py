@@ -75,8 +75,10 @@ def _change_temperature(player: Player, by: float) -> None:
 
 def _controller(player: Player) -> None:
     """Give control to a controller; the first press takes the current one."""
-    found = player.driver.next_controller()
-    player.show_notice(f"{player.driver.words} is in control" if found else "this world has no controller")
+    if player.driver.next_controller():
+        player.show_notice(f"{player.driver.words} is in control")
+    else:
+        player.show_notice("this world has no controller")
 
 
 def _synchronise(player: Player) -> None:

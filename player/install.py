@@ -37,8 +37,8 @@ def game_fails(task: Task, error: Exception) -> WorldModelError:
     if isinstance(error, WorldModelError) and not isinstance(error, MissingPackage):
         return error
     if isinstance(error, MissingPackage):
-        given = "the real game is not installed"
+        problem = "the real game is not installed"
     else:
-        given = f"the real game does not start ({(str(error) or type(error).__name__).splitlines()[0]})"
+        problem = f"the real game does not start ({(str(error) or type(error).__name__).splitlines()[0]})"
     fix = install_command(task.extra) if task.extra else "check its installation"
-    return MissingPackage(task.title, given, f"a working installation of {task.title}", fix)
+    return MissingPackage(task.title, problem, f"a working installation of {task.title}", fix)

@@ -110,8 +110,8 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        given = f"{folder} ({error.strerror})"
-        raise InvalidOption("record", given, "a writable folder", "pass another folder to --record") from error
+        problem = f"{folder} ({error.strerror})"
+        raise InvalidOption("record", problem, "a writable folder", "pass another folder to --record") from error
 
 
 def few_colours(picture: Image.Image) -> Image.Image:

@@ -99,15 +99,15 @@ class Screen:
         """A surface of the pictures alone, each `side` pixels wide, with a line above and below."""
         boxes = [(number * side, 0, side, side) for number in range(scene.columns)]
         width, height = side * scene.columns, self.canvas.line_height() + 2
-        self._pictures(scene, (width, side), Layout(boxes, (0, 0, 0, 0)))
+        self._pictures(scene, (width, side), Layout(boxes, (0, 0, 0, 0)), height)
         self.canvas.strip(scene.scores, pygame.Rect(0, 0, width, height), LETTERS)
         lower = [scene.driver, *([scene.temperature] if scene.temperature else [])]
         self.canvas.strip(lower, pygame.Rect(0, side - height, width, height), LETTERS)
         self._message(scene, pygame.Rect(0, height, width, side - 2 * height))
         return self.canvas.surface
 
-    def _pictures(self, scene: Scene, size: Size, layout: Layout) -> None:
-        """A new surface with the frames, their titles, and the editor."""
+    def _pictures(self, scene: Scene, size: Size, layout: Layout, above: int = 0) -> None:
+        """A new surface with the frames, their titles, `above` pixels below the top, and the editor."""
         self.canvas.surface = pygame.Surface(size)
         self.canvas.surface.fill(GROUND)
         self.sliders.clear()
@@ -116,7 +116,7 @@ class Screen:
             area = pygame.Rect(box)
             self.canvas.frame(picture.frame, area, scene.smooth)
             if picture.title:
-                self.canvas.strip(picture.title, pygame.Rect(area.left, area.top, area.width, height), LETTERS)
+                self.canvas.strip(picture.title, pygame.Rect(area.left, area.top + above, area.width, height), LETTERS)
         if scene.editor:
             self._editor(scene.editor, pygame.Rect(layout.pictures[1]))
 
