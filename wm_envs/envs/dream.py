@@ -140,10 +140,10 @@ class DreamEnv(LatentEnv):
 
     ## Episode End
 
-    Terminated when M says so: the player is dead; the car is off the field or the lap is complete. This is sampled with
-    M's calibrated probability, or with `termination="threshold"`, the paper's rule, it is when M's logit is above 0.
-    Truncated after 2,100 ticks (Take Cover) or 1,000 (CarRacing). The environment truncates by itself:
-    `env.spec.max_episode_steps` is the number of steps, 525 and 250.
+    Terminated when M predicts it: the player is dead; the car is off the field, or the lap is complete. With
+    `termination="sampled"` it is drawn with M's calibrated probability; with "threshold", the paper's rule, it happens
+    when M's logit is above 0. Truncated after 2,100 ticks (Take Cover) or 1,000 (CarRacing). The environment truncates
+    by itself: `env.spec.max_episode_steps` is the greatest number of steps, 525 and 250.
 
     ## Information
 
