@@ -1,6 +1,7 @@
 """Make the pictures of the player and the two films of the home page: `python docs/pictures.py`, about a minute.
 
-`python -m experiments.cheating` makes cheating.png, `examples/from_tables_to_dreams.py` from-tables-to-dreams.png.
+`python -m experiments.cheating` makes cheating.png, and `examples/from_tables_to_dreams.py`
+from-tables-to-dreams.png.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import griffe
 
 
 class Fields(griffe.Extension):
-    """Gives annotated fields of classes, which have no docstring, the comment on their last line, or else their type."""
+    """Gives an annotated field of a class, which has no docstring, the comment on its last line, or else its type."""
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Add the docstring to an attribute that was loaded."""
