@@ -95,20 +95,21 @@ class Part:
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames [start, stop), (n, 64, 64, 3) uint8. Raises `BrokenStore` if a chunk is damaged."""
-        return self._read("frames", self.frames, start, stop)
+        return self._read("frames", start, stop)
 
     def read_objects(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Pixels of objects in frames [start, stop), (n, K, 64, 64) bool. Raises `BrokenStore`."""
-        return np.unpackbits(self._read("objects", self._objects, start, stop), axis=3).astype(bool)
+        return np.unpackbits(self._read("objects", start, stop), axis=3).astype(bool)
 
     @cached_property
-    def _objects(self) -> zarr.Array[Any]:
+    def objects(self) -> zarr.Array[Any]:
+        """(N, K, 64, 8) uint8, the pixels of objects as bits."""
         return _zarr().open_array(self.path / "objects", mode="r")
 
-    def _read(self, name: str, array: zarr.Array[Any], start: int, stop: int) -> NDArray[np.uint8]:
+    def _read(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
         try:
-            return np.asarray(array[start:stop])
-        except Exception as error:  # zarr raises many classes for damaged chunks
+            return np.asarray(getattr(self, name)[start:stop])
+        except Exception as error:  # zarr raises many classes for damaged metadata and chunks
             raise _broken(self.path, f"{name} cannot be read ({error})") from error
 
 
