@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import wm_envs
 from wm_envs.games.base import Task
+from wm_envs.games.random_play import held_actions
 from wm_envs.models.controller import Controller
 from wm_envs.models.state import State
 from wm_envs.models.world_model import WorldModel
@@ -62,29 +63,6 @@ def digits(task: Task) -> tuple[str, ...]:
     return DIGITS[: len(task.actions.discrete)] if task.actions.own else ()
 
 
-class RandomActions:
-    """Random actions, each held as long as in the task's random play: redrawn at every step they would cancel out."""
-
-    def __init__(self, task: Task, frame_skip: int, seed: int | None) -> None:
-        self.task, self.frame_skip = task, frame_skip
-        self.random = np.random.default_rng(seed)
-        self.steps_left, self.index = 0, 0  # of the held action
-
-    def restart(self) -> None:
-        """Draw a new action at the next step."""
-        self.steps_left = 0
-
-    def action(self) -> NDArray[np.float32]:
-        """The agent's action for the next step, (A,)."""
-        choices = self.task.actions.discrete
-        if self.steps_left == 0:
-            low, high = self.random.choice(self.task.random_play.holds)
-            self.steps_left = math.ceil(self.random.integers(low, high + 1) / self.frame_skip)
-            self.index = int(self.random.integers(len(choices)))
-        self.steps_left -= 1
-        return np.array(choices[self.index], np.float32)
-
-
 class Driver:
     """Chooses the actions of one world. `kind` is one of DRIVERS; `controller` names the controller in use."""
 
@@ -100,7 +78,12 @@ class Driver:
         self.controllers = dict(controllers or {})
         self.controller = controller or next(iter(self.controllers), "")
         self.keys = Keys()
-        self.random = RandomActions(world.task, world.config.frame_skip, seed)
+        self._rng = np.random.default_rng(seed)
+        self.restart()
+
+    def restart(self) -> None:
+        """An episode begins: it has random play of its own."""
+        self._random_play = islice(held_actions(self.world.task, self._rng), 0, None, self.world.config.frame_skip)
 
     @property
     def name(self) -> str:
@@ -129,7 +112,7 @@ class Driver:
         """The agent's action (A,) in a state, a batch of one."""
         action = self.keys.action(self.world.task)
         if self.kind == RANDOM:
-            return self.random.action()
+            return next(self._random_play)
         if self.kind == CONTROLLER and self.controllers:
             controller = self.controllers[self.controller]
             with torch.no_grad():

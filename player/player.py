@@ -63,7 +63,7 @@ class Player:
         self.clock.restart(countdown=self.driver.kind == YOU)
         self.scoreboard.start(self.driver.name)
         self.replay.ticks.clear()
-        self.driver.random.restart()
+        self.driver.restart()
         self._update_temperature()
 
     def close(self) -> None:
