@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import KW_ONLY
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import pytest
 import torch
@@ -112,9 +113,9 @@ class GaussianGRU(Memory):
 
 
 @pytest.fixture
-def outside_kinds(monkeypatch: pytest.MonkeyPatch) -> Any:
+def outside_kinds() -> Iterator[None]:
     """The two kinds are registered until the test ends."""
-    for kinds in (vision_kinds(), memory_kinds()):
-        monkeypatch.setattr(kinds, "_kinds", dict(kinds))
     register_vision(PooledVAEConfig, PooledVAE)
     register_memory(GaussianGRUConfig, GaussianGRU)
+    yield
+    del vision_kinds()["pooled-vae"], memory_kinds()["gaussian-gru"]

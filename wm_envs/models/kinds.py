@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import field_validator
 from pydantic.dataclasses import dataclass
@@ -38,35 +37,24 @@ class Kind(NamedTuple, Generic[Config, Network]):
     network: type[Network]
 
 
-class Kinds(Mapping[str, Kind[Config, Network]]):
-    """All kinds of one part, by name."""
-
-    def __init__(self, part: str) -> None:
-        self._part = part
-        self._kinds: dict[str, Kind[Config, Network]] = {}
+class Kinds(dict[str, Kind[Config, Network]]):
+    """All kinds of one part of a world, by name."""
 
     def register(self, config: type[Config], network: type[Network]) -> None:
         """Add a kind, under the name in `config.kind`. Raises `ValueError` if another kind has this name."""
         kind = Kind(config, network)
-        if self._kinds.setdefault(config.kind, kind) != kind:
-            raise ValueError(f"{self._part}: the kind {config.kind!r} exists: {self._kinds[config.kind]}")
+        if self.setdefault(config.kind, kind) != kind:
+            raise ValueError(f"the kind {config.kind!r} exists: {self[config.kind]}")
 
     def read(self, values: Any) -> Config:
-        """The config in JSON values that name their kind. Raises `ValueError` with one line."""
+        """The config in JSON values that name their kind; a config stays as it is. Raises `ValueError` in one line."""
+        if isinstance(values, KindConfig):
+            return cast(Config, values)
         kind = values.get("kind") if isinstance(values, dict) else None
-        if not isinstance(kind, str) or kind not in self._kinds:
-            raise ValueError(f"the kind is {kind!r}, expected one of {sorted(self._kinds)}")
-        return from_json(self._kinds[kind].config, values)
+        if not isinstance(kind, str) or kind not in self:
+            raise ValueError(f"the kind is {kind!r}, expected one of {sorted(self)}")
+        return from_json(self[kind].config, values)
 
     def build(self, config: Config) -> Network:
         """The network of a config, with random weights."""
-        return self._kinds[config.kind].network(config)  # type: ignore[call-arg]
-
-    def __getitem__(self, name: str) -> Kind[Config, Network]:
-        return self._kinds[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._kinds)
-
-    def __len__(self) -> int:
-        return len(self._kinds)
+        return self[config.kind].network(config)  # type: ignore[call-arg]

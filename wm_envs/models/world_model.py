@@ -30,21 +30,13 @@ from wm_envs.models.vision.registry import vision_kinds
 from wm_envs.validation import STRICT
 
 
-def _read_vision(values: Any) -> Any:
-    return values if isinstance(values, VisionConfig) else vision_kinds().read(values)
-
-
-def _read_memory(values: Any) -> Any:
-    return values if isinstance(values, MemoryConfig) else memory_kinds().read(values)
-
-
 @dataclass(frozen=True, config=STRICT)
 class WorldConfig:
     """Everything about a world except its weights."""
 
     task: str = "takecover"
-    vision: Annotated[VisionConfig, BeforeValidator(_read_vision)] = ConvVAEConfig()
-    memory: Annotated[MemoryConfig, BeforeValidator(_read_memory)] = MDNRNNConfig()
+    vision: Annotated[VisionConfig, BeforeValidator(vision_kinds().read)] = ConvVAEConfig()
+    memory: Annotated[MemoryConfig, BeforeValidator(memory_kinds().read)] = MDNRNNConfig()
     frame_skip: Annotated[int, Field(gt=0, le=1000)] = 4  # game ticks in one step
     posterior_noise: Annotated[float, Field(ge=0)] = 1.0  # factor on V's posterior std in latents (the paper: 1)
     # The end is drawn from its calibrated probability, or comes at the logit > 0, as in the paper.

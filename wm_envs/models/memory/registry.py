@@ -10,7 +10,7 @@ from wm_envs.models.memory.autoregressive import AutoregressiveConfig, Autoregre
 from wm_envs.models.memory.base import Memory, MemoryConfig
 from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 
-_KINDS: Kinds[MemoryConfig, Memory] = Kinds("memory")
+_KINDS: Kinds[MemoryConfig, Memory] = Kinds()
 
 
 def memory_kinds() -> Kinds[MemoryConfig, Memory]:

@@ -11,7 +11,7 @@ from wm_envs.models.vision.column_vae import ColumnVAE, ColumnVAEConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
 from wm_envs.models.vision.residual_vae import ResidualVAE, ResidualVAEConfig
 
-_KINDS: Kinds[VisionConfig, Vision] = Kinds("vision")
+_KINDS: Kinds[VisionConfig, Vision] = Kinds()
 
 
 def vision_kinds() -> Kinds[VisionConfig, Vision]:
