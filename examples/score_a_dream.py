@@ -11,7 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from training.acting.policies import OpenLoopPolicy
-from training.judging.fidelity import StoredReturns, compare, open_loop_battery
+from training.judging.battery import open_loop_battery
+from training.judging.fidelity import compare
+from training.judging.returns import StoredReturns
 from wm_envs import get_task
 
 TASK = get_task("takecover")

@@ -25,7 +25,8 @@ from tests.helpers import TINY_DRIVE, tiny_model
 from training.__main__ import main
 from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy
 from training.infra.records import read_result, write_result
-from training.judging.fidelity import StoredReturns, open_loop_battery
+from training.judging.battery import open_loop_battery
+from training.judging.returns import StoredReturns
 from training.judging.scoring import VALIDATION_SEEDS, Score
 from training.judging.table_rows import TableFile
 from training.stages import evolve, fidelity, ppo

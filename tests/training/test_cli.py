@@ -19,7 +19,7 @@ from experiments.transfer import Command as TransferCommand
 from experiments.transfer import main as transfer
 from training.__main__ import STAGES, main
 from training.judging import battery
-from training.judging.fidelity import open_loop_battery
+from training.judging.battery import open_loop_battery
 from training.stages import ppo
 from wm_envs.worlds.bundle import load_world, read_config
 

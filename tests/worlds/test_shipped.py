@@ -14,7 +14,7 @@ import torch
 import wm_envs
 from training.acting.policies import load_policy
 from training.acting.rollout import dream_episodes
-from training.judging.fidelity import open_loop_battery
+from training.judging.battery import open_loop_battery
 from training.judging.scoring import UNSEEN_DREAMS
 from wm_envs import hardware
 from wm_envs.models.state import LATENT_LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from training.config.base import Config
 from wm_envs.cli import peek
@@ -32,7 +32,8 @@ def _make(base: type[Base], kind: str, network: Any) -> type[Base]:
         if field.description and name not in base.model_fields
     }
     named: Any = Literal[kind]
-    return create_model(f"{base.__name__}[{kind}]", __base__=base, __doc__=base.__doc__, kind=(named, kind), **own)
+    own["kind"] = named, Field(kind, description=base.model_fields["kind"].description)
+    return create_model(f"{base.__name__}[{kind}]", __base__=base, __doc__=base.__doc__, **own)
 
 
 def choose(kinds: Mapping[str, type[Base]], kind: str) -> type[Base]:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from training.infra.pool import Workers
-from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.battery import full_battery
 from training.judging.fidelity import is_held_out
+from training.judging.returns import dream_returns, game_returns
 from wm_envs.errors import InvalidOption
 from wm_envs.files import file_lock, write_json
 from wm_envs.worlds.bundle import PRETRAINED, load_world, read_config
@@ -57,8 +58,7 @@ def calibrate_end(
     if not world.task.rewards.survival:
         fix = "use it for Take Cover and other games that pay for each tick"
         raise InvalidOption("world", world.task.title, "a world of a game of survival", fix)
-    there = battery(world.task, folder, controllers)
-    policies = [policy for policy in there if not is_held_out(policy.name)]
+    policies = [p for p in full_battery(world.task, folder, controllers) if not is_held_out(p.name)]
     real = game_returns(folder, world, policies, episodes, workers)
     shift, tries = world.config.termination_shift, []
     for number in range(iterations):

@@ -54,7 +54,7 @@ class Evaluation(Score):
 
     controller: str
     world: str | None = None
-    game: Keywords | None = None  # keywords of `Task.open`
+    game: Keywords | None = None  # of `Task.open`
     first_seed: int | None = None
     scores: dict[str, float] | None = None  # of every episode, by its seed
 

@@ -29,7 +29,7 @@ from training.data.frame_batches import FrameBlocks
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import available_cores
 from training.infra.worlds import find_folder
-from training.judging.fidelity import open_loop_battery
+from training.judging.battery import open_loop_battery
 from training.judging.run_check import CheckResult, check_run
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure

@@ -12,9 +12,10 @@ from training.config.base import FLAT, Config, Count, Positive, Text
 from training.config.commands import Command as BaseCommand
 from training.config.commands import Machine
 from training.infra.worlds import find_folder
-from training.judging.battery import battery, dream_returns, game_returns
+from training.judging.battery import full_battery
 from training.judging.calibration import calibrate_end
 from training.judging.fidelity import FidelityReport, compare
+from training.judging.returns import dream_returns, game_returns
 from wm_envs.worlds.bundle import load_world
 
 
@@ -57,7 +58,7 @@ def main(command: Command) -> FidelityReport:
         calibrate_end(folder, config.temperature, command.pool)
     source = find_folder(command.controllers_of) if command.controllers_of else folder
     world = load_world(folder)
-    policies = battery(world.task, source, command.controllers, config.epsilons)
+    policies = full_battery(world.task, source, command.controllers, config.epsilons)
     cache = Path(command.cache) if command.cache else None
     real = game_returns(folder, world, policies, config.episodes, command.pool, cache, config.replay)
     dream = lambda policy: dream_returns(world, policy, config.dreams, config.temperature)  # noqa: E731

@@ -68,16 +68,8 @@ def main(command: Command) -> Published:
     names = {old: new or old for old, _, new in (pair.partition("=") for pair in command.controllers.split(","))}
     for name in names:
         check_controller(source, name, "controllers")
-    card = dataclasses.replace(read_world_card(source), made=command.made)
-    if command.scores:
-        result = _read(Evaluation, command.scores)
-        first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
-        evaluation = dataclasses.replace(
-            result, world=None, game=result.game or None, first_seed=first_seed, scores=None
-        )
-        card = dataclasses.replace(card, evaluate=evaluation)
-    if command.fidelity:
-        card = dataclasses.replace(card, fidelity=_read(FidelityReport, command.fidelity))
+    report = _read(FidelityReport, command.fidelity) if command.fidelity else None
+    card = WorldCard(made=command.made, evaluate=_evaluation(command.scores), fidelity=report)
     if not hub.is_on_hub(command.to):
         return _make(Path(command.to), command, source, names, card)
     hub.check_upload(command.to)
@@ -88,17 +80,27 @@ def main(command: Command) -> Published:
         return dataclasses.replace(contents, bundle=hub.upload(made, command.to))
 
 
+def _evaluation(scores: str) -> Evaluation | None:
+    """The result in the file `scores`, without the scores of single episodes."""
+    if not scores:
+        return None
+    result = _read(Evaluation, scores)
+    first_seed = result.first_seed or min(map(int, result.scores or {}), default=TEST_SEEDS)
+    return dataclasses.replace(result, world=None, game=result.game or None, first_seed=first_seed, scores=None)
+
+
 def _make(target: Path, command: Command, source: Path, names: dict[str, str], card: WorldCard) -> Published:
     """Make the bundle in the folder `target`."""
-    controllers = read_config(source)["controllers"]
+    config = read_config(source)
+    controllers = config["controllers"]
     with new_folder(target) as made:
-        save_world(made, load_world(source, overrides={"temperature": command.temperature}), to_json(card))
+        world = load_world(source, overrides={"temperature": command.temperature})
+        save_world(made, world, config["card"] | to_json(card))
         for name, renamed in names.items():
             save_controller(made, renamed, *read_controller(source, name), controllers[name].get("card"))
         write_text(made / "README.md", model_card(made, target.name))
     size = sum(path.stat().st_size for path in target.iterdir())
-    published = tuple(read_config(target)["controllers"])
-    return Published(bundle=str(target), megabytes=size / 1e6, controllers=published)
+    return Published(bundle=str(target), megabytes=size / 1e6, controllers=tuple(names.values()))
 
 
 def _read(kind: type[T], path: str) -> T:
