@@ -24,7 +24,7 @@ from training.acting.policies import ControllerPolicy
 from training.acting.rollout import dream_episodes
 from training.judging.scoring import UNSEEN_DREAMS
 from training.learning.policy_network import flat_parameters
-from training.stages.ppo import PpoOptions, kind_of
+from training.stages.ppo import PpoConfig, controller_config
 from wm_envs import ControllerConfig, State, WorldModel, load_world, save_controller
 from wm_envs.models.memory.mixture import LOG_STD_RANGE, Prediction
 from wm_envs.models.state import LATENT_LIMIT
@@ -131,7 +131,7 @@ def main() -> None:
     memory = world.config.memory
     if memory.kind != "mdn-rnn" or memory.joint or not world.task.rewards.survival:
         parser.error("the world needs the paper's M, not a joint one, and a game of survival")
-    chooser = Chooser(kind_of(world, PpoOptions(hidden_sizes=(options.hidden,))))
+    chooser = Chooser(controller_config(world, PpoConfig(hidden_sizes=(options.hidden,))))
     train(world, chooser, options)
     copy = options.out / "world"
     shutil.copytree(resolve(options.world), copy, dirs_exist_ok=True)

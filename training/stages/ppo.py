@@ -32,6 +32,7 @@ from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Keywords
 from wm_envs.models.controller import ControllerConfig
+from wm_envs.models.world_model import WorldModel
 from wm_envs.seeds import GAME_TRAINING
 from wm_envs.worlds.bundle import load_world, read_controller, save_controller
 
@@ -127,6 +128,13 @@ def _train_ensemble(folder: RoundFolder, command: Command) -> Learned:
     return Learned(**vars(card))
 
 
+def controller_config(world: WorldModel, config: PpoConfig) -> ControllerConfig:
+    """The config of the controllers that PPO makes in a world."""
+    choices = tuple(float(value) for action in world.task.actions.choices(config.actions) for value in action)
+    sizes = world.observed_latents, world.config.memory.hidden, world.config.memory.action
+    return ControllerConfig(*sizes, config.observation, True, config.hidden_sizes, choices)
+
+
 class Training:
     """The training of one controller. It resumes from the checkpoint of the last validation, to the bit in dreams."""
 
@@ -135,16 +143,7 @@ class Training:
         self.world = load_world(folder.world)
         self.files = folder.ppo(command.name)
         self.selection = Selection(self.files)
-        memory, choices = self.world.config.memory, self.world.task.actions.choices(self.config.actions)
-        self.controller = ControllerConfig(  # the config of the controllers that it makes
-            self.world.observed_latents,
-            memory.hidden,
-            memory.action,
-            self.config.observation,
-            True,
-            tuple(self.config.hidden_sizes),
-            tuple(float(value) for action in choices for value in action),
-        )
+        self.controller = controller_config(self.world, self.config)
 
     def run(self) -> Learned:
         """Train, or go on; returns the card of the best controller, and the learning curve."""
