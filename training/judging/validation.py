@@ -30,8 +30,8 @@ def game_score(
 
 
 def spread_temperatures(low: float, high: float, rollouts: int) -> torch.Tensor:
-    """The temperature of each rollout, (rollouts, 1), evenly spaced from `low` to `high` (0: all `low`)."""
-    return torch.linspace(low, high or low, rollouts)[:, None]
+    """The temperature of each rollout, (rollouts, 1), evenly spaced from `low` to `high`."""
+    return torch.linspace(low, high, rollouts)[:, None]
 
 
 def evaluate_policy(

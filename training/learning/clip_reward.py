@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 
 class ClipReward(VecEnvWrapper):
-    """Rewards (B,) of at most `reward_clip` per step (0: no limit).
+    """Rewards (B,) of at most `reward_clip` per step; infinity is no limit.
 
     A road in a dream has no end, so fast driving earns more. The game's road is a loop whose every tile has the same
     reward, so there it pays to miss no tile.
@@ -16,7 +16,7 @@ class ClipReward(VecEnvWrapper):
 
     def __init__(self, env: VecEnv, reward_clip: float) -> None:
         super().__init__(env)
-        self.reward_clip = reward_clip or np.inf
+        self.reward_clip = reward_clip
 
     def reset(self) -> VecEnvObs:
         """Reset the wrapped environments."""

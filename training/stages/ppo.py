@@ -7,6 +7,7 @@ the paper's C, or with hidden layers of tanh units.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -153,7 +154,7 @@ class Training:
         from training.learning.clip_reward import ClipReward
 
         config = self.config
-        clip = 0.0 if config.reward_clip == "none" else config.reward_clip
+        clip = math.inf if config.reward_clip == "none" else config.reward_clip
         self.env = VecNormalize(ClipReward(self._make_envs(), clip), norm_obs=False, gamma=config.gamma)
         self.learner = PPO(
             "MlpPolicy",
