@@ -25,13 +25,13 @@ class Options:
     """name of a shipped world, or a world's folder (in a window: the start screen asks)"""
     view: View = "dream"
     """the dream, the real game, or both"""
-    temperature: Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    temperature: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
     """0.05 to 3; higher is harder (in a window: low at first, then rising)"""
     driver: Literal["auto", "you", "controller", "random"] = "auto"
     """what chooses the actions (auto: you; headless, or with --controller: a controller)"""
     controller: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
     """a controller of the world, such as careful; it plays"""
-    seed: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    seed: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """the same seed and actions give the same dream"""
     smooth: Annotated[bool, arg(help_behavior_hint="")] = False
     """scale the picture smoothly"""
@@ -43,7 +43,7 @@ class Options:
     """add your real episodes to the store of this run, as a round of its own"""
     format: Format = "gif"
     """of recordings"""
-    steps: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """stop after this many ticks of the game (headless: 600)"""
     json: Annotated[bool, arg(help_behavior_hint="")] = False
     """print the result as a last line of JSON"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def parse(program: str, description: str, default: Value, words: Sequence[str], 
     if unknown:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
         near = did_you_mean(word, _flags(program, default))
-        raise UnknownName("option", word, f"an option of {program}", f"see `{program} --help`{near}")
+        raise UnknownName("option", _in_place(word, words), f"an option of {program}", f"see `{program} --help`{near}")
     return value
 
 
@@ -79,15 +80,27 @@ def number_or_word(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def peek(words: Sequence[str], *names: str) -> str:
-    """The value that the words give to the first of these options that they have; "" without."""
-    for name in names:
-        for at, word in enumerate(words):
-            if word.startswith(f"--{name}="):
-                return word.partition("=")[2]
-            if word == f"--{name}" and at + 1 < len(words):
-                return words[at + 1]
-    return ""
+def peek(words: Sequence[str], name: str) -> str:
+    """The value that the words give to an option, the last one as for tyro; "" without."""
+    return next(iter(_values(words, name)), "")
+
+
+def _values(words: Sequence[str], name: str) -> list[str]:
+    """The words that follow the last --name; a negative number is one of them."""
+    values: list[str] = []
+    for at, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if option.replace("_", "-") == f"--{name}":
+            following = itertools.takewhile(lambda word: not word.startswith("--"), words[at + 1 :])
+            values = [value] if "=" in word else list(following)
+    return values
+
+
+def _in_place(word: str, words: Sequence[str]) -> str:
+    """A word that tyro does not know; if it is no option itself, with the option before it."""
+    at = next((at for at, each in enumerate(words) if each in (word, f"{each.partition('=')[0]}={word}")), 0)
+    before = next((each.partition("=")[0] for each in reversed(words[: at + 1]) if each.startswith("--")), "")
+    return word if word.startswith("-") or not before else f"{word} after {before}"
 
 
 def _typed(stop: SystemExit, said: str, words: Sequence[str], program: str) -> WorldModelError:
@@ -95,23 +108,47 @@ def _typed(stop: SystemExit, said: str, words: Sequence[str], program: str) -> W
     cause: BaseException | None = stop
     while cause is not None and not isinstance(cause, WorldModelError):
         cause = cause.__cause__ or cause.__context__
-    if cause is not None:  # of a nested configuration, which does not know its own name
-        flags = [word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")]
-        cause.args = (str(cause).replace(f"{cause.field}:", f"{_full_name(cause.field, flags)}:", 1),)
-        return cause
-    parts = re.split("[─-]{4,}", " ".join(said.replace("│", " ").split()))  # tyro draws a box, and lines in it
-    message = next((part.strip() for part in parts if "--" in part), said)
-    option = next(iter(re.findall(r"--[\w.-]+", message)), "--help")
-    told = re.search(r"Expected (one of \(.*?\))|no type matching (\S+)", message)
-    expected = next((part for part in told.groups() if part), "") if told else message.partition(f"{option}: ")[2]
-    name = option.removeprefix("--")
-    given = peek(words, name) or "nothing"
-    near = did_you_mean(given, re.findall(r"'([^']+)'", expected))
-    return InvalidOption(name.replace("-", "_"), given, expected or message, f"see `{program} --help`{near}")
+    if cause is not None:
+        return _with_full_name(cause, words)
+    message = " ".join(said.replace("│", " ").split())  # tyro draws a box
+    name = next(iter(re.findall(r"--([\w.-]*[\w])", message)), "")
+    given, expected, near = " ".join(_values(words, name)) or "nothing", message, ""
+    if choices := re.search(r"Expected (one of \((.*?)\))", message):
+        expected, near = choices[1], did_you_mean(given, re.findall("'([^']+)'", choices[2]))
+    elif count := re.search(r"Expected (\d+) values", message):
+        expected = "a value" if count[1] == "1" else f"{count[1]} values"
+    elif metavar := re.search(rf"helptext:[^-]*--{re.escape(name)} ([^\n│]+)", said):
+        expected = _in_words(metavar[1])
+    fix = f"give --{name} such a value" if expected != message else f"see `{program} --help`"
+    return InvalidOption(name.replace("-", "_"), given, expected, fix + near)
 
 
-def _full_name(field: str, flags: list[str]) -> str:
-    return next((name for name in flags if name == field or name.endswith(f".{field}")), field)
+def _in_words(metavar: str) -> str:
+    """What stands for a value in --help, such as INT|{none}, in words."""
+    many = "..." in metavar or " " in metavar.strip()
+    names = {"INT": "whole numbers" if many else "a whole number", "FLOAT": "numbers" if many else "a number"}
+    parts = dict.fromkeys(re.findall(r"\w[^|{}\[\]. ]*", metavar))
+    return " or ".join(names.get(part, part) for part in parts)
+
+
+def _with_full_name(error: WorldModelError, words: Sequence[str]) -> WorldModelError:
+    """The error of a nested configuration, which does not know its own name, with the option's full name."""
+    flag = error.field.replace("_", "-")
+    options = [word.partition("=")[0].removeprefix("--").replace("_", "-") for word in words if word.startswith("--")]
+    named = [option for option in options if option == flag or option.endswith(f".{flag}")]
+    full = next((option for option in named if _stands_for(_values(words, option), error.given)), "")
+    full = full or next(iter(named), flag)
+    fix = re.sub(rf"--{re.escape(flag)}(?![\w.-])", f"--{full}", error.fix)
+    return type(error)(full.replace("-", "_"), error.given, error.expected, fix)
+
+
+def _stands_for(values: Sequence[str], given: object) -> bool:
+    """Whether one of the words is the value."""
+    for word in values:
+        with contextlib.suppress(ValueError):
+            if word == str(given) or float(word) == given:
+                return True
+    return False
 
 
 def _flags(program: str, default: object) -> list[str]:

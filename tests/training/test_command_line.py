@@ -98,6 +98,33 @@ def test_numbers_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> Non
         assert shown(capsys, "collect", "--frames", text).startswith(f"error: frames: got {text}, expected")
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    ("collect --frames", "frames: got nothing, expected a value"),
+    ("collect --task --frames 5", "task: got nothing, expected a value"),
+    ("collect --frames 0.5", "frames: got 0.5, expected a whole number"),
+    ("collect --crop 1 2 3", "crop: got 1 2 3, expected 4 values"),
+    ("collect --tick-limit x", "tick_limit: got x, expected a whole number or env"),
+    ("collect --objects true", "option: got true after --objects, expected an option of"),
+    ("collect --json=1", "option: got 1 after --json, expected an option of"),
+    ("ppo --hidden-sizes 64 x", "hidden_sizes: got 64 x, expected whole numbers"),
+    ("ppo --learning-rate x", "learning_rate: got x, expected a number"),
+    ("ppo --settings x", "settings: got x, expected NAME=NUMBER. Fix: give --settings "),
+    ("run --real-settings x", "real_settings: got x, expected NAME=NUMBER. Fix: give --real-settings "),
+    ("run --evaluate.settings x", "evaluate.settings: got x, expected NAME=NUMBER. Fix: give --evaluate.settings "),
+    ("run --memory.batch-size 4 --vision.batch-size 0",
+     "vision.batch_size: got 0, expected greater than or equal to 1. Fix: give --vision.batch-size such a value"),
+    ("run --vision.kind x", "vision.kind: got x, expected one of"),
+    ("run --vision.kind x --vision.kind y", "vision.kind: got y, expected one of"),
+    ("run --minutes 5", "minutes: got 5, expected nothing without --env"),
+    ("run --env CartPole-v1 --minutes x", "minutes: got x, expected a whole number"),
+    ("run --env CartPole-v1 --minutes -4", "minutes: got -4, expected greater than or equal to 1"),
+])  # fmt: skip
+def test_a_wrong_value_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {said}") and line.count("\n") == 1 and line.endswith(".\n")
+
+
 def test_the_run_of_a_game_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

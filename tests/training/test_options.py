@@ -78,3 +78,13 @@ def test_an_older_record_has_zero_for_a_word(tmp_path: Path) -> None:
     record(path, command)
     with pytest.raises(OptionsDiffer, match=r"kl_floor 'paper' -> 8\.0"):
         record(path, vision_options(tmp_path, kl_floor=8.0))
+
+
+def test_options_that_a_stage_refuses_leave_the_record_as_it_was(tmp_path: Path) -> None:
+    """Also an older one, which does not have all of them."""
+    path, options = tmp_path / "vision.json", vision_options(tmp_path)
+    path.write_text(json.dumps({name: value for name, value in as_record(options).items() if name != "rounds"}))
+    before = path.read_bytes()
+    with pytest.raises(OptionsDiffer), recorded(path, options.replace(rounds=2)):
+        raise OptionsDiffer("run folder", "x", "y", "z")
+    assert path.read_bytes() == before

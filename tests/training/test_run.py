@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,14 @@ def test_a_run_goes_on_with_its_own_options_for_stages(tmp_path: Path) -> None:
         record()
     with pytest.raises(OptionsDiffer, match=r"vision\.batches 6000 -> 3"):
         record("--ppo.gamma", "0.9", "--vision.batches", "3")
+
+
+def test_the_record_of_an_earlier_release_has_no_minutes(tmp_path: Path) -> None:
+    """What follows from them is recorded; 0 stood for none."""
+    path, run = tmp_path / "run.json", parse("--run", str(tmp_path))
+    path.write_text(json.dumps(run.as_json() | {"minutes": 0}))
+    with recorded(path, run):
+        pass
 
 
 # --- recipes ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from tyro.conf import FlagCreatePairsOff, arg
 
 from training.config.base import MAY_CHANGE, ON_DISK, Config, Count, Natural, Positive, Text, flag
@@ -40,21 +40,21 @@ def _check_task(value: str) -> str:
     return value
 
 
-def game_settings(pairs: tuple[str, ...]) -> dict[str, float]:
+def game_settings(pairs: tuple[str, ...], name: str = "settings") -> dict[str, float]:
     """Settings of a game from words NAME=NUMBER; raises `InvalidOption`."""
     settings = {}
     for pair in pairs:
-        name, _, number = pair.partition("=")
+        setting, _, number = pair.partition("=")
         try:
-            settings[name] = float(number)
+            settings[setting] = float(number)
         except ValueError as error:
-            fix = "give lap_complete_percent=1, for example"
-            raise InvalidOption("settings", pair, "NAME=NUMBER", fix) from error
+            fix = f"give --{flag(name)} lap_complete_percent=1, for example"
+            raise InvalidOption(name, pair, "NAME=NUMBER", fix) from error
     return settings
 
 
-def _check_settings(pairs: tuple[str, ...]) -> tuple[str, ...]:
-    game_settings(pairs)
+def _check_settings(pairs: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
+    game_settings(pairs, field.field_name or "settings")
     return pairs
 
 

@@ -36,11 +36,11 @@ def _make(base: type[Base], kind: str, network: Any) -> type[Base]:
     return create_model(f"{base.__name__}[{kind}]", __base__=base, __doc__=base.__doc__, **own)
 
 
-def choose(kinds: Mapping[str, type[Base]], kind: str) -> type[Base]:
-    """The configuration of the kind with this name; raises `InvalidOption`."""
+def choose(kinds: Mapping[str, type[Base]], kind: str, option: str = "kind") -> type[Base]:
+    """The configuration of the kind with this name, which `option` gave; raises `InvalidOption`."""
     if kind not in kinds:
         expected, near = f"one of {list(kinds)}", did_you_mean(kind, kinds)
-        raise InvalidOption("kind", kind, expected, f"give --kind {next(iter(kinds))}, for example{near}")
+        raise InvalidOption(option, kind, expected, f"give --{option} {next(iter(kinds))}, for example{near}")
     return kinds[kind]
 
 
@@ -49,7 +49,7 @@ def narrowed(default: Base, kinds: Mapping[str, type[Base]], words: list[str], o
     kind = peek(words, option)
     if not kind or kind == getattr(default, "kind", ""):
         return default
-    config = choose(kinds, kind)
+    config = choose(kinds, kind, option)
     shared = {name: getattr(default, name) for name in type(default).model_fields if name in config.model_fields}
     return config(**{name: value for name, value in shared.items() if name != "kind"})
 

@@ -11,7 +11,7 @@ from typing import Any
 from training.config.base import FLAT, MAY_CHANGE, ON_DISK, Config, marked
 from training.infra.records import read_record
 from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
-from wm_envs.files import JsonObject, file_lock, write_json
+from wm_envs.files import JsonObject, file_lock, write_bytes, write_json
 
 
 def as_record(config: Config) -> JsonObject:
@@ -28,16 +28,18 @@ def recorded(path: Path, config: Config, made: Path | None = None, **more: str) 
     """Lock `path` and keep the configuration there, with `more` values, while the block works.
 
     Raises `OptionsDiffer` when the stage was started with others. Fields marked `MAY_CHANGE` do not count, nor does
-    what a record does not have: it came later. If the block refuses its options, the record is removed again unless
-    the file `made` shows that something was made with them.
+    what a record does not have: it came later. If the block refuses its options, the record is what it was before,
+    unless a new file `made` shows that something was made with them.
     """
     with file_lock(path):
-        fresh = not path.exists()
+        before = path.read_bytes() if path.exists() else None
         _record(path, config, more)
         try:
             yield
         except (InvalidOption, UnknownName, OptionsDiffer):
-            if fresh and not (made and made.exists()):
+            if before is not None:
+                write_bytes(path, before)
+            elif not (made and made.exists()):
                 path.unlink(missing_ok=True)
                 _remove_unused(path.parent)
             raise

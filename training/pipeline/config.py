@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from tyro.conf import arg
 
-from training.config.base import MAY_CHANGE, Count, Natural, Positive
+from training.config.base import MAY_CHANGE, Count, Natural, Positive, whole_number
 from training.config.commands import Command, InGame, Machine, Seeded, Settings, Temperatures
 from training.config.kinds import narrowed
 from training.infra.records import read_record
@@ -67,7 +67,9 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         0, description="steps of PPO in the real game at the end, which start from the best controller"
     )
     real_settings: Settings = Field((), description="settings of the game during these steps, NAME=NUMBER")
-    minutes: Count = Field(BUDGET, description="minutes on two cores that the recipe of --env is made for")
+    minutes: Annotated[Count, MAY_CHANGE] = Field(  # what follows from it is recorded
+        BUDGET, description="minutes on two cores that the recipe of --env is made for"
+    )
     collect: CollectConfig = CollectConfig()
     vision: AnyVision = vision.of_kind("conv-vae", batches=6_000)
     memory: AnyMemory = memory.of_kind("mdn-rnn", steps=20_000_000, latent_dropout=0.5)
@@ -83,7 +85,9 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         by_env = bool(peek(words, "env")) or task.startswith(PREFIX)
         name = peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
         if name == "env":
-            recipe = any_environment(int(peek(words, "minutes") or BUDGET))
+            recipe = any_environment(_minutes(words))
+        elif minutes := peek(words, "minutes"):
+            raise InvalidOption("minutes", minutes, "nothing without --env", "give --env ID, or --recipe env")
         else:
             recipe = choose_recipe(name) if name else Run()
         return cls(
@@ -113,6 +117,14 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
     def validate_episodes(self) -> int:
         """Real episodes per validation of the learner."""
         return self.ppo.validate_episodes if self.learner == "ppo" else self.evolve.validate_episodes
+
+
+def _minutes(words: list[str]) -> int:
+    """What the words give to --minutes; a wrong value is refused when all words are read."""
+    try:
+        return max(1, whole_number(peek(words, "minutes") or str(BUDGET)))
+    except ValueError:
+        return BUDGET
 
 
 def _recorded_task(run: str) -> str:
