@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from tests.helpers import TINY_CONTROLLER, tiny_model
 from training.__main__ import TRAINING
 from training.config.records import recorded
-from training.infra.records import to_json
+from training.infra.records import read_record, to_json
 from training.infra.run_folder import RunFolder
 from training.judging.scoring import Card, Score
 from training.pipeline.config import RECIPES, Run
 from training.pipeline.plan import Plan
 from training.pipeline.run import _players
+from training.reporting.report_page import run_command
 from training.stages import memory
 from training.stages.ppo import PpoConfig
 from wm_envs.errors import InvalidOption, OptionsDiffer, UnknownName
@@ -148,6 +150,19 @@ def test_a_recipe_is_a_value_that_goes_through_json(name: str) -> None:
     recipe = RECIPES[name]
     assert Run.from_json(recipe.as_json()) == recipe == parse("--recipe", name).replace(recipe="")
     assert Plan(recipe).steps()
+
+
+@pytest.mark.parametrize("words", [
+    *(["--recipe", name] for name in RECIPES), ["--recipe", "carracing", "--real-settings", "--ppo.hidden-sizes"],
+    ["--env", "CartPole-v1", "--minutes", "7", "--env-kwargs", '{"render_mode": "rgb_array"}', "--run", "a run's"],
+    ["--vision.kind", "column-vae", "--memory.kind", "autoregressive", "--collect.objects", "--memory.no-calibrate"],
+])  # fmt: skip
+def test_the_command_that_makes_it_again(tmp_path: Path, words: list[str]) -> None:
+    """The command in the report gives the run that is recorded."""
+    run = parse(*words)
+    with recorded(tmp_path / "run.json", run):
+        command = shlex.split(run_command(read_record(tmp_path / "run.json")))
+    assert command[:4] == ["python", "-m", "training", "run"] and parse(*command[4:]) == run
 
 
 def test_the_recipe_of_a_game_is_its_default() -> None:

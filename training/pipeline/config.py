@@ -86,7 +86,7 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         name = peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
         if name == "env":
             recipe = any_environment(_minutes(words))
-        elif minutes := peek(words, "minutes"):
+        elif (minutes := peek(words, "minutes")) not in ("", str(BUDGET)):
             raise InvalidOption("minutes", minutes, "nothing without --env", "give --env ID, or --recipe env")
         else:
             recipe = choose_recipe(name) if name else Run()

@@ -224,14 +224,17 @@ class Contents:
         """What to do next."""
         worlds = [*self.worlds, *([self.run.best] if (self.run.best / BUNDLE).exists() else [])]
         lines = [(aim, command) for world in worlds[-1:] for aim, command in commands(world).items()]
-        if self.run.options.exists():
-            record = flattened(read_record(self.run.options))
-            options = {name: value for name, value in record.items() if value not in ("", None, [])}
-            words = " ".join(_argument(name, value) for name, value in options.items())
-            lines.append(("make it again", f"python -m training run {words}"))
+        if self.run.options.exists() and "plan" not in (record := read_record(self.run.options)):  # else: of 1.0
+            lines.append(("make it again", run_command(record)))
         for aim, command in lines:
             yield Block("text", f"To {aim}:")
             yield Block("command", command)
+
+
+def run_command(record: JsonObject) -> str:
+    """The command that starts a run with these options, which can be pasted into a shell."""
+    options = {name: value for name, value in flattened(record).items() if value not in ("", None)}
+    return " ".join(["python -m training run", *(_argument(name, value) for name, value in options.items())])
 
 
 def read_curves(path: Path) -> dict[str, np.ndarray]:
@@ -255,7 +258,7 @@ def _argument(name: str, value: object) -> str:
     if isinstance(value, bool):
         stage, dot, last = flag.rpartition(".")
         return f"--{flag}" if value else f"--{stage}{dot}no-{last}"
-    return f"--{flag} " + " ".join(shlex.quote(str(word)) for word in (value if isinstance(value, list) else [value]))
+    return shlex.join([f"--{flag}", *map(str, value if isinstance(value, list) else [value])])
 
 
 def _game_packages() -> list[str]:
