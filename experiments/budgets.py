@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.scripts import number_or_word, run_script, script_parser
 from training.data.episode_store import PARTS_A_ROUND, Part, RolloutStore
 from training.infra.folders import link_folder
 from training.infra.records import from_json, read_record, to_json, write_result
@@ -26,7 +27,6 @@ from training.judging.memory_metrics import MemoryMetrics
 from training.judging.scoring import Score
 from training.judging.vision_metrics import VisionMetrics
 from training.stages import evaluate, evolve, fidelity, memory, ppo, vision
-from wm_envs.cli import number_or_word
 from wm_envs.files import write_text
 from wm_envs.seeds import EXPERIMENTS
 
@@ -194,12 +194,14 @@ def cells_of_play(played: Played) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser = script_parser("budgets", __doc__)
+    parser.add_argument("run", type=Path, help="a run folder with a store")
     parser.add_argument("--out", type=Path, default=Path("budgets"))
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument(
+        "--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW", help="; ".join(ROWS)
+    )
     parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--workers", type=number_or_word, default="cores")
+    parser.add_argument("--workers", type=number_or_word, default="cores", help="worker processes; cores: one per core")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.out /= f"seed-{given.seed}"
@@ -223,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -10,7 +10,6 @@ cheater in its dream and in the game, and `cheating.gif` both of them moving.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.mixtures import separate
+from experiments.scripts import run_script, script_parser
 from training.acting.policies import Policy, load_policy
 from training.acting.rollout import TILE, as_returns, max_steps, rollout
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS
@@ -121,7 +121,7 @@ def save_film(folder: Path, dream: Seen, game: Seen) -> None:
 
 def main() -> None:
     """Print the table, and write the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser("cheating", __doc__)
     parser.add_argument("--world", default="takecover")
     parser.add_argument("--controllers", nargs="+", help="names (default: tau-*)")
     parser.add_argument("episodes", nargs="?", type=int, default=32, help="in each dream and in the game")
@@ -150,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

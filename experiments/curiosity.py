@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from experiments.scripts import number_or_word, run_script, script_parser
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.infra.checkpoint import save_checkpoint
 from training.infra.folders import link_folder
@@ -25,7 +26,6 @@ from training.infra.run_folder import RunFolder
 from training.judging.memory_metrics import MemoryMetrics
 from training.judging.scoring import Card, Score
 from training.stages import collect, evaluate, fidelity, memory, ppo
-from wm_envs.cli import number_or_word
 from wm_envs.seeds import EXPERIMENTS
 from wm_envs.worlds.bundle import load_world
 
@@ -135,14 +135,14 @@ def cells(player: str, row: Row) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser("curiosity", __doc__)
     parser.add_argument("--out", type=Path, default=Path("curiosity"))
     parser.add_argument("--frames", type=int, default=200_000, help="of random play, and of each player")
     parser.add_argument("--real-steps", type=int, default=150_000, help="of PPO in the game, for each player")
     parser.add_argument("--steps", type=int, default=4_000_000, help="of M")
     parser.add_argument("--dream-steps", type=int, default=2_000_000, help="of C")
     parser.add_argument("--episodes", type=int, default=48)
-    parser.add_argument("--workers", type=number_or_word, default="cores")
+    parser.add_argument("--workers", type=number_or_word, default="cores", help="worker processes; cores: one per core")
     given = parser.parse_args()
     results = given.out / "results.json"
     known = read_record(results) if results.exists() else {}
@@ -156,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

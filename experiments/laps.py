@@ -7,12 +7,12 @@ when M ends the episode with at least `NEAR` of the tiles visited; any other end
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
 import numpy as np
 
+from experiments.scripts import run_script, script_parser
 from training.acting.rollout import TILE, max_steps
 from training.judging.scoring import VALIDATION_SEEDS, Score
 from wm_envs.envs.dreams import Dreams
@@ -77,7 +77,7 @@ def figures(found: dict[str, np.ndarray]) -> dict[str, float]:
 
 def main() -> None:
     """Print a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser("laps", __doc__)
     parser.add_argument("world", help="a world whose M sees the progress")
     parser.add_argument("--controllers", nargs="+", help="drivers (default: all of the world)")
     parser.add_argument("--episodes", type=int, default=32, help="episodes of each driver, in tiles of 8")
@@ -104,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -8,7 +8,6 @@ game, frame by frame, and plays the test seeds of `evaluate`.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +17,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor
 
+from experiments.scripts import run_script, script_parser
 from training.judging.scoring import TEST_SEEDS, Score
 from wm_envs.games.base import FRAME_SHAPE, Task
 from wm_envs.games.registry import get_task
@@ -48,8 +48,8 @@ class Pixels(gym.Env[Any, Any]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world")
+    parser = script_parser("pixel_ppo", __doc__)
+    parser.add_argument("world", help="a shipped world's name or a folder")
     parser.add_argument("--frames", type=int, default=300_000)
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
@@ -75,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -8,7 +8,6 @@ python -m experiments.seen_objects takecover RUN/round-0/vision.safetensors
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.scripts import run_script, script_parser
 from training.acting.rollout import random_frames
 from training.data.latent_cache import load_vision
 from training.judging.vision_metrics import reconstruct
@@ -93,7 +93,7 @@ def seen(vision: Vision, frames: NDArray[np.uint8], things: list[Thing]) -> dict
 
 def main() -> None:
     """Print a table for each V."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser("seen_objects", __doc__)
     parser.add_argument("visions", nargs="+", help="worlds, or checkpoints of V")
     parser.add_argument("--episodes", type=int, default=60)
     options = parser.parse_args()
@@ -108,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from experiments.budgets import HEADER_OF_PLAY, Played, cells_of_play, folder_name, learn_and_play
+from experiments.scripts import number_or_word, run_script, script_parser
 from training.data.episode_store import Part, RolloutStore
 from training.data.frame_batches import FrameBlocks
 from training.data.latent_cache import encode_frames, load_vision
@@ -30,7 +31,6 @@ from training.infra.run_folder import RunFolder
 from training.judging import vision_metrics
 from training.reporting.pictures import save_strip, to_bytes
 from training.stages import vision
-from wm_envs.cli import number_or_word
 from wm_envs.models.vision.base import Vision, to_images
 from wm_envs.worlds.bundle import load_world
 
@@ -110,17 +110,24 @@ def rows(made: Vision, frames: np.ndarray) -> list[np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser = script_parser("visions", __doc__)
+    parser.add_argument("run", type=Path, help="a run folder with a store")
     parser.add_argument("--out", type=Path, default=Path("visions"))
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=list(VARIANTS),
+        choices=list(VARIANTS),
+        metavar="NAME",
+        help="; ".join(VARIANTS),
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--batches", type=int, default=600)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--judge", default="takecover-paper", help="the world whose V measures the feature distance")
     parser.add_argument("--play", action="store_true")
     parser.add_argument("--episodes", type=int, default=100, help="of the game, for --play")
-    parser.add_argument("--workers", type=number_or_word, default="cores")
+    parser.add_argument("--workers", type=number_or_word, default="cores", help="worker processes; cores: one per core")
     given = parser.parse_args()
     given.task = RolloutStore(given.run / "rollouts").parts[0].attributes["task"]
     judge = load_world(given.judge).vision
@@ -146,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -75,11 +75,6 @@ def parse(program: str, description: str, default: Value, words: Sequence[str], 
     return value
 
 
-def number_or_word(text: str) -> int | str:
-    """A number of workers, or the word `cores`."""
-    return int(text) if text.isdecimal() else text
-
-
 def peek(words: Sequence[str], name: str) -> str:
     """The value that the words give to an option, the last one as for tyro; "" without."""
     return next(iter(_values(words, name)), "")
