@@ -1,7 +1,5 @@
 """Fixtures that several folders of tests share."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path
@@ -53,18 +51,13 @@ def own_drive(tiny_drive: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     """V's training reads frames in blocks of 64."""
-    import training.data.episode_store
-    import training.stages.vision
+    from training.stages import vision
 
-    def blocks(
-        parts: list, seed: int, chunks: int = 4, objects: bool = False
-    ) -> training.data.frame_batches.FrameBlocks:
-        return training.data.frame_batches.FrameBlocks(parts, seed, min(chunks, 4), objects=objects)
-
-    monkeypatch.setattr(training.stages.vision, "FrameBlocks", blocks)
+    make = vision.FrameBlocks
+    few = lambda parts, seed, chunks=4, **more: make(parts, seed, min(chunks, 4), **more)  # noqa: E731
+    monkeypatch.setattr(vision, "FrameBlocks", few)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> str:
-    """The folder of a `make_world`."""
     return make_world(tmp_path / "world")

@@ -1,20 +1,24 @@
 """Small random worlds, a synthetic store and other helpers, so that the suite needs neither a game nor training."""
 
-from __future__ import annotations
-
 import dataclasses
+import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from wm_envs.envs.dream import DreamVectorEnv
+from wm_envs.files import unseal, write_json
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
@@ -64,6 +68,36 @@ def fresh_process(code: str, timeout: float = 120, **environment: str) -> str:
     return result.stdout
 
 
+def record(path: Path, config: Any) -> None:
+    """Begin, or go on, with these options."""
+    from training.config.records import recorded
+
+    with recorded(path, config):
+        pass
+
+
+def last_json(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The result that a command with --json printed."""
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def one_line_error(main: Callable[[list[str]], int], words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The line that a command with a mistake ends with; it tells the way out."""
+    assert main(words) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and "Fix" in error
+    return error
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Look until there is a true value, and return it."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until, "timeout"
+        time.sleep(0.05)
+    return found
+
+
 def synthetic_episodes(lengths: list[int], seed: int = 0, terminated: list[bool] | None = None) -> list:
     """Episodes of a bright square that moves over a dim ground as the action says."""
     from training.data.episode_store import Episode
@@ -108,15 +142,7 @@ def memory_options(run: Path, **changes: Any) -> Any:
     """A few steps of a small M."""
     from training.stages import memory
 
-    sizes = {
-        "hidden": 8,
-        "mixtures": 3,
-        "batch_size": 4,
-        "sequence_length": 8,
-        "steps": 6 * 4 * 8,
-        "checkpoint_every": 3,
-        "workers": 1,
-    }
+    sizes = dict(hidden=8, mixtures=3, batch_size=4, sequence_length=8, steps=6 * 4 * 8, checkpoint_every=3, workers=1)
     return memory.Command.flat(run=run, **sizes | changes)
 
 
@@ -126,6 +152,23 @@ def evolve_options(run: Path, **changes: Any) -> Any:
 
     sizes = {"generations": 4, "population": 4, "rollouts": 2, "validate_every": 2, "validate_episodes": 0}
     return evolve.Command.flat(run=run, **sizes | changes)
+
+
+def ppo_options(run: Path, **changes: Any) -> Any:
+    """Four updates of a small policy in dreams, judged at every second one."""
+    from training.stages import ppo
+
+    sizes = dict(total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,))
+    return ppo.Command.flat(run=run, **sizes | {"validate_every": 2, "validate_episodes": 0} | changes)
+
+
+def save_vision(run: Path) -> None:
+    """A random V of the first round, as `vision` keeps it."""
+    from training.infra.checkpoint import save_checkpoint
+
+    torch.manual_seed(5)
+    model = ConvVAE(TINY.vision)
+    save_checkpoint(run / "round-0/vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
 
 
 def steps_of(env: DreamVectorEnv, steps: int) -> Any:
@@ -138,34 +181,35 @@ def steps_of(env: DreamVectorEnv, steps: int) -> Any:
         before = observations
 
 
-LATENT, HIDDEN = 4, 8  # of `make_world`
-
-
-def make_world(folder: Path, end_bias: float = -50.0, controller: bool = True) -> str:
-    """A random world whose dreams never end, or (end_bias=50) end at once; its controller always goes right."""
-    torch.manual_seed(0)
-    vision, memory = ConvVAEConfig(LATENT, (4, 4, 8, 8)), MDNRNNConfig(latent=LATENT, hidden=HIDDEN)
-    config = WorldConfig(vision=vision, memory=memory)
-    rnn = MDNRNN(memory)
-    with torch.no_grad():
-        bias = rnn.head.bias
-        end = int(rnn.split(torch.arange(len(bias)).float()).termination)  # which output is the logit of the end
-        rnn.head.weight[end] = 0
-        bias[end] = end_bias
-    first = torch.randn(5, LATENT)
-    save_world(folder, WorldModel(config, ConvVAE(vision), rnn, first, first - 3))
+def make_world(folder: Path, end_bias: float = -60.0, controller: bool = True) -> str:
+    """A random world whose dreams never end, or (end_bias=60) end at once; its controller always goes right."""
+    save_world(folder, tiny_model(end_bias))
     if controller:
-        policy = ControllerConfig(LATENT, HIDDEN)
-        parameters = torch.zeros(policy.parameters)
+        parameters = torch.zeros(TINY_CONTROLLER.parameters)
         parameters[-1] = 3.0
-        save_controller(folder, "right", policy, parameters)
+        save_controller(folder, "right", TINY_CONTROLLER, parameters)
     return str(folder)
 
 
-def load_benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("car_racing_benchmark", ROOT / "benchmarks" / "car_racing.py")
+def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what a bundle's config.json holds, and correct its checksum."""
+    bundle = unseal(json.loads((folder / "config.json").read_text()))
+    change(bundle)
+    write_json(folder / "config.json", bundle)
+
+
+def replace_file(folder: Path, name: str, data: bytes) -> None:
+    """Another file of a bundle, its size and its hash put right."""
+    (folder / name).write_bytes(data)
+    fingerprint = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    change_config(folder, lambda bundle: bundle["files"].update({name: fingerprint}))
+
+
+def load_script(path: str) -> ModuleType:
+    """A file that lies in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(f"script_{Path(path).stem}", ROOT / path)
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

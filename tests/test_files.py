@@ -1,7 +1,5 @@
 """Files: written whole or not at all, by one process at a time, and nothing left behind by those that were killed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
@@ -38,10 +36,8 @@ def test_lock_refuses_a_second_process_and_names_the_first(tmp_path: Path) -> No
     try:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
         before = sorted(tmp_path.iterdir())
-        with (
-            pytest.raises(FolderBusy, match=f"vision, in use by process {holder.pid}"),
-            file_lock(tmp_path / "vision"),
-        ):
+        busy = pytest.raises(FolderBusy, match=f"vision, in use by process {holder.pid}")
+        with busy, file_lock(tmp_path / "vision"):
             raise AssertionError("not alone")
         with file_lock(tmp_path / "memory"):  # another stage may work beside it
             pass
@@ -76,12 +72,8 @@ def test_sweep_removes_only_leftovers_of_ended_processes(tmp_path: Path) -> None
     outside = tmp_path.parent / "outside"
     outside.mkdir(exist_ok=True)
     (tmp_path / f".link.{dead}.tmp").symlink_to(outside)
-    kept = [
-        temporary_name(tmp_path / "b.json"),
-        tmp_path / ".a.1.tmp.json",
-        tmp_path / f"a.{dead}.tmp",
-        tmp_path / ".a.tmp",
-    ]
+    kept = [tmp_path / name for name in (".a.1.tmp.json", f"a.{dead}.tmp", ".a.tmp")]
+    kept.append(temporary_name(tmp_path / "b.json"))
     for path in kept:
         path.write_text("mine")
     sweep(tmp_path)
@@ -133,9 +125,8 @@ def test_controllers_survive_a_save_interrupted_at_any_write(own_world: Path, mo
     assert torch.equal(read_controller(own_world, "controller")[1], before)
     save_controller(own_world, "second", TINY_CONTROLLER, torch.ones(TINY_CONTROLLER.parameters))
     assert torch.equal(read_controller(own_world, "controller")[1], before)
-    assert list(read_config(own_world)["controllers"]) == ["controller", "second"] and "coming" not in read_config(
-        own_world
-    )
+    config = read_config(own_world)
+    assert list(config["controllers"]) == ["controller", "second"] and "coming" not in config
 
 
 def test_two_processes_add_controllers_without_loss(own_world: Path) -> None:

@@ -1,7 +1,5 @@
 """The number type that a processor computes with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Seeds of different purposes never meet."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """Small environments of Gymnasium for the tests of any environment; importing this registers them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

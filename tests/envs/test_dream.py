@@ -1,7 +1,5 @@
 """The single dream environment: checkers, determinism, temperature, states, terminations and frames."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path
@@ -15,7 +13,6 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import steps_of
 from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 
@@ -25,9 +22,6 @@ SIZES = {"zh": (12,), "zch": (20,), "z": (4,), "pixels": (64, 64, 3)}
 
 def equal(first: Any, second: Any) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-# --- the checkers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("actions", ["continuous", "discrete"])
@@ -64,9 +58,6 @@ def test_spec_round_trips_through_json(tiny_world: Path) -> None:
     json.loads(vector.spec.to_json())
 
 
-# --- determinism --------------------------------------------------------------------------------------
-
-
 def trajectory(env: DreamEnv, seed: int) -> list[Any]:
     result: list[Any] = [env.reset(seed=seed)[0].tobytes()]
     for step in range(30):
@@ -91,9 +82,6 @@ def test_unseeded_envs_differ_and_leave_global_generators_unchanged(tiny_world: 
     first.step(np.zeros(1, np.float32))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
-
-
-# --- temperature --------------------------------------------------------------------------------------
 
 
 def spread(env: DreamVectorEnv) -> float:
@@ -131,9 +119,6 @@ def test_temperature_by_keyword_option_and_attribute(tiny_world: Path) -> None:
     assert env.unwrapped.temperature == 0.7
 
 
-# --- state --------------------------------------------------------------------------------------------
-
-
 def test_dream_continues_from_a_given_state(immortal_world: Path) -> None:
     env = DreamEnv(str(immortal_world))
     env.reset(seed=0)
@@ -167,9 +152,6 @@ def test_state_is_a_copy(tiny_world: Path) -> None:
     for value in mine.tensors():
         value.fill_(9)
     assert np.array_equal(env._vector._observe()[0], observation)
-
-
-# --- ends ---------------------------------------------------------------------------------------------
 
 
 def test_episode_is_truncated_at_the_tick_limit(immortal_world: Path) -> None:

@@ -1,7 +1,5 @@
 """The vector dream environment: equality with the single env, spaces, autoreset modes, masks and states."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import steps_of
 from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
 
@@ -112,9 +109,7 @@ def assert_equal(ours: Any, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize(("mode", "episodes"), [(AutoresetMode.SAME_STEP, 4), (AutoresetMode.NEXT_STEP, 1)])
-def test_a_vector_of_one_is_gymnasiums_vector_of_the_single_env(
-    tiny_world: Path, mode: AutoresetMode, episodes: int
-) -> None:
+def test_a_vector_of_one_is_gymnasiums_vector_of_one(tiny_world: Path, mode: AutoresetMode, episodes: int) -> None:
     """It draws the same random numbers; with NEXT_STEP until the first reset, which is a step of the batch."""
     ours = DreamVectorEnv(1, world=str(tiny_world), autoreset_mode=mode)
     theirs = SyncVectorEnv([lambda: DreamEnv(str(tiny_world))], autoreset_mode=mode)

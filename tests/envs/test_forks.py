@@ -1,7 +1,5 @@
 """Environments in forked and spawned worker processes, with torch's own number of threads in the parent."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -77,9 +75,7 @@ def run(code: str, folder: Path) -> str:
         ("WMCarRacing-v0", "fork", "Box2D"),
     )],
 ])  # fmt: skip
-def test_async_vector_env(
-    tiny_world: Path, tiny_drive: Path, tmp_path: Path, name: str, context: str, extra: str
-) -> None:
+def test_async_vector(tiny_world: Path, tiny_drive: Path, tmp_path: Path, name: str, context: str, extra: str) -> None:
     pytest.importorskip(extra)
     world = tiny_drive if "CarRacing" in name else tiny_world
     assert run(HEAVY + ASYNC.format(name=name, context=context, world=str(world)), tmp_path) == "stepped"

@@ -1,7 +1,5 @@
 """The spaces of every id stay as they are."""
 
-from __future__ import annotations
-
 import doctest
 
 import gymnasium as gym

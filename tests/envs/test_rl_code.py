@@ -1,7 +1,5 @@
 """What other people's RL code expects of an environment: ids, keywords, specs, infos, seeds and wrappers."""
 
-from __future__ import annotations
-
 import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,17 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import (
-    ClipAction,
-    FlattenObservation,
-    NormalizeObservation,
-    NormalizeReward,
-    RecordEpisodeStatistics,
-    RescaleAction,
-    TimeAwareObservation,
-    TransformObservation,
-    TransformReward,
-)
+from gymnasium.wrappers import ClipAction, RescaleAction, TimeAwareObservation
 
 from tests.helpers import fresh_process, tiny_model
 from wm_envs.envs.dream import DreamEnv, DreamVectorEnv
@@ -29,16 +17,11 @@ from wm_envs.envs.real import RealEnv, RealVectorEnv
 from wm_envs.errors import InvalidAction
 from wm_envs.worlds.bundle import save_world
 
-# --- ids ----------------------------------------------------------------------------------------------
-
 
 def test_a_process_that_knows_only_the_id(tiny_world: Path) -> None:
     """As the workers of RLlib and TorchRL: Gymnasium imports what stands before the colon."""
     code = "import gymnasium as gym; print(gym.make('wm_envs:WMDream-v0', world={!r}).reset(seed=0)[0].shape)"
     assert fresh_process(code.format(str(tiny_world))) == "(12,)\n"
-
-
-# --- keywords and actions -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["WMDream-v0", "WMCarRacing-v0"])
@@ -79,18 +62,13 @@ def test_wrappers_that_clip_and_rescale(tiny_world: Path) -> None:
     ("discrete", False, np.zeros(1, int), "a whole number and not an array"),
     ("discrete", True, np.zeros((3, 1), int), r"shape \(3,\) with actions of Discrete\(3\)"),
 ])  # fmt: skip
-def test_the_shape_that_is_named_is_the_one_that_is_wanted(
-    tiny_world: Path, actions: str, many: bool, action: Any, wanted: str
-) -> None:
+def test_the_wanted_shape_is_named(tiny_world: Path, actions: str, many: bool, action: Any, wanted: str) -> None:
     env: Any = DreamVectorEnv(3, world=str(tiny_world), actions=actions)
     if not many:
         env = DreamEnv(str(tiny_world), actions=actions)
     env.reset(seed=0)
     with pytest.raises(InvalidAction, match=wanted):
         env.step(action)
-
-
-# --- specs and limits ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("skip", [4, 1])
@@ -115,9 +93,6 @@ def test_a_limit_of_the_users_own_counts(immortal_world: Path) -> None:
     assert env.spec.max_episode_steps == vector.spec.max_episode_steps == 9
     env.reset(seed=0)
     assert [env.step(np.zeros(1, np.float32))[3] for _ in range(9)] == [False] * 8 + [True]
-
-
-# --- infos and seeds ----------------------------------------------------------------------------------
 
 
 def keys_agree(env: Any, action: Any) -> None:
@@ -154,12 +129,13 @@ def test_a_list_of_seeds(tiny_world: Path) -> None:
 @pytest.mark.parametrize("name", ["wm_envs:WMDream-v0", "wm_envs:WMDreamDiscrete-v0"])
 def test_the_wrappers_of_cleanrl(tiny_world: Path, name: str) -> None:
     def make() -> Any:
-        env = RecordEpisodeStatistics(FlattenObservation(gym.make(name, world=str(tiny_world))))
+        wrap = gym.wrappers
+        env = wrap.RecordEpisodeStatistics(wrap.FlattenObservation(gym.make(name, world=str(tiny_world))))
         if not isinstance(env.action_space, gym.spaces.Box):
             return env
-        env = NormalizeObservation(ClipAction(env))
-        env = TransformObservation(env, lambda observation: np.clip(observation, -10, 10), env.observation_space)
-        return TransformReward(NormalizeReward(env, gamma=0.99), lambda reward: np.clip(reward, -10, 10))
+        env = wrap.NormalizeObservation(ClipAction(env))
+        env = wrap.TransformObservation(env, lambda observation: np.clip(observation, -10, 10), env.observation_space)
+        return wrap.TransformReward(wrap.NormalizeReward(env, gamma=0.99), lambda reward: np.clip(reward, -10, 10))
 
     envs = SyncVectorEnv([make] * 2)
     envs.reset(seed=1)

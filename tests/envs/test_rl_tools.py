@@ -1,7 +1,5 @@
 """What RL tools do with an environment: copy it, share its weights, draw it, play it by keys, load its policies."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import sys
@@ -22,8 +20,6 @@ from wm_envs.errors import ControllerMismatch, InvalidOption
 from wm_envs.games.registry import TASKS
 from wm_envs.models.controller import act
 from wm_envs.worlds.bundle import load_world, read_controller, save_world
-
-# --- copies -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [pickle.dumps, copy.deepcopy], ids=["pickle", "deepcopy"])
@@ -47,9 +43,6 @@ def test_a_copy_of_real_games(tiny_drive: Path) -> None:
 
 def test_tasks_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(TASKS)) == TASKS
-
-
-# --- memory and threads -------------------------------------------------------------------------------
 
 
 def test_envs_share_their_weights(tiny_world: Path) -> None:
@@ -103,9 +96,6 @@ def test_envs_in_threads_do_not_disturb_each_other(tiny_world: Path) -> None:
     for thread in threads:
         thread.join()
     assert together == alone
-
-
-# --- pictures, keys and policies ----------------------------------------------------------------------
 
 
 def test_the_checker_is_content_without_a_display(tiny_world: Path) -> None:
@@ -186,9 +176,6 @@ def test_a_shipped_controller_as_a_policy_of_discrete_actions() -> None:
     assert np.array_equal(table[chosen.predict(observations)[0]], plain.predict(observations)[0])
     short = sb3.make_vec_env("WMDreamDiscrete-v0", n_envs=4, seed=0, max_episode_steps=5)
     assert evaluate_policy(chosen, short, n_eval_episodes=4)[0] == 20
-
-
-# --- Stable-Baselines3 --------------------------------------------------------------------------------
 
 
 def test_names_of_make_vec_env(tiny_world: Path) -> None:

@@ -1,7 +1,5 @@
 """Controllers that cheat their dream: fireballs are counted, and the cheat is shown."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Inside M: dreams without some components, which component speaks, and the stage, with every kind of M."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import wm_envs  # noqa: F401 (registers the ids)
 from experiments.__main__ import EXPERIMENTS
 from experiments.mixtures import events, information, lifetimes, speakers, subsets
 from tests.helpers import TINY, TINY_DRIVE, synthetic_episodes, tiny_model, with_memory
@@ -103,9 +100,6 @@ def test_weights_are_those_of_the_likelihood(kind: str) -> None:
     torch.testing.assert_close(seen.weights.sum(1), torch.ones(15, dimensions))
 
 
-# --- the keyword ----------------------------------------------------------------------------------------
-
-
 def test_the_keyword_of_the_dreams(tiny_world: Path) -> None:
     latents = {}
     for name, keywords in {"plain": {}, "all": {"components": [0, 1, 2]}, "one": {"components": (1,)}}.items():
@@ -124,9 +118,6 @@ def test_components_that_m_does_not_have_are_refused(tiny_world: Path, component
     with pytest.raises(InvalidOption, match="from 0 to 2") as error:
         gym.make("WMDream-v0", world=str(tiny_world), components=components)
     assert error.value.field == "components"
-
-
-# --- information and events -----------------------------------------------------------------------------
 
 
 def test_information_of_known_mixtures() -> None:
@@ -169,9 +160,6 @@ def test_lifetimes_have_a_row_for_every_choice() -> None:
     assert [row["components"] for row in rows] == list(subsets(3)) and len(rows) == 7
     assert all(0 < row["mean"] <= 2100 and row["ended"] == 1.0 for row in rows)
     assert len({row["mean"] for row in rows}) > 1
-
-
-# --- the stage ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", WORLDS)

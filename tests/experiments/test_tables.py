@@ -1,7 +1,5 @@
 """Tables of learners, and the policies they and the fidelity battery play."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil
@@ -21,7 +19,7 @@ from experiments.compare import Command as CompareCommand
 from experiments.tables import as_markdown
 from experiments.transfer import Command as TransferCommand
 from tests.experiments.test_components import WORLDS
-from tests.helpers import TINY_DRIVE, tiny_model
+from tests.helpers import TINY_DRIVE, evolve_options, one_line_error, tiny_model
 from training.__main__ import main
 from training.acting.policies import ControllerPolicy, EpsilonRandomPolicy
 from training.infra.records import read_result, write_result
@@ -46,21 +44,12 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     "ablations": lambda run: ablate.main(AblateCommand.flat(run=run, steps=64, **SMALL)),
     "learners": lambda run: compare.main(CompareCommand.flat(run=run, steps=200, points=2, **SEARCH, **SMALL)),
 }
+UNTRAINED = ["C on z only", "C on z and the h of an untrained M"]
+CMA_ES = "CMA-ES, linear, as in the paper (4 candidates, 1 dreams each)"
 ROWS = {
-    "transfer": [
-        "temperature 0.5",
-        "random, holds of 1-5 ticks",
-        "best open loop",
-        "C on z only",
-        "C on z and the h of an untrained M",
-    ],
+    "transfer": ["temperature 0.5", "random, holds of 1-5 ticks", "best open loop", *UNTRAINED],
     "ablations": [*list(ablate.SEEN)[::4], "random play"],
-    "learners": [
-        "PPO, 4 tanh hidden units",
-        "PPO, linear",
-        "CMA-ES, linear, as in the paper (4 candidates, 1 dreams each)",
-        "random play",
-    ],
+    "learners": ["PPO, 4 tanh hidden units", "PPO, linear", CMA_ES, "random play"],
 }
 
 
@@ -95,9 +84,8 @@ def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.Monk
     assert list(kept.rows) == rows
     write_result(path, dataclasses.replace(kept, rows=kept.rows[:-1]))
     played = []
-    monkeypatch.setattr(
-        tables, "game_score", lambda world, policy, *rest: played.append(policy.name) or (rows[-1].real, [])
-    )
+    last = (rows[-1].real, [])
+    monkeypatch.setattr(tables, "game_score", lambda world, policy, *rest: played.append(policy.name) or last)
     assert make(run)["rows"] == rows and played == [rows[-1].player], "only what is missing is made"
 
 
@@ -116,13 +104,9 @@ def test_a_table_of_the_real_game(run: Path, name: str, monkeypatch: pytest.Monk
         (["transfers"], "transfer"),
     ],
 )
-def test_mistakes_are_said_in_one_line(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert EXPERIMENTS.main([*words, "--run", str(tmp_path / "run")]) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ") and said in error and "Fix" in error
-    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+def test_mistakes_are_one_line(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in one_line_error(EXPERIMENTS.main, [*words, "--run", str(tmp_path / "run")], capsys)
+    assert not [*tmp_path.glob("run/*")]
 
 
 def test_a_table_is_of_its_options(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,29 +180,20 @@ def test_breeding_for_steps_goes_on_where_it_stopped(tiny_world: Path, tmp_path:
         run = tmp_path / str(number)
         shutil.copytree(tiny_world, run / "round-0/world")
         for steps in budgets:
-            found.append(evolve.main(evolve.Command.flat(
-                run=run, steps=steps, population=4, rollouts=3, validate_every=3, validate_episodes=0
-            )))  # fmt: skip
+            found.append(evolve.main(evolve_options(run, steps=steps, rollouts=3, validate_every=3)))
     whole, part, resumed = found
     assert resumed == whole and 0 < part.generations < whole.generations
-    steps = [
-        entry["steps"]
-        for entry in json.loads((run / "round-0/evolve/controller/history.json").read_text())["generations"]
-    ]
+    generations = json.loads((run / "round-0/evolve/controller/history.json").read_text())["generations"]
+    steps = [entry["steps"] for entry in generations]
     assert sum(steps[:-1]) < 900 <= sum(steps) and len(steps) == whole.generations
-
-
-# --- random steps ---------------------------------------------------------------------------------------
 
 
 def test_random_steps_have_their_share_and_depend_on_the_seed_only() -> None:
     task = get_task("carracing")
-    config = ControllerConfig(
-        4, 8, 3, bias=True, choices=tuple(v for action in task.actions.choices("discrete") for v in action)
-    )
-    controller = ControllerPolicy(
-        "controller", config, tuple(torch.randn(config.parameters, generator=torch.Generator().manual_seed(0)).tolist())
-    )
+    choices = tuple(part for action in task.actions.choices("discrete") for part in action)
+    config = ControllerConfig(4, 8, 3, bias=True, choices=choices)
+    parameters = torch.randn(config.parameters, generator=torch.Generator().manual_seed(0))
+    controller = ControllerPolicy("controller", config, tuple(parameters.tolist()))
     features, num_envs = torch.zeros(6, 12), torch.arange(6)
     dreams = Dreams(tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=4)), 6)
     usual = controller.actor(dreams, range(6)).act(features, num_envs, 0)
@@ -231,19 +206,16 @@ def test_random_steps_have_their_share_and_depend_on_the_seed_only() -> None:
     some = actions_of(0.3, list(range(6)))
     others = (some != usual).any(-1)
     assert 0.3 * 6 / 8 < others.float().mean() < 0.3  # one of eight random actions is the one of the controller
-    assert torch.equal(some, actions_of(0.3, list(range(6)))) and not torch.equal(
-        some, actions_of(0.3, list(range(1, 7)))
-    )
+    assert torch.equal(some, actions_of(0.3, list(range(6))))
+    assert not torch.equal(some, actions_of(0.3, list(range(1, 7))))
     assert torch.equal(some[:, 2], actions_of(0.3, [9, 9, 2, 9, 9, 9])[:, 2]), "an environment depends on its own seed"
     assert len(np.unique(actions_of(1.0, list(range(6))).flatten(0, 1).numpy(), axis=0)) == len(task.actions.discrete)
 
 
 def test_the_battery_has_policies_with_random_steps(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
-    options = FidelityCommand.flat(
-        world=str(own_world), epsilons=(0.5,), episodes=2, dreams=4, workers=1, cache=str(own_world / "c"), replay=True
-    )
-    report = fidelity.main(options)
+    few = {"episodes": 2, "dreams": 4, "workers": 1, "cache": str(own_world / "c"), "replay": True}
+    report = fidelity.main(FidelityCommand.flat(world=str(own_world), epsilons=(0.5,), **few))
     names = [row.policy for row in report.policies]
     assert names[-2:] == ["controller", "controller, 50% random"]
     assert report.parts["chosen by"].policies + report.parts["held out"].policies == len(names)

@@ -1,7 +1,5 @@
 """Any Gymnasium environment as a game: its description, its actions, its pictures, and a whole small run."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import json
@@ -46,9 +44,6 @@ SPACES = {
 }
 
 
-# --- actions ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", SPACES)
 def test_actions_survive_their_encoding(name: str) -> None:
     space = SPACES[name]
@@ -79,9 +74,6 @@ def test_other_action_spaces_are_refused(name: str) -> None:
         describe("ToyLight-v0", {"space": name})
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
-
-
 def test_pictures_of_every_layout() -> None:
     grey = np.arange(80 * 64, dtype=np.uint8).reshape(80, 64)
     colour = np.stack([grey, grey // 2, grey // 3], -1)
@@ -105,9 +97,6 @@ def test_pictures_are_cropped_and_shrunk_by_area() -> None:
     assert frame.shape == (64, 64, 3) and (frame == 100).all()
     with pytest.raises(BrokenGame, match="crop"):
         small(picture, (70, 60, 0, 0))
-
-
-# --- descriptions -------------------------------------------------------------------------------------------------
 
 
 def test_a_description_is_the_name_of_its_task() -> None:
@@ -181,9 +170,7 @@ def test_a_lost_life_can_end_an_episode() -> None:
 
 
 def test_the_player_has_keys_for_it() -> None:
-    task = get_task(
-        describe("ToyLight-v0").name
-    )  # its first action moves left, as Gymnasium's games with three actions do
+    task = get_task(describe("ToyLight-v0").name)  # its first action moves left, as in Gymnasium's games of three
     assert [task.actions.of_keys(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert guide_of(task).keys == "arrows: left, right"
     box = get_task(describe("ToyLight-v0", {"space": "box"}).name)
@@ -211,9 +198,6 @@ def test_names_of_actions_that_a_game_does_not_have_are_no_keys() -> None:
     assert _meanings(three) == ["LEFT", "RIGHT", "FORWARD"]  # type: ignore[arg-type]
 
 
-# --- its worlds ---------------------------------------------------------------------------------------------------
-
-
 def make_world(folder: Path, kwargs: dict[str, Any] | None = None, env: str = "ToyLight-v0") -> str:
     """A random world of a toy."""
     found = describe(env, kwargs)
@@ -233,9 +217,8 @@ def test_its_step_is_exported(tmp_path: Path) -> None:
     session = runtime.InferenceSession(as_onnx(step))
     action = torch.rand(2, world.task.actions.size)
     state, _, noise, temperature = step.example
-    expected, outcome = world.step(
-        state, torch.from_numpy(world.task.actions.to_game(action.numpy())), noise, temperature
-    )
+    to_game = torch.from_numpy(world.task.actions.to_game(action.numpy()))
+    expected, outcome = world.step(state, to_game, noise, temperature)
     given = (*state.tensors(), action, *noise, temperature)
     found = session.run(None, {name: each.numpy() for name, each in zip(step.inputs, given, strict=True)})
     np.testing.assert_allclose(found[0], expected.latents, atol=1e-3)
@@ -257,9 +240,8 @@ def test_its_dream_and_its_game_have_its_own_actions(tmp_path: Path, space: str)
         many.action_space.seed(0)
         observations, *_ = many.step(many.action_space.sample())
         assert observations.shape == (3, *env.observation_space.shape)  # type: ignore[misc]
-        assert gym.make(env_id, world=world, actions="discrete").action_space == spaces.Discrete(
-            len(load_world(world).task.actions.discrete)
-        )
+        choices = spaces.Discrete(len(load_world(world).task.actions.discrete))
+        assert gym.make(env_id, world=world, actions="discrete").action_space == choices
 
 
 def test_the_game_pays_what_the_environment_pays(tmp_path: Path) -> None:
@@ -306,8 +288,6 @@ def test_a_bundle_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenWorld):
         load_world(path.parent)
 
-
-# --- its runs -----------------------------------------------------------------------------------------------------
 
 SMALL = [
     "--rounds", "0",

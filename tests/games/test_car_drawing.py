@@ -1,7 +1,5 @@
 """CarRacing's renderers: the same game, with the same picture ("exact") or a similar one ("fast")."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers import held, load_benchmark
+from tests.helpers import held, load_script
 from wm_envs.games.car_racing.dependencies import CarRacing
 from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
 from wm_envs.games.car_racing.scene import crop
 from wm_envs.games.car_racing.task import FAST_RENDERERS
 
-bench = load_benchmark()
+bench = load_script("benchmarks/car_racing.py")
 
 
 def side_by_side(first: Any, second: Any, seed: int, actions: Any, bars: set[str] | None = None) -> Iterator[Any]:
@@ -47,9 +45,6 @@ def stock_without_pictures(monkeypatch: pytest.MonkeyPatch) -> CarRacing:
     """Gymnasium's game without drawing, to play whole episodes fast."""
     monkeypatch.setattr(CarRacing, "_render", lambda self, mode: None)
     return CarRacing()
-
-
-# --- exact: every byte --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("randomize", [False, True])
@@ -123,9 +118,6 @@ def test_exact_renderer_matches_whole_episodes(seed: int) -> None:
     actions = held(seed, 1000) if seed % 3 == 0 else bench.driven(seed, 1000, sloppiness=(0.3, 1.0)[seed % 2])
     for x, y in side_by_side(stock, exact, seed, actions):
         np.testing.assert_array_equal(x, y)
-
-
-# --- fast: the same game, about the same picture ------------------------------------------------------
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"lap_complete_percent": 0.5}, {"domain_randomize": True}])

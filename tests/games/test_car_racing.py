@@ -1,7 +1,5 @@
 """CarRacing as an environment: its spaces, its copies, bad actions and missing packages."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import warnings
@@ -15,9 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from tests.helpers import fresh_process
 from wm_envs.errors import InvalidAction, InvalidOption, ResetNeeded
 from wm_envs.games.base import FRAME_SHAPE
-from wm_envs.games.car_racing.dependencies import (
-    CarRacing,  # before Gymnasium's own: it loads Box2D without its warnings
-)
+from wm_envs.games.car_racing.dependencies import CarRacing  # first: it loads Box2D without its warnings
 from wm_envs.games.car_racing.fast_car_racing import FastCarRacing
 from wm_envs.games.car_racing.game import CarRacingGame
 
@@ -141,6 +137,5 @@ for use in (CAR_RACING.open, lambda: gym.make("FastCarRacing-v0")):
 
 
 def test_box2d_loads_where_warnings_are_errors() -> None:
-    assert "fine" in fresh_process(
-        "import wm_envs.games.car_racing.fast_car_racing; print('fine')", PYTHONWARNINGS="error"
-    )
+    code = "import wm_envs.games.car_racing.fast_car_racing; print('fine')"
+    assert "fine" in fresh_process(code, PYTHONWARNINGS="error")

@@ -1,7 +1,5 @@
 """The game behind the task: the same in every renderer, laps, costs, leaving the field, its settings and its end."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.helpers import fresh_process, held, load_benchmark
+from tests.helpers import fresh_process, held, load_script
 from wm_envs.envs.checks import game_kwargs
 from wm_envs.envs.spaces import action_space, game_actions
 from wm_envs.errors import InvalidOption
@@ -22,7 +20,7 @@ from wm_envs.games.car_racing.small_renderer import SmallRenderer
 from wm_envs.games.car_racing.task import CAR_RACING, FAST_RENDERERS, RENDERERS
 from wm_envs.games.registry import TASKS
 
-bench = load_benchmark()
+bench = load_script("benchmarks/car_racing.py")
 
 
 @pytest.mark.parametrize("renderer", FAST_RENDERERS)

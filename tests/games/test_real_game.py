@@ -1,7 +1,5 @@
 """The real game through V and M, what it leaves behind (nothing), and the whole way from frames to a score."""
 
-from __future__ import annotations
-
 import gc
 import json
 import os
@@ -9,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +17,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.helpers import ROOT, fresh_process
+from tests.helpers import ROOT, evolve_options, fresh_process, memory_options, wait_for
 
 pytest.importorskip("vizdoom")
 
@@ -49,9 +46,6 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_game_is_left() -> Iterator[None]:
     yield
     assert not engine_cleanup.engines_of(os.getpid()), "a game of this very process is left"
-
-
-# --- the environment ----------------------------------------------------------------------------------
 
 
 def test_gymnasiums_checker_is_content(tiny_world: Path) -> None:
@@ -123,8 +117,6 @@ def test_lanes_are_episodes_of_their_seeds(tiny_world: Path) -> None:
     single.close()
 
 
-# --- nothing stays behind -----------------------------------------------------------------------------
-
 CHILD = """
 import json, os, sys, time
 from wm_envs.games.take_cover import engine_cleanup as cleanup
@@ -164,11 +156,7 @@ def left_behind(engines: list[list[Any]]) -> list[str]:
 
 
 def assert_clean(engines: list[list[Any]], scratch: Path) -> None:
-    for _ in range(100):  # an engine that was told to end may take a moment
-        if not left_behind(engines):
-            break
-        time.sleep(0.1)
-    assert not left_behind(engines)
+    wait_for(lambda: not left_behind(engines), 10)  # an engine that was told to end may take a moment
     assert not list(scratch.glob(engine_cleanup.SCRATCH_PREFIX + "*"))
 
 
@@ -196,11 +184,7 @@ def test_what_a_killed_process_left_is_swept_by_the_next_game(scratch: Path) -> 
     process.wait(60)
     assert len(list(scratch.iterdir())) == 3
     following = TakeCoverGame()
-    for _ in range(50):
-        if not left_behind(engines):
-            break
-        time.sleep(0.1)
-    assert not left_behind(engines)
+    wait_for(lambda: not left_behind(engines), 5)
     assert {path.name for path in scratch.iterdir()} == {living.scratch.name, following.scratch.name}
     assert living.advance(NOTHING, 2).ticks == 2, "a game whose owner lives is never touched"
     living.close()
@@ -241,9 +225,6 @@ def test_the_working_directory_stays_clean(tmp_path: Path, monkeypatch: pytest.M
     assert Path.cwd() == tmp_path and not list(tmp_path.iterdir())
 
 
-# --- the whole way ------------------------------------------------------------------------------------
-
-
 def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_vision: None) -> None:
     """collect -> vision -> memory -> evolve -> evaluate; whatever is done is not done again."""
     run = tmp_path / "run"
@@ -260,13 +241,9 @@ def test_from_frames_to_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     seen = vision.main(vision.Command.flat(run=run, latent=4, batches=4, batch_size=16))
     assert seen.error > 0
-    learnt = memory.main(
-        memory.Command.flat(run=run, hidden=8, mixtures=2, batch_size=8, sequence_length=12, steps=6 * 96)
-    )
+    learnt = memory.main(memory_options(run, batch_size=8, sequence_length=12, steps=6 * 96))
     assert np.isfinite(learnt.nll)
-    bred = evolve.main(evolve.Command.flat(
-        run=run, generations=2, population=4, rollouts=2, validate_every=2, validate_episodes=2, workers=1,
-    ))  # fmt: skip
+    bred = evolve.main(evolve_options(run, generations=2, validate_episodes=2, workers=1))
     assert bred.generations == 2 and bred.validation and bred.validation.episodes == 2
 
     monkeypatch.setattr(episodes, "TILE", 2)  # two jobs, so that there is work for two processes
@@ -300,7 +277,10 @@ def test_controllers_own_play_is_recorded(own_world: Path, tiny_world: Path, mon
 
 
 @pytest.mark.parametrize("players", [(), ("takecover:controller",)], ids=["random play", "own play"])
-def test_objects_are_recorded_where_they_are(tmp_path: Path, players: tuple[str, ...]) -> None:
+def test_objects_are_recorded_where_they_are(
+    tmp_path: Path, players: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "TILE", 1)
     collect.main(collect.Command.flat(run=tmp_path, frames=200, objects=True, workers=1, controllers=players))
     (part,) = RolloutStore(tmp_path / "rollouts").parts
     frames, objects = part.read(0, part.size).astype(int), part.read_objects(0, part.size)

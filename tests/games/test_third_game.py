@@ -1,7 +1,5 @@
 """A game that no file knows: everything else works from its class and its `Task` alone."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,9 +152,7 @@ def test_random_play_is_recorded(toy: Task, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("survival", "measure"), [(False, "relative_error"), (True, "log_ratio")])
-def test_fidelity(
-    toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool, measure: str
-) -> None:  # fmt: skip
+def test_fidelity(toy: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survival: bool, measure: str) -> None:
     monkeypatch.setitem(TASKS, "toy", task := dataclasses.replace(toy, rewards=Rewards(survival=survival)))
     world = make_world(tmp_path / "world", task)
     report = fidelity.main(fidelity.Command.flat(world=world, episodes=2, dreams=24, workers=1))

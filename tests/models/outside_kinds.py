@@ -1,7 +1,5 @@
 """A kind of V and a kind of M outside of the package, and the fixture that registers them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import KW_ONLY
 from typing import Annotated, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """The autoregressive M: its likelihood against torch's mixtures, and draws against the likelihood."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path
@@ -92,9 +90,8 @@ def test_a_low_temperature_draws_the_likeliest_component() -> None:
     m = memory()
     said, _ = m.step(torch.randn(64, 4)[:1].repeat(64, 1), torch.zeros(64, 1), torch.zeros(64), m.initial_state(64))
     noise = Noise(torch.rand(64, 4), torch.randn(64, 4), torch.rand(64))
-    spread = [
-        float(m.sample(said, torch.full((1, 1), tau), noise)[:, m.modelled].std(0).mean()) for tau in (1e-4, 1, 3)
-    ]
+    drawn = [m.sample(said, torch.full((1, 1), temperature), noise) for temperature in (1e-4, 1, 3)]
+    spread = [float(latents[:, m.modelled].std(0).mean()) for latents in drawn]
     assert spread[0] < 0.05 < spread[1] < spread[2]
 
 

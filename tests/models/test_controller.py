@@ -1,7 +1,5 @@
 """C: one controller against a population and PyTorch's layers, and actions to choose from."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

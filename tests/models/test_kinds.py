@@ -1,7 +1,5 @@
 """Kinds of V and M: what their configs refuse, what can be set in training, and kinds from outside of the package."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.models.outside_kinds import GaussianGRUConfig, PooledVAE, PooledVAEConfig, outside_kinds  # noqa: F401
 from training.infra.checkpoint import load_checkpoint, read_memory_config, read_vision, save_checkpoint
 from wm_envs.errors import BrokenWorld
@@ -76,8 +73,6 @@ def test_a_name_is_of_one_kind() -> None:
         ConvVAEConfig(kind="column-vae")
 
 
-# --- every kind, and two from outside -----------------------------------------------------------------
-
 CHANNELS = (4, 4, 8, 8)
 VISIONS: dict[str, VisionConfig] = {
     "conv-vae": ConvVAEConfig(4, CHANNELS),
@@ -101,9 +96,7 @@ def random_world(v: str, m: str) -> WorldModel:
     config = WorldConfig(vision=VISIONS[v], memory=dataclasses.replace(MEMORIES[m], latent=VISIONS[v].latent))
     vision, memory = vision_kinds().build(config.vision), memory_kinds().build(config.memory)
     vision.prepare(torch.rand(9, 3, 64, 64))
-    return WorldModel(
-        config, vision, memory, torch.randn(9, config.vision.latent), torch.randn(9, config.vision.latent)
-    )
+    return WorldModel(config, vision, memory, *torch.randn(2, 9, config.vision.latent))
 
 
 @pytest.mark.parametrize(("v", "m"), [*zip(VISIONS, MEMORIES, strict=True)])

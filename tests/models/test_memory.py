@@ -1,7 +1,5 @@
 """M: number of parameters; loss and sampling against references; a sequence against single steps."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 
@@ -67,9 +65,8 @@ def test_joint_nll_and_gradients_match_torch_distributions() -> None:
 
 def test_joint_mixture_draws_one_component_for_all_dimensions() -> None:
     logits, means = torch.zeros(1, 2, 1), torch.tensor([[[-5.0] * 6, [5.0] * 6]])
-    said = Prediction(
-        logits.expand(500, 2, 1), means.expand(500, 2, 6), torch.full((500, 2, 6), -3.0), torch.zeros(500), None
-    )
+    log_stds, ends = torch.full((500, 2, 6), -3.0), torch.zeros(500)
+    said = Prediction(logits.expand(500, 2, 1), means.expand(500, 2, 6), log_stds, ends, None)
     drawn = sample_latents(said, torch.ones(1, 1), torch.rand(500, 6), torch.randn(500, 6))
     signs = drawn.sign().mean(dim=1)
     assert set(signs.tolist()) == {-1.0, 1.0}

@@ -35,4 +35,4 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 @pytest.fixture
 def short(tmp_path: Path) -> str:
     """A world whose dreams end at once."""
-    return make_world(tmp_path / "short", end_bias=50.0)
+    return make_world(tmp_path / "short", end_bias=60.0)

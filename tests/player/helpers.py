@@ -1,7 +1,5 @@
 """Players of small worlds, and the keys that they get."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +29,11 @@ def make_player(
 
 
 def tick(player: Player, ticks: int) -> None:
-    """Play some ticks."""
     for _ in range(ticks):
         player.tick()
 
 
 def press(player: Player, *commands: str) -> None:
-    """Give commands."""
     for command in commands:
         Commands(player).press(command)
 

@@ -1,7 +1,5 @@
 """Keys, mouse and gamepad."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from wm_envs.games.random_play import held_actions
 
 
 def spy(player: Player, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """A list of the actions that the dream receives from now on."""
     actions: list[list[float]] = []
     step = player.views.dream.env.step
 
@@ -31,9 +28,6 @@ def spy(player: Player, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
 
     monkeypatch.setattr(player.views.dream.env, "step", listen)
     return actions
-
-
-# --- movement -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "action"), [("LEFT", -1), ("a", -1), ("RIGHT", 1), ("d", 1)])
@@ -66,9 +60,7 @@ def test_tap_between_two_steps_counts_once(world: str, monkeypatch: pytest.Monke
     assert actions == [[0], [-1], [0]]
 
 
-def test_last_of_two_opposite_keys_counts_and_lost_focus_releases_all(
-    world: str, window: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_last_key_counts_and_lost_focus_releases(world: str, window: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
     keys(player, "LEFT", "d")
@@ -108,9 +100,6 @@ def test_random_actions_are_the_games_random_play(world: str, monkeypatch: pytes
     tick(player, 800)
     play = held_actions(player.views.dream.world.task, np.random.default_rng(3))
     np.testing.assert_array_equal(actions, list(islice(play, 0, 800, player.clock.frame_skip)))
-
-
-# --- commands -------------------------------------------------------------------------------------------
 
 
 def test_brackets_change_the_temperature_within_limits(world: str, window: Screen) -> None:
@@ -162,9 +151,7 @@ def test_e_takes_one_step_and_pauses(tiny_world: Path) -> None:
     assert player.clock.played == steps
 
 
-def test_m_switches_between_you_controller_and_random(
-    world: str, tiny_drive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_m_switches_between_the_drivers(world: str, tiny_drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     player = make_player(world)
     actions = spy(player, monkeypatch)
     keys(player, "m")

@@ -1,7 +1,5 @@
 """A game: countdown, rising temperature, steps, its end, the replay, and who may have a best score."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +104,6 @@ def test_temperature_rises_until_you_choose_one(world: str) -> None:
     press(player, "warmer")
     tick(player, 8)
     assert player.rising is None and player.temperature == 2.05
-
-
-# --- scores ---------------------------------------------------------------------------------------------
 
 
 def test_best_scores_are_kept_apart_and_between_sessions(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The latent editor, and what the latent dimensions do."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

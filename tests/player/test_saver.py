@@ -1,7 +1,5 @@
 """Real episodes of a player become a round of a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

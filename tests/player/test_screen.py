@@ -1,7 +1,5 @@
 """What is drawn: pictures, panel, gauges and texts, in any window."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import gymnasium as gym

@@ -1,7 +1,5 @@
 """The start screen: keys, mouse, gamepad, options, and the way back to it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pygame

@@ -1,14 +1,12 @@
 """play.py in a real window of a virtual X server (Xvfb), with keys from xdotool."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from player.layout import COLUMN, default_side, window_size
-from tests.helpers import ROOT
+from tests.helpers import ROOT, wait_for
 
 pytest.importorskip("pygame")
 pytest.importorskip("Box2D")
@@ -50,18 +48,14 @@ class Window:
         return next((window for window in found if self.do("getwindowname", window).strip() == TITLE), None)
 
     def do(self, *words: str) -> str:
-        """Run xdotool."""
-        found = subprocess.run(
-            ["xdotool", *words], env=os.environ | {"DISPLAY": self.display}, capture_output=True, text=True, timeout=30
-        )
-        return found.stdout
+        where = os.environ | {"DISPLAY": self.display}
+        return subprocess.run(["xdotool", *words], env=where, capture_output=True, text=True, timeout=30).stdout
 
     def picture(self) -> NDArray[Any]:
         """The screen, (H, W, 3) uint8."""
         return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB"))
 
     def size(self) -> tuple[int, int]:
-        """Width and height of the window."""
         found = dict(line.split("=") for line in self.do("getwindowgeometry", "--shell", self.id).split())
         return int(found["WIDTH"]), int(found["HEIGHT"])
 
@@ -69,15 +63,6 @@ class Window:
         """Columns of the temperature slider's mark, in the panel's first column."""
         bottom = self.picture()[SIDE : SIZE[1], :COLUMN]
         return np.flatnonzero((np.abs(bottom.astype(int) - MARK).sum(-1) < 30).any(0)).tolist()
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    """Wait until `found` returns a true value; returns it."""
-    until = time.monotonic() + PATIENCE
-    while not (result := found()):
-        assert time.monotonic() < until, "timeout"
-        time.sleep(0.1)
-    return result
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The public interface: what `wm_envs` names is what the API page lists, and all of it is there."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

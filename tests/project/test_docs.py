@@ -1,7 +1,5 @@
 """The site: its size, its figures, and that nothing in it leads nowhere."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

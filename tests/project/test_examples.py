@@ -1,7 +1,5 @@
 """The examples run, with small arguments."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import ROOT
 from wm_envs.worlds.bundle import read_controller
 
@@ -39,7 +36,6 @@ def test_all_examples_are_tested() -> None:
 
 
 def output(name: str, *arguments: int | str) -> str:
-    """What the example prints."""
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

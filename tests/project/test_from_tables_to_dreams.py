@@ -1,9 +1,5 @@
 """The tutorial's game is an environment, its opponent has the habit that the page tells of, and M needs its memory."""
 
-from __future__ import annotations
-
-import importlib.util
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,13 +7,9 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from tests.helpers import ROOT
+from tests.helpers import load_script
 
-spec = importlib.util.spec_from_file_location("from_tables_to_dreams", ROOT / "examples/from_tables_to_dreams.py")
-assert spec and spec.loader
-ladder = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = ladder
-spec.loader.exec_module(ladder)
+ladder = load_script("examples/from_tables_to_dreams.py")
 
 
 @pytest.mark.filterwarnings("ignore:.*Box observation space")  # a reading has no bounds

@@ -1,7 +1,5 @@
 """`make` chooses a build of torch; the README's lines run as pasted in an empty folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -65,7 +63,6 @@ def index(tmp_path: Path) -> Iterator[str]:
 
 
 def run_make(project: Path, *arguments: str, **environment: str) -> str:
-    """What `make` prints."""
     path = f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         ["make", *arguments], cwd=project, env=plain_environment() | {"PATH": path} | environment,
@@ -131,8 +128,6 @@ def test_index_of_torch(project: Path, commands: dict[str, str], expected: str) 
     (project / "show.mk").write_text("show: ; @echo '$(TORCH_INDEX)'\n")
     assert run_make(project, "-f", "Makefile", "-f", "show.mk", "show").strip() == expected
 
-
-# --- the README's lines ---
 
 SHORT_RUN = "python -m training run --help"  # in place of a run of hours
 

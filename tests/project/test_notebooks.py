@@ -1,7 +1,5 @@
 """The notebooks of docs/ are small, and run."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The code in the README and in docs/ runs; all named commands and links exist."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The wheel and the sdist: what they hold, and that the wheel plays the dream in an empty venv."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

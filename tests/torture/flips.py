@@ -5,8 +5,6 @@ Each damage is to one file of a small run folder. Reading it then either gives w
 that names it; anything else (another value, another exception, a crash) fails. Prints one line of JSON.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import resource
@@ -138,9 +136,8 @@ def torture(damages: int, seed: int) -> dict[str, Any]:
         torch.manual_seed(0)
         make_run(run)
         expected = {name: hash_of(read(run / name)) for name, read in THINGS.items()}
-        files = sorted(
-            path for path in run.rglob("*") if path.is_file() and path.stat().st_size and ".lock" not in path.name
-        )
+        paths = [path for path in run.rglob("*") if path.is_file() and path.stat().st_size]
+        files = sorted(path for path in paths if ".lock" not in path.name)
         for number in range(damages):
             path = files[int(rng.integers(len(files)))]
             thing = path.relative_to(run).parts[0]

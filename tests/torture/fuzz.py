@@ -7,10 +7,7 @@ used, in a process with little memory and time. It must do, or be refused with a
 crash, or reading without an end fails. Mutant N is a function of (SEED, N). Prints one line of JSON.
 """
 
-from __future__ import annotations
-
 import copy
-import hashlib
 import json
 import os
 import resource
@@ -30,8 +27,8 @@ import torch
 import zarr
 from safetensors.torch import load, save
 
+from tests.helpers import record, replace_file
 from tests.torture import flips
-from training.config.records import recorded
 from training.data.latent_cache import cached_latents
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, read_tensors, save_tensors
 from training.learning.optim import clip_gradients, total_loss
@@ -173,11 +170,7 @@ def bundle_file(name: str) -> Callable[[Path, np.random.Generator], None]:
     """Tensors of a bundle, their hash put right."""
 
     def mutate(folder: Path, rng: np.random.Generator) -> None:
-        data = other_safetensors((folder / name).read_bytes(), rng)
-        (folder / name).write_bytes(data)
-        config = read_config(folder)
-        config["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        write_json(folder / "config.json", config)
+        replace_file(folder, name, other_safetensors((folder / name).read_bytes(), rng))
 
     return mutate
 
@@ -258,15 +251,9 @@ def history(path: Path) -> None:
     _replay(Search(np.zeros(5), 0.1, 2, 0), path)
 
 
-def record(path: Path) -> None:
-    """Start a stage with its default options, or go on."""
-    with recorded(path, PpoCommand()):
-        pass
-
-
 def options(path: Path) -> None:
-    """A run goes on with its options, or is told that they differ."""
-    record(path)
+    """Start a stage with its default options, or go on."""
+    record(path, PpoCommand())
 
 
 KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Path], Any], str]] = {
@@ -286,12 +273,11 @@ KINDS: dict[str, tuple[Callable[[Path, np.random.Generator], None], Callable[[Pa
 def make_run(run: Path) -> None:
     """Something of each kind."""
     flips.make_run(run)
-    record(run / "options.json")
+    options(run / "options.json")
     latents = {name: torch.randn(LATENTS).half() for name in ("means", "logvars")}
     save_tensors(run / "latents.safetensors", latents, {"vision": "V"})
-    write_json(run / "history.json", {"name": "x", "generations": [
-        {"scores": [1.25, 7.5], "fitness": [1.0, -3.5]}, {"scores": [2.0, 3.0], "fitness": [2.0, 3.0]},
-    ]})  # fmt: skip
+    generations = [{"scores": [1.25, 7.5], "fitness": [1.0, -3.5]}, {"scores": [2.0, 3.0], "fitness": [2.0, 3.0]}]
+    write_json(run / "history.json", {"name": "x", "generations": generations})
 
 
 # --- one mutant after the other -------------------------------------------------------------------------

@@ -1,8 +1,5 @@
 """Files made to harm who reads them: how each is made, and what reads it (CORPUS, for test_hostile.py)."""
 
-from __future__ import annotations
-
-import hashlib
 import io
 import json
 import os
@@ -18,12 +15,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from training.config.records import recorded
+from tests.helpers import change_config, record, replace_file
 from training.data import episode_store as rollouts
 from training.infra.checkpoint import load_checkpoint, read_tensors, read_vision, save_tensors
 from training.infra.records import read_record
 from training.stages.ppo import Command as PpoCommand
-from wm_envs.files import seal, unseal, write_json
+from wm_envs.files import seal
 from wm_envs.worlds.bundle import CONTROLLERS, WEIGHTS, load_controller, load_world
 
 PART = "rollouts/part-00000.zarr"
@@ -119,20 +116,16 @@ def bundle_file(name: str, make: Callable[[Path], bytes]) -> Callable[[Path], No
     """A bundle with that file, its hash put right."""
 
     def prepare(folder: Path) -> None:
-        data = make(folder)
-        (folder / "world" / name).write_bytes(data)
-        if name != "config.json":
-            fingerprint = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            change_config(folder, lambda bundle: bundle["files"].update({name: fingerprint}))
+        if name == "config.json":
+            (folder / "world" / name).write_bytes(make(folder))
+        else:
+            replace_file(folder / "world", name, make(folder))
 
     return prepare
 
 
-def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / "world" / "config.json"
-    bundle = unseal(json.loads(path.read_text()))
-    change(bundle)
-    write_json(path, bundle)
+def config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    return lambda folder: change_config(folder / "world", change)
 
 
 def other_type(kind: torch.dtype) -> Callable[[Path], None]:
@@ -231,14 +224,6 @@ def chunks_of(frames: int) -> Callable[[dict[str, Any]], Any]:
 Item = tuple[Callable[[Path], Any], Callable[[Path], Any]]
 
 
-def read_world(folder: Path) -> None:
-    load_world(folder / "world")
-
-
-def read_controller(folder: Path) -> None:
-    load_controller(folder / "world", "controller")
-
-
 def read_store(folder: Path) -> None:
     for found in rollouts.RolloutStore(folder / "rollouts", "takecover").parts:
         found.read(0, found.size)
@@ -259,28 +244,15 @@ def checkpoint(**changes: torch.Tensor) -> Callable[[Path], None]:
     return prepare
 
 
-def read_cache(folder: Path) -> None:
-    read_tensors(folder / "model.safetensors")
+def reads(read: Callable[..., Any], path: str, *more: Any) -> Callable[[Path], Any]:
+    """Reading of a file or a folder of the run."""
+    return lambda folder: read(folder / path, *more)
 
 
-def read_start(folder: Path) -> None:
-    read_vision(folder / "model.safetensors")
-
-
-def read_json_record(folder: Path) -> None:
-    read_record(folder / "best.json")
-
-
-def record(path: Path) -> None:
-    """Start a stage with its default options, or go on."""
-    with recorded(path, PpoCommand()):
-        pass
-
-
-def read_options(folder: Path) -> None:
-    record(folder / "best.json")
-
-
+read_world, read_controller = reads(load_world, "world"), reads(load_controller, "world", "controller")
+read_cache, read_start = reads(read_tensors, "model.safetensors"), reads(read_vision, "model.safetensors")
+read_json_record, read_options = reads(read_record, "best.json"), reads(record, "best.json", PpoCommand())
+READERS = (read_world, read_controller, read_store, read_checkpoint, read_cache, read_json_record)
 CORPUS: dict[str, Item] = {
     **{f"weights: {name}": (bundle_file(WEIGHTS, make), read_world) for name, make in RAW.items()},
     **{f"controllers: {name}": (bundle_file(CONTROLLERS, make), read_controller) for name, make in RAW.items()},
@@ -302,12 +274,10 @@ CORPUS: dict[str, Item] = {
     **{f"record: {name}": (replaced("best.json", make), read_json_record) for name, make in SPECIAL.items()},
     "weights of whole numbers": (other_type(torch.int64), read_world),
     "complex weights": (other_type(torch.complex64), read_world),
-    "weights above": (lambda folder: change_config(
-        folder, lambda bundle: bundle["files"].update({"../../x": bundle["files"].pop(WEIGHTS)})), read_world),
-    "task to import": (lambda folder: change_config(
-        folder, lambda bundle: bundle["world"].update(task="os:system")), read_world),
-    "controller above": (lambda folder: change_config(
-        folder, lambda bundle: bundle["controllers"].update({"controller": {"config": "../../x"}})), read_controller),
+    "weights above": (config(lambda said: said["files"].update({"../../x": said["files"].pop(WEIGHTS)})), read_world),
+    "task to import": (config(lambda said: said["world"].update(task="os:system")), read_world),
+    "controller above": (config(lambda said: said["controllers"].update(controller={"config": "../../x"})),
+                         read_controller),
     **{f"chunk: {name}": (chunk("actions", make), read_store) for name, make in RAW.items()},
     "chunk: bomb": (chunk("frames", zstd(1 << 31)), read_store),
     "chunk: small bomb": (chunk("actions", zstd(1 << 31)), read_store),

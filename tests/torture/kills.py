@@ -1,14 +1,12 @@
-"""Harm at every write of every stage: `python -m tests.torture.kills STAGE [TIMES] [SEED] [HARM]`.
+"""Harm at every write of every stage: `python -m tests.torture.kills STAGE [TIMES] [SEED] [HARM[=TIMES] ...]`.
 
 A stage runs in a forked process that comes to harm just before its n-th write (the opening of a file to write, an
 fsync, a rename or a new folder): "kill" is SIGKILL, "interrupt" is Ctrl-C; with "full" and "readonly" that write and
 all after it find no space, or may not be, and the stage must end with an error that says so. Then: what had been
 renamed into place is there and can be read (`training check`), the same command goes on, and it ends with what an
 uninterrupted run makes, to the bit. With "vanish" its folder is gone, and the stage must end with a typed error, or
-well. With "clock" time runs backwards from that write on, and nothing else happens. Prints one line of JSON.
+well. With "clock" time runs backwards from that write on, and nothing else happens. Prints a line of JSON a harm.
 """
-
-from __future__ import annotations
 
 import builtins
 import dataclasses
@@ -24,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +34,9 @@ from safetensors.torch import load_file
 
 import training.stages.vision
 from experiments import ablate
+from tests import helpers
 from tests.helpers import TINY, TINY_DRIVE, make_tiny_world, synthetic_store, tiny_model
 from training.data import frame_batches
-from training.infra.checkpoint import save_checkpoint
 from training.infra.run_folder import RunFolder
 from training.judging import battery
 from training.judging.run_check import check_run
@@ -46,51 +44,15 @@ from training.pipeline import run as everything
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, publish, report, vision
 from wm_envs.errors import WorldModelError
 from wm_envs.games.registry import TASKS
-from wm_envs.models.vision.conv_vae import ConvVAE
 from wm_envs.worlds.bundle import save_world
 
 SAID = 3  # exit status of a stage that ended with the error that it should
 ERRORS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
+PARTS = {"task": "carracing", "frames": 3, "part_frames": 1, "workers": 1}  # three parts of random play
 IGNORED = ("logs", "pictures", "report.html")  # curves and pictures are not promised to be the same
 
 
 # --- the stages, small --------------------------------------------------------------------------------
-
-
-def run_vision(run: Path) -> None:
-    """Six batches, a checkpoint every two."""
-    vision.main(
-        vision.Command.flat(
-            run=run, latent=4, channels=TINY.vision.channels, batches=6, batch_size=16, checkpoint_every=2
-        )
-    )
-
-
-def run_memory(run: Path) -> None:
-    """Encodes the store, six batches, a checkpoint every two, and the bundle."""
-    memory.main(memory.Command.flat(
-        run=run, hidden=8, mixtures=3, batch_size=4, sequence_length=8, steps=6 * 4 * 8, checkpoint_every=2, workers=1
-    ))  # fmt: skip
-
-
-def run_collect(run: Path) -> None:
-    """Three parts of random play of the real game."""
-    collect.main(collect.Command.flat(run=run, task="carracing", frames=3, part_frames=1, workers=1))
-
-
-def run_evolve(run: Path) -> None:
-    """Four generations in dreams, judged at every second one."""
-    evolve.main(evolve.Command.flat(
-        run=run, generations=4, population=4, rollouts=2, validate_every=2, validate_episodes=0
-    ))  # fmt: skip
-
-
-def run_ppo(run: Path) -> None:
-    """Four updates in dreams, judged at every second one."""
-    ppo.main(ppo.Command.flat(
-        run=run, total_timesteps=512, num_envs=8, n_steps=16, batch_size=64, n_epochs=2, hidden_sizes=(5,),
-        validate_every=2, validate_episodes=0,
-    ))  # fmt: skip
 
 
 def run_evaluate(run: Path) -> None:
@@ -115,11 +77,6 @@ def run_publish(run: Path) -> None:
         publish.main(publish.Command.flat(**options))
 
 
-def run_report(run: Path) -> None:
-    """The report of a store and a world."""
-    report.main(report.Command.flat(run=run))
-
-
 def run_ablate(run: Path) -> None:
     """A table with two learners in the game, and random play."""
     ablate.main(ablate.Command.flat(
@@ -139,17 +96,9 @@ def run_run(run: Path) -> None:
     ))  # fmt: skip
 
 
-def with_store(run: Path) -> None:
-    """What vision needs."""
-    synthetic_store(run)
-
-
 def with_vision(run: Path) -> None:
-    """What memory needs."""
-    synthetic_store(run)
-    torch.manual_seed(5)
-    model = ConvVAE(TINY.vision)
-    save_checkpoint(run / "round-0" / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
+    """A store, and a V of random weights."""
+    helpers.save_vision(synthetic_store(run))
 
 
 def with_world(run: Path) -> None:
@@ -163,18 +112,18 @@ def with_drive(run: Path) -> None:
     save_world(run / "round-0/world", tiny_model(config=dataclasses.replace(TINY_DRIVE, frame_skip=50)))
 
 
-STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], None]]] = {
-    "collect": (lambda run: run.mkdir(), run_collect),
-    "vision": (with_store, run_vision),
-    "memory": (with_vision, run_memory),
-    "evolve": (lambda run: make_tiny_world(run / "round-0/world"), run_evolve),
-    "ppo": (lambda run: make_tiny_world(run / "round-0/world"), run_ppo),
+STAGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
+    "collect": (Path.mkdir, lambda run: collect.main(collect.Command.flat(run=run, **PARTS))),
+    "vision": (synthetic_store, lambda run: vision.main(helpers.vision_options(run, checkpoint_every=2))),
+    "memory": (with_vision, lambda run: memory.main(helpers.memory_options(run, checkpoint_every=2))),
+    "evolve": (with_world, lambda run: evolve.main(helpers.evolve_options(run))),
+    "ppo": (with_world, lambda run: ppo.main(helpers.ppo_options(run))),
     "evaluate": (with_drive, run_evaluate),
     "fidelity": (with_drive, run_fidelity),
     "publish": (with_world, run_publish),
-    "report": (with_world, run_report),
+    "report": (with_world, lambda run: report.main(report.Command.flat(run=run))),
     "ablate": (with_drive, run_ablate),
-    "run": (lambda run: run.mkdir(), run_run),
+    "run": (Path.mkdir, run_run),
 }
 
 
@@ -316,13 +265,8 @@ def leftovers(run: Path) -> list[str]:
     return [str(path) for path in run.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
-def missing(told: list[str]) -> list[str]:
-    """Those of the paths that are not there; a folder that was being replaced, `check` has put back."""
-    return [path for path in told if not Path(path).exists()]
-
-
-def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
-    """Harm `stage` at `times` of its writes, drawn without return as long as there are others; see the module."""
+def torture(stage: str, seed: int, harms: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """Harm `stage` in each way at so many of its writes, drawn without return as long as there are others."""
     prepare, work = STAGES[stage]
     with tempfile.TemporaryDirectory() as folder:
         start, whole = Path(folder) / "start", Path(folder) / "whole"
@@ -333,36 +277,37 @@ def torture(stage: str, times: int, seed: int, harm: str) -> dict[str, Any]:
         writes, _ = in_child(lambda: work(place), place)
         expected = digest(place)
         place.rename(whole)
-        rng = np.random.default_rng(seed)
-        points = np.concatenate([rng.permutation(writes) for _ in range(-(-times // writes))])[:times] + 1
-        for point in points:
-            shutil.copytree(start, place)
-            _, renamed = in_child(lambda: work(place), place, int(point), harm)
-            if harm == "vanish":  # nobody promised anything
-                shutil.rmtree(place, ignore_errors=True)
+        for harm, times in harms.items():
+            rng = np.random.default_rng(seed)
+            points = np.concatenate([rng.permutation(writes) for _ in range(-(-times // writes))])[:times] + 1
+            for point in points:
                 shutil.copytree(start, place)
-                renamed = []
-            # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
-            told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
-            in_child(lambda: check_run(RunFolder(place), repair=False), place)
-            assert not missing(told), f"write {point}: lost {missing(told)}"
-            in_child(lambda: work(place), place)
-            found = digest(place)
-            differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
-            assert not differing, f"write {point} of {writes}: other than uninterrupted: {sorted(differing)}"
-            assert not leftovers(place), f"write {point} of {writes}: left {leftovers(place)}"
-            shutil.rmtree(place)
-    return {
-        "stage": stage,
-        "harm": harm,
-        "writes": writes,
-        "times": len(points),
-        "different_points": len(set(points.tolist())),
-    }
+                _, renamed = in_child(lambda: work(place), place, int(point), harm)
+                if harm == "vanish":  # nobody promised anything
+                    shutil.rmtree(place, ignore_errors=True)
+                    shutil.copytree(start, place)
+                    renamed = []
+                # Of names that begin with a dot, which are put aside or not yet in place, nobody was told.
+                told = [path for path in renamed if "/." not in str(path).removeprefix(str(place))]
+                in_child(lambda: check_run(RunFolder(place), repair=False), place)
+                lost = [
+                    path for path in told if not Path(path).exists()
+                ]  # what was being replaced, `check` has put back
+                assert not lost, f"{harm}, write {point}: lost {lost}"
+                in_child(lambda: work(place), place)
+                found = digest(place)
+                differing = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+                assert not differing, f"{harm}, write {point} of {writes}: not as uninterrupted: {sorted(differing)}"
+                assert not leftovers(place), f"{harm}, write {point} of {writes}: left {leftovers(place)}"
+                shutil.rmtree(place)
+            different = len(set(points.tolist()))
+            yield {"stage": stage, "harm": harm, "writes": writes, "times": len(points), "different_points": different}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     make_small()
-    stage, times, seed, harm = [*sys.argv[1:], *["10", "0", "kill"][len(sys.argv) - 2 :]]
-    print(json.dumps(torture(stage, int(times), int(seed), harm)))
+    stage, times, seed, *harms = [*sys.argv[1:], *["10", "0", "kill"][len(sys.argv) - 2 :]]
+    counts = {harm: int(count or times) for harm, _, count in (word.partition("=") for word in harms)}
+    for found in torture(stage, int(seed), counts):
+        print(json.dumps(found), flush=True)

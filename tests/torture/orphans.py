@@ -6,8 +6,6 @@ engine, no worker, no shared memory and no temporary folder of it. A stranger's 
 go on running. Prints one line of JSON.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -6,8 +6,6 @@ JSON, with the slope of memory in MiB an hour and its 95% interval over the seco
 descriptors or processes grow, or memory does beyond doubt.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -47,16 +45,14 @@ def games(name: str, **how: Any) -> None:
     envs.close()
 
 
-def stages(folder: Path) -> None:
+def stages(parent: Path) -> None:
     """Collecting, V, M and CMA-ES, each from nothing."""
-    with tempfile.TemporaryDirectory(dir=folder) as home:
+    with tempfile.TemporaryDirectory(dir=parent) as home:
         run = Path(home)
-        kills.run_collect(run / "drive")
         synthetic_store(run)
-        kills.run_vision(run)
-        kills.run_memory(run)
-        make_tiny_world(run / "tiny" / "world")
-        kills.run_evolve(run / "tiny")
+        make_tiny_world(run / "tiny/round-0/world")
+        for stage, folder in (("collect", "drive"), ("vision", ""), ("memory", ""), ("evolve", "tiny")):
+            kills.STAGES[stage][1](run / folder)
 
 
 def taken() -> tuple[float, int, int]:

@@ -3,8 +3,6 @@
 Every reading happens in a forked process with little memory and time. Payloads, if they ran, would leave a mark.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import resource
@@ -21,16 +19,7 @@ import zarr
 from safetensors.torch import save_file
 
 from tests.helpers import make_tiny_world, synthetic_episodes
-from tests.torture.hostile_files import (
-    CORPUS,
-    pickled,
-    read_cache,
-    read_checkpoint,
-    read_controller,
-    read_json_record,
-    read_store,
-    read_world,
-)
+from tests.torture.hostile_files import CORPUS, READERS, pickled
 from training.data import episode_store as rollouts
 from training.infra.checkpoint import read_tensors, save_tensors
 from wm_envs.errors import WorldModelError
@@ -85,9 +74,6 @@ def _out_of_memory(error: BaseException | None) -> bool:
     )
 
 
-READERS = (read_world, read_controller, read_store, read_checkpoint, read_cache, read_json_record)
-
-
 @pytest.mark.parametrize("read", READERS)
 def test_what_is_sound_is_read(template: Path, read: Callable[[Path], Any]) -> None:
     zarr.config.set({"threading.max_workers": 1})
@@ -95,9 +81,7 @@ def test_what_is_sound_is_read(template: Path, read: Callable[[Path], Any]) -> N
 
 
 @pytest.mark.parametrize(("make", "read"), CORPUS.values(), ids=CORPUS.keys())
-def test_what_is_hostile_is_refused(
-    template: Path, tmp_path: Path, make: Callable[[Path], Any], read: Callable[[Path], Any]
-) -> None:
+def test_what_is_hostile_is_refused(template: Path, tmp_path: Path, make: Any, read: Any) -> None:
     folder = Path(shutil.copytree(template, tmp_path / "run"))
     make(folder)
     said = reading(read, folder)

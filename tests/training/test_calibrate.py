@@ -1,7 +1,5 @@
 """The end of a dream is shifted until players live as long as in the game."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

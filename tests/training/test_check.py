@@ -1,7 +1,5 @@
 """`python -m training check`: what is broken is found, named and set aside, and nothing that can be read is lost."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -79,11 +77,6 @@ def test_what_is_set_aside_twice_is_kept_twice(run: Path) -> None:
         (run / "round-0" / "vision.json").write_text(text)
         check_run(RunFolder(run), repair=True)
     assert {path.name for path in (run / "set-aside" / "round-0").iterdir()} == {"vision.json", "vision.json.2"}
-
-
-def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(BrokenStore, match="run"):
-        check_run(RunFolder(tmp_path / "nowhere"), repair=False)
 
 
 def test_no_damage_goes_unnoticed() -> None:

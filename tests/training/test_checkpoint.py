@@ -1,7 +1,5 @@
 """What all stages train with: checkpoints of finite weights only, rates within their bounds, and generators."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

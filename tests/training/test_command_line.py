@@ -1,7 +1,5 @@
 """What the command line says: its help, and what it says of a word that it does not know."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -50,7 +48,7 @@ def test_help_has_a_line_for_each_stage_and_the_name_of_the_program(
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_of_a_stage(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(capsys, stage, "--help")
-    assert "(default: )" not in said and "Stage " not in said
+    assert "--json" in said and "(default: " in said and "(default: )" not in said and "Stage " not in said
 
 
 def test_help_needs_no_extra() -> None:
@@ -87,9 +85,8 @@ def test_did_you_mean(words: list[str], near: str, capsys: pytest.CaptureFixture
 
 def test_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean" not in shown(capsys, "xyzzy")
-    assert "an option of python -m training collect. Fix: see `python -m training collect --help`." in shown(
-        capsys, "collect", "7"
-    )
+    expected = "an option of python -m training collect. Fix: see `python -m training collect --help`."
+    assert expected in shown(capsys, "collect", "7")
 
 
 def test_numbers_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,9 +122,7 @@ def test_a_wrong_value_is_one_line(words: str, said: str, capsys: pytest.Capture
     assert line.startswith(f"error: {said}") and line.count("\n") == 1 and line.endswith(".\n")
 
 
-def test_the_run_of_a_game_is_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_default_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     for stage in ("run", "collect", "vision", "memory", "evolve", "ppo", "report"):
         assert "(default: runs/GAME)" in shown(capsys, stage, "--help")
@@ -151,9 +146,8 @@ def test_what_is_refused_leaves_nothing_behind(own_world: Path, capsys: pytest.C
     for stage in ("ppo", "evolve"):
         said = shown(capsys, stage, "--run", str(run), "--start", "contoller")
         assert "start: got contoller" in said and "did you mean 'controller'?" in said
-        assert "task: got carracing, expected takecover" in shown(
-            capsys, stage, "--run", str(run), "--task", "carracing"
-        )
+        said = shown(capsys, stage, "--run", str(run), "--task", "carracing")
+        assert "task: got carracing, expected takecover" in said
     other = ("--start", "controller", "--hidden-sizes", "9", "--validate-episodes", "0", "--num-envs", "2")
     assert "a controller like" in shown(capsys, "ppo", "--run", str(run), *other)
     for stage in ("vision", "memory"):
@@ -176,9 +170,8 @@ def test_a_game_that_is_not_installed_is_missed_first(
 ) -> None:
     monkeypatch.setitem(sys.modules, "Box2D", None)
     run = own_drive.parent.parent
-    where = (
-        ["--world", str(own_drive)] if stage in ("evaluate", "fidelity") else ["--task", "carracing", "--run", str(run)]
-    )
+    where = ["--task", "carracing", "--run", str(run)]
+    where = ["--world", str(own_drive)] if stage in ("evaluate", "fidelity") else where
     before = sorted(run.rglob("*"))
     assert "pip install 'wm-envs[carracing]'" in shown(capsys, stage, *where)
     assert sorted(run.rglob("*")) == before
@@ -205,9 +198,7 @@ def test_an_end_before_its_time_is_one_line(
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "run"])
-def test_a_result_is_shown_by_name(
-    stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_result_is_by_name(stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(STAGES[stage].load(), "main", lambda options: {"mean": 1.23456, "world": "w", "rows": [1] * 99})
     assert main([stage]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -1,7 +1,5 @@
 """The episode store: complete writes, refusal of damaged parts, splits, and blocks of frames that can be resumed."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -71,9 +69,6 @@ def test_writing_again_replaces_the_part(part: Path) -> None:
     assert read_part(part).size == 20
 
 
-# --- what is broken -----------------------------------------------------------------------------------
-
-
 def chunks(part: Path, array: str) -> list[Path]:
     return sorted(path for path in (part / array / "c").rglob("*") if path.is_file())
 
@@ -141,9 +136,7 @@ def test_broken_part_is_refused(part: Path, damage: Callable[[Path], Any]) -> No
 
 @pytest.mark.parametrize("where", [0.0, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("shard", [64, 4096], ids=["sharded", "plain"])
-def test_flipped_byte_in_a_frame_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: int, where: float
-) -> None:
+def test_flipped_byte_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: int, where: float) -> None:
     monkeypatch.setattr(rollouts, "SHARD", shard)
     path = write_part(tmp_path, 0, synthetic_episodes([64]), {"task": "takecover"})
     flip(chunks(path, "frames")[0], where)
@@ -177,9 +170,6 @@ def test_folder_without_valid_parts_is_refused(tmp_path: Path, make: Callable[[P
     make(tmp_path / "store")
     with pytest.raises(BrokenStore, match="store"):
         RolloutStore(tmp_path / "store", "takecover")
-
-
-# --- splitting and streaming --------------------------------------------------------------------------
 
 
 def test_split_holds_out_whole_parts(tmp_path: Path) -> None:
@@ -223,9 +213,6 @@ def test_neighbours_are_lag_ticks_away(tmp_path: Path) -> None:
     ticks, near = (frames[:, 0, 0, 0].astype(int), neighbours[:, 0, 0, 0].astype(int))
     assert set(np.abs(ticks - near)) == {4} and (ticks // 32 == near // 32).all()
     assert len(set(ticks)) > 80
-
-
-# --- a full disk --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["os.rename", "os.fsync", "zarr.Group.create_array", "zarr.create_group"])

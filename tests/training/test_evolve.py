@@ -1,7 +1,5 @@
 """evolve: resumed searches, validation, equal dreams for all candidates, damaged histories."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -52,9 +50,7 @@ def test_best_validated_mean_is_saved(search_runs: list[Path]) -> None:
     best = max((entry for entry in history(run, "best") if "dream" in entry), key=lambda entry: entry["dream"]["mean"])
     config, parameters = read_controller(run / "round-0/world", "best")
     assert config == TINY_CONTROLLER and parameters.tolist() == pytest.approx(best["parameters"])
-    assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], (
-        "other controllers are kept"
-    )
+    assert list(read_config(run / "round-0/world")["controllers"]) == ["controller", "best"], "others are kept"
 
 
 @pytest.mark.parametrize("stop", [2, 4])

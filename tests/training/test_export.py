@@ -1,12 +1,8 @@
 """Exported models give PyTorch's numbers; what must not be replaced is not."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.helpers import ROOT, TINY, TINY_CONTROLLER, TINY_DRIVE, tiny_model
+from tests.helpers import ROOT, TINY, TINY_CONTROLLER, TINY_DRIVE, fresh_process, tiny_model
 from training.infra import packages
 from training.stages.export import Command as ExportCommand
 from training.stages.export import main
@@ -89,9 +85,8 @@ def dream_difference(source: Path, folder: Path, batch: int, controller: str, to
     normal = torch.randn(batch, world.config.memory.latent, generator=generator)
     state = world.recorded_state(which, normal)
     theirs = run(folder, "begin", {"which": which, "normal": normal})
-    step, drive = (
-        onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("step", f"controllers/{controller}")
-    )
+    names_of_models = ("step", f"controllers/{controller}")
+    step, drive = (onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in names_of_models)
     greatest = 0.0
     for _ in range(STEPS):
         noise, temperature = world.draw_noise(batch, generator), 0.5 + torch.rand(batch, 1, generator=generator)
@@ -100,9 +95,8 @@ def dream_difference(source: Path, folder: Path, batch: int, controller: str, to
         (driven,) = drive.run(None, seen)
         given = {f"noise_{name}": value.numpy() for name, value in noise._asdict().items()}
         results = step.run(None, {**seen, **given, "action": driven, "temperature": temperature.numpy()})
-        state, outcome = world.step(
-            state, torch.from_numpy(world.task.actions.to_game(action.numpy())), noise, temperature
-        )
+        given_to_game = torch.from_numpy(world.task.actions.to_game(action.numpy()))
+        state, outcome = world.step(state, given_to_game, noise, temperature)
         ours = [action, *state.tensors(), *outcome]
         greatest = max(greatest, *(distance(a, b) for a, b in zip(ours, [driven, *results], strict=True)))
         theirs = [part.numpy() for part in state.tensors()] if together else results[: len(names)]
@@ -139,12 +133,7 @@ def test_the_example_needs_onnxruntime_and_numpy_alone(exported: tuple[Path, Pat
     script = ROOT / "examples" / "onnx_dream.py"
     blocked = "import sys; sys.modules |= dict.fromkeys(['torch', 'wm_envs', 'onnx', 'gymnasium']); "
     code = f"{blocked}sys.argv[1:] = [{str(exported[1])!r}, '1.2']; exec(open({str(script)!r}).read())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert " ticks, score " in done.stdout
-
-
-# --- refusals ---
+    assert " ticks, score " in fresh_process(code)
 
 
 def test_an_export_replaces_nothing_else(tiny_world: Path, tmp_path: Path) -> None:
@@ -156,9 +145,7 @@ def test_an_export_replaces_nothing_else(tiny_world: Path, tmp_path: Path) -> No
     assert (tmp_path / "precious" / "notes.txt").read_text() == "mine"
 
 
-def test_what_is_refused_leaves_nothing_behind(
-    own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusals_leave_nothing_behind(own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out"
     with pytest.raises(InvalidOption, match="onnx: got nothing"):
         main(ExportCommand.flat(world=str(own_world)))

@@ -1,7 +1,5 @@
 """The bias of the end: M predicts as many ends as were recorded, and nothing else changes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

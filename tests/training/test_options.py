@@ -1,22 +1,14 @@
 """The record of a run's options: it goes on with its own only, and a record that cannot be read is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import evolve_options, memory_options, vision_options
-from training.config.base import Config
+from tests.helpers import evolve_options, memory_options, record, vision_options
 from training.config.records import as_record, recorded
 from wm_envs.errors import BrokenStore, OptionsDiffer
-
-
-def record(path: Path, config: Config) -> None:
-    with recorded(path, config):
-        pass
 
 
 @pytest.mark.parametrize(("first", "second", "named"), [

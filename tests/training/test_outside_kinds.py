@@ -1,14 +1,11 @@
 """Kinds of V and M from outside: trained, shipped and opened by the commands, which know nothing of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import synthetic_store
 from tests.models.outside_kinds import GaussianGRU, PooledVAE, outside_kinds  # noqa: F401
 from training.__main__ import TRAINING

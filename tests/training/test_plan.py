@@ -1,7 +1,5 @@
 """Planning in the dream: on worlds where the best action is known, and as a stage."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -172,9 +170,6 @@ def test_a_search_lives_longer_than_a_constant_action_in_a_dream() -> None:
     assert scores["search"] > 31 and scores["stay"] < 15, "8 steps of 4 ticks"
 
 
-# --- the stage ------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the policies of all tiles that were played; nothing opens a game."""
@@ -223,9 +218,7 @@ def test_the_stage_resumes(tiny_world: Path, tmp_path: Path, played: list[str]) 
         ({"baselines": ("luck",)}, "baselines"),
     ],
 )
-def test_bad_options_are_refused_before_any_work(
-    tiny_world: Path, played: list[str], changes: dict[str, Any], field: str
-) -> None:
+def test_bad_options_are_refused(tiny_world: Path, played: list[str], changes: dict[str, Any], field: str) -> None:
     with pytest.raises((InvalidOption, UnknownName)) as error:
         plan.main(options(tiny_world, **changes))
     assert error.value.field == field and not played

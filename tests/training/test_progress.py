@@ -1,7 +1,5 @@
 """Progress: lines in a log, a bar on a terminal, CSV and TensorBoard files that continue."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re

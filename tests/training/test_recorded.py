@@ -1,7 +1,5 @@
 """Episodes that other repositories recorded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Results as files: what is read back, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

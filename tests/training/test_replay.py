@@ -1,7 +1,5 @@
 """M on recorded episodes: what the report shows of it, against M stepped by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report of a run, also in a real browser if there is one; and `doctor`."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -117,9 +115,6 @@ def test_report_renders_in_a_browser(run: Path, width: int, dark: bool) -> None:
     too_wide, images = json.loads(re.search(r"<title>(\[.*?\])</title>", done.stdout)[1])  # type: ignore[index]
     assert images and not too_wide
     assert "CONSOLE" not in done.stderr
-
-
-# --- the doctor ---------------------------------------------------------------------------------------
 
 
 def look(world: Path, **options: Any) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Who plays for the next round of a run, and what M learns in it."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import TINY_CONTROLLER, tiny_model
+from tests.helpers import TINY_CONTROLLER, record, tiny_model
 from training.__main__ import TRAINING
 from training.config.records import recorded
 from training.infra.records import read_record, to_json
@@ -49,9 +47,7 @@ def drivers(run: Path, scores: dict[str, float]) -> None:
     ({"controller": 7.0, "controller 1": 5.0}, {"ppo": PpoConfig(validate_episodes=0)},
      ["round-1/world:controller"]),  # dreams differ
 ])  # fmt: skip
-def test_the_last_plays_and_the_best(
-    tmp_path: Path, scores: dict[str, float], given: dict[str, Any], players: list[str]
-) -> None:
+def test_who_plays_next(tmp_path: Path, scores: dict[str, float], given: dict[str, Any], players: list[str]) -> None:
     drivers(tmp_path, scores)
     found = _players(Run(run=tmp_path, **given), len(scores))
     assert [name.removeprefix(f"{tmp_path}/") for name in found] == players
@@ -68,9 +64,6 @@ def test_with_an_explorer_m_begins_anew_once_there_are_roads(
     planned = Plan(Run(run=tmp_path, rounds=2, explore_steps=explore_steps, memory=config)).rounds[number].memory
     assert planned.config.steps == steps and bool(planned.start) == has_next
     assert planned.config.learning_rate == pytest.approx(config.learning_rate * rate)
-
-
-# --- options that the run passes on -------------------------------------------------------------------
 
 
 def parse(*words: str) -> Run:
@@ -94,13 +87,8 @@ def test_stages_get_what_was_given_and_else_the_defaults_of_the_run(tmp_path: Pa
     assert last.fidelity.config.temperature == pytest.approx(1.35)
     assert plan.tuned and plan.tuned.config.hidden_sizes == (8, 8) and plan.tuned.config.total_timesteps == 1000
     assert plan.evaluate.controller == "tuned"
-    assert list(dict.fromkeys(step.where for step in plan.steps())) == [
-        "round 0",
-        "round 1",
-        "round 2",
-        "tuned",
-        "final",
-    ]
+    places = list(dict.fromkeys(step.where for step in plan.steps()))
+    assert places == ["round 0", "round 1", "round 2", "tuned", "final"]
 
 
 @pytest.mark.parametrize(("stage", "name", "value"), [
@@ -122,27 +110,22 @@ def test_what_the_run_itself_sets_cannot_be_given(stage: str) -> None:
 
 
 def test_a_run_goes_on_with_its_own_options_for_stages(tmp_path: Path) -> None:
-    def record(*words: str) -> None:
-        with recorded(tmp_path / "run.json", parse("--run", str(tmp_path), *words)):
-            pass
+    def go_on(*words: str) -> None:
+        record(tmp_path / "run.json", parse("--run", str(tmp_path), *words))
 
-    record("--ppo.gamma", "0.9")
-    record("--ppo.gamma", "0.9", "--evaluate.episodes", "3", "--vision.batches", "6000")
+    go_on("--ppo.gamma", "0.9")
+    go_on("--ppo.gamma", "0.9", "--evaluate.episodes", "3", "--vision.batches", "6000")
     with pytest.raises(OptionsDiffer, match=r"ppo\.gamma 0\.9 -> 0\.985"):
-        record()
+        go_on()
     with pytest.raises(OptionsDiffer, match=r"vision\.batches 6000 -> 3"):
-        record("--ppo.gamma", "0.9", "--vision.batches", "3")
+        go_on("--ppo.gamma", "0.9", "--vision.batches", "3")
 
 
 def test_the_record_of_an_earlier_release_has_no_minutes(tmp_path: Path) -> None:
     """What follows from them is recorded; 0 stood for none."""
     path, run = tmp_path / "run.json", parse("--run", str(tmp_path))
     path.write_text(json.dumps(run.as_json() | {"minutes": 0}))
-    with recorded(path, run):
-        pass
-
-
-# --- recipes ------------------------------------------------------------------------------------------
+    record(path, run)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,7 +1,5 @@
 """Where everything of a run is, and which round a stage means when it is not told."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -32,17 +30,6 @@ def test_the_latest_round_with_a_world_or_a_v(tmp_path: Path) -> None:
     assert [run.vision_round(number).number for number in (0, 1, 2, 9)] == [0, 0, 2, 2]
 
 
-def test_what_is_set_aside_keeps_its_path(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    for _ in range(2):
-        make(run.round(0).vision)
-        run.set_aside("round-0/vision.safetensors")
-    assert {path.name for path in (tmp_path / "set-aside" / "round-0").iterdir()} == {
-        "vision.safetensors", "vision.safetensors.2",
-    }  # fmt: skip
-    assert not list(run.readable())
-
-
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BrokenStore, match="run"):
         RunFolder(tmp_path / "nowhere").check_exists()
@@ -54,9 +41,5 @@ def test_no_other_module_knows_the_layout() -> None:
              "table.md", "history.json", "best.json", "vision.safetensors", "memory.safetensors",
              "policy.safetensors")  # fmt: skip
     part = re.compile(rf"""/ f?["']({"|".join(map(re.escape, names))})["']""")
-    found = {
-        path.name: part.findall(path.read_text())
-        for path in (ROOT / "training").rglob("*.py")
-        if path.name != "run_folder.py"
-    }
-    assert not {name: parts for name, parts in found.items() if parts}
+    paths = [path for path in (ROOT / "training").rglob("*.py") if path.name != "run_folder.py"]
+    assert not {path.name: found for path in paths if (found := part.findall(path.read_text()))}

@@ -1,7 +1,5 @@
 """A run does what is left to do, keeps the best world in one place, and says what it did; no stage works here."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable
@@ -85,9 +83,7 @@ ALL = ["collect 0", "vision 0", "memory 0", "ppo 0", "fidelity", "collect 1", "v
        "fidelity", "evaluate", "report"]  # fmt: skip
 
 
-def test_a_finished_run_does_nothing_and_says_the_same(
-    worked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_run_does_nothing(worked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert run_it(run) == 0
     first = capsys.readouterr().out
@@ -121,9 +117,7 @@ def test_what_is_missing_and_all_after_it_is_done_again(worked: list[str], tmp_p
 
 
 @pytest.mark.parametrize("stopped", range(len(ALL)))
-def test_a_stopped_run_goes_on_where_it_was(
-    worked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: int
-) -> None:
+def test_stopped_at_any_stage(worked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: int) -> None:
     whole = tmp_path / "whole"
     run_it(whole)
     expected = json.loads((whole / "results.json").read_text().replace(str(whole), "RUN"))
@@ -157,16 +151,10 @@ def test_the_best_world_has_one_name(worked: list[str], tmp_path: Path) -> None:
     assert list(read_config(world)["controllers"]) == ["controller", "tuned"]
     assert read_controller(best)[0] == TINY_CONTROLLER
     assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".tmp", ".old")]
-    assert sorted(path.name for path in best.iterdir()) == [
-        "config.json",
-        "controllers.safetensors",
-        "world.safetensors",
-    ]
+    assert {path.name for path in best.iterdir()} == {"config.json", "controllers.safetensors", "world.safetensors"}
 
 
-def test_a_best_world_is_replaced_whole_or_not_at_all(
-    own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_best_world_is_replaced_as_a_whole(own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = tmp_path / "best"
     keep_best(own_world, "controller", best)
     before = {path.name: path.read_bytes() for path in best.iterdir()}

@@ -1,7 +1,5 @@
 """Sequences to train M: each epoch has every step of every phase once, with its latent, action and termination."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from pathlib import Path
@@ -13,7 +11,7 @@ import torch
 from tests.helpers import TINY, synthetic_episodes, synthetic_store
 from training.data.episode_store import Part, RolloutStore
 from training.data.latent_cache import encode_store
-from training.data.sequences import Latents, Streams, join
+from training.data.sequences import Streams, join
 from training.infra.checkpoint import save_checkpoint
 from training.infra.pool import Workers
 from training.learning.optim import generator
@@ -42,13 +40,14 @@ def store(lengths: list[list[int]] = LENGTHS, terminated: list[list[bool]] = TER
 
 def episodes(parts: list[Part]) -> list[tuple[int, int, bool]]:
     """(first tick, tick after the last, terminated) of every episode."""
-    lengths, terminated = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "terminated")
-    )
-    stops = np.cumsum(lengths)
-    return [
-        (int(stop - length), int(stop), bool(d)) for stop, length, d in zip(stops, lengths, terminated, strict=True)
-    ]
+    lengths = np.concatenate([part.lengths for part in parts])
+    stops, terminated = np.cumsum(lengths), np.concatenate([part.terminated for part in parts])
+    return [*zip((stops - lengths).tolist(), stops.tolist(), terminated.tolist(), strict=True)]
+
+
+def episode_at(parts: list[Part]) -> dict[int, tuple[int, int, bool]]:
+    """The episode of every tick."""
+    return {tick: found for found in episodes(parts) for tick in range(*found[:2])}
 
 
 @pytest.mark.parametrize("skip", [1, 3, 4])
@@ -58,6 +57,7 @@ def test_join_computes_every_step(skip: int) -> None:
     rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
     assert join(parts, encoded, skip).rewards is None and joined.rewards is not None
     assert len(joined.means) == 192 and joined.frame_skip == skip
+    assert joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32
     for start, stop, terminated in episodes(parts):
         for tick in range(start, stop):
             within = actions[tick : min(tick + skip, stop)]
@@ -74,10 +74,7 @@ def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: 
     joined = join(parts, encoded, skip, reward_scale=2.0, task=get_task("carracing"))
     streams = Streams(joined, batch_size, steps, seed=2)
     assert streams.batches_per_epoch == 192 // (batch_size * steps)
-    bounds = {
-        tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
-    }
-    orders = []
+    bounds, orders = episode_at(parts), []
     for epoch in range(2):
         at = range(epoch * streams.batches_per_epoch, (epoch + 1) * streams.batches_per_epoch)
         windows = [streams.batch(index, generator(0, index)) for index in at]
@@ -89,9 +86,7 @@ def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: 
         for place, tick in enumerate(seen):
             start = bounds[tick][0]
             first = tick - start < skip
-            assert restart[place] == (first or place % (192 // batch_size) == 0), (
-                "the first step of a phase, or of a row"
-            )
+            assert restart[place] == (first or place % (192 // batch_size) == 0), "the first of a phase, or of a row"
             if not first:
                 assert seen[place - 1] == tick - skip
             elif place:
@@ -108,10 +103,7 @@ def test_progress_is_the_share_of_tiles_visited_before_a_tick() -> None:
     rewards = np.full(192, -0.1, np.float32)
     rewards[[2, 5, 40]] += 250.0  # ticks 2 and 5 of the first episode, tick 3 of the second
     rewards[99] = -100.1  # the car has left the field
-    parts = [
-        dataclasses.replace(part, rewards=rewards[at : at + part.size])
-        for part, at in zip(parts, (0, 100), strict=True)
-    ]
+    parts = [dataclasses.replace(part, rewards=rewards[at : at + part.size]) for part, at in zip(parts, (0, 100))]  # noqa: B905
     found = join(parts, encoded, 4, reward_scale=3.0, task=get_task("carracing"))
     assert found.progress is not None
     expected = [(0, 3, 0), (3, 6, 0.25), (6, 37, 0.5), (37, 41, 0), (41, 87, 0.25), (87, 192, 0)]
@@ -128,9 +120,7 @@ def test_window_arrays_belong_to_the_same_ticks(skip: int) -> None:
     parts, encoded = store()
     joined = join(parts, encoded, skip)
     streams = Streams(joined, 4, 8, seed=0)
-    bounds = {
-        tick: (start, stop, terminated) for start, stop, terminated in episodes(parts) for tick in range(start, stop)
-    }
+    bounds = episode_at(parts)
     for index in range(streams.batches_per_epoch):
         batch = streams.batch(index, generator(0, index))
         assert batch.latents.shape == batch.targets.shape == (8, 4, 2) and batch.actions.shape == (8, 4, 1)
@@ -222,11 +212,6 @@ def test_damaged_latent_cache_is_encoded_again(tmp_path: Path) -> None:
     path = next((tmp_path / "latents").glob("*/part-*"))
     path.write_bytes(path.read_bytes()[:50])
     assert torch.equal(encode(vision, parts, tmp_path)[0][0], first)
-
-
-def test_join_keeps_types(tmp_path: Path) -> None:
-    joined = join(*store(), 4, reward_scale=1.0, task=get_task("carracing"))
-    assert isinstance(joined, Latents) and joined.means.dtype == torch.float16 and joined.actions.dtype == torch.float32
 
 
 @pytest.mark.parametrize("skip", [3, 4])

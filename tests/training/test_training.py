@@ -1,9 +1,6 @@
 """V's and M's stages: a resumed run is the uninterrupted one to the bit, and nothing that is not finite is kept."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers import TINY, memory_options, synthetic_episodes, synthetic_store, vision_options
+from tests.helpers import memory_options, save_vision, synthetic_episodes, synthetic_store, vision_options
 from training.data.episode_store import read_part, write_part
 from training.infra.checkpoint import load_checkpoint, read_vision, save_checkpoint
 from training.infra.records import read_result, to_json
@@ -21,34 +18,27 @@ from training.judging.vision_metrics import VisionMetrics
 from training.stages import memory, vision
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.vision.column_vae import ColumnVAE
-from wm_envs.models.vision.conv_vae import ConvVAE
 from wm_envs.worlds.bundle import load_world, read_config
 
-
-class Interrupted(BaseException):
-    """Ctrl-C, say."""
-
-
-def interrupt_after_checkpoint(patched: pytest.MonkeyPatch, module: Any) -> None:
-    """The stage stops right after its first checkpoint."""
-
-    def stop(*given: Any) -> None:
-        save_checkpoint(*given)
-        raise Interrupted
-
-    patched.setattr(module, "save_checkpoint", stop)
+STAGES: dict[str, Any] = {"vision": (vision, vision_options), "memory": (memory, memory_options)}
 
 
 def resumed_and_uninterrupted(
-    monkeypatch: pytest.MonkeyPatch, module: Any, runs: list[Path], options: Callable[[Path], Any], file: str
+    monkeypatch: pytest.MonkeyPatch, stage: str, runs: list[Path], kind: str
 ) -> list[dict[str, torch.Tensor]]:
-    module.main(options(runs[0]))
+    module, options = STAGES[stage]
+    module.main(options(runs[0], kind=kind))
+
+    def stop(*given: Any) -> None:
+        save_checkpoint(*given)
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        interrupt_after_checkpoint(patched, module)
-        with pytest.raises(Interrupted):
-            module.main(options(runs[1]))
-    module.main(options(runs[1]))
-    return [load_file(run / file) for run in runs]
+        patched.setattr(module, "save_checkpoint", stop)  # right after the first checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            module.main(options(runs[1], kind=kind))
+    module.main(options(runs[1], kind=kind))
+    return [load_file(run / f"round-0/{stage}.safetensors") for run in runs]
 
 
 def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -63,16 +53,9 @@ def runs(tmp_path: Path) -> list[Path]:
     return [synthetic_store(tmp_path / name) for name in ("whole", "resumed")]
 
 
-# --- V ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["conv-vae", "residual-vae", "vae-gan"])
-def test_resumed_vision_is_the_uninterrupted(
-    runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None, kind: str
-) -> None:
-    whole, resumed = resumed_and_uninterrupted(
-        monkeypatch, vision, runs, lambda run: vision_options(run, kind=kind), "round-0/vision.safetensors"
-    )
+def test_resumed_vision(runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None, kind: str) -> None:
+    whole, resumed = resumed_and_uninterrupted(monkeypatch, "vision", runs, kind)
     assert_equal(whole, resumed)
     assert any("carried/" in name for name in whole) == (kind == "vae-gan")
     made = "conv-vae" if kind == "vae-gan" else kind
@@ -132,26 +115,16 @@ def test_an_odd_channels_last_weight_resumes(tmp_path: Path) -> None:
     assert_equal(*states)
 
 
-# --- M ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def encoded_runs(runs: list[Path], tiny_vision: None) -> list[Path]:
-    """Both with the same V."""
     for run in runs:
-        torch.manual_seed(5)
-        model = ConvVAE(TINY.vision)
-        save_checkpoint(run / "round-0" / "vision.safetensors", model, torch.optim.Adam(model.parameters()), 1)
+        save_vision(run)
     return runs
 
 
 @pytest.mark.parametrize("kind", ["mdn-rnn", "autoregressive"])
-def test_resumed_memory_is_the_uninterrupted(
-    encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    whole, resumed = resumed_and_uninterrupted(
-        monkeypatch, memory, encoded_runs, lambda run: memory_options(run, kind=kind), "round-0/memory.safetensors"
-    )
+def test_resumed_memory(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    whole, resumed = resumed_and_uninterrupted(monkeypatch, "memory", encoded_runs, kind)
     assert_equal(whole, resumed)
     worlds = [load_file(run / "round-0/world" / "world.safetensors") for run in encoded_runs]
     assert_equal(*worlds)
@@ -185,9 +158,7 @@ def test_memory_keeps_to_the_v_it_learnt_with(encoded_runs: list[Path]) -> None:
 def test_a_round_without_a_v_sees_with_the_one_before(encoded_runs: list[Path]) -> None:
     run = encoded_runs[0]
     memory.main(memory_options(run, round=1))
-    assert (run / "round-1" / "world" / "config.json").exists() and not (
-        run / "round-1" / "vision.safetensors"
-    ).exists()
+    assert (run / "round-1/world/config.json").exists() and not (run / "round-1/vision.safetensors").exists()
     assert RunFolder(run).world_round().number == 1 and RunFolder(run).vision_round(1).number == 0
 
 
@@ -196,15 +167,12 @@ def test_memory_needs_a_v(runs: list[Path]) -> None:
         memory.main(memory_options(runs[0]))
 
 
-# --- numbers that are none ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("stage", ["vision", "memory"])
 @pytest.mark.parametrize(("what", "batch"), [("loss", 1), ("gradient", 4), ("weights", 3), ("weights", 4)])
 def test_a_poisoned_batch_ends_the_stage_and_spares_its_checkpoint(
     encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, stage: str, what: str, batch: int
 ) -> None:
-    module, options = {"vision": (vision, vision_options), "memory": (memory, memory_options)}[stage]
+    module, options = STAGES[stage]
     whole, poisoned = encoded_runs
     for path in [path for run in encoded_runs for path in run.glob("round-0/vision*")] if stage == "vision" else []:
         path.unlink()  # it begins anew

@@ -1,7 +1,5 @@
 """Worlds on a hub: a small local stand-in of its HTTP API, so that no network is used."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import hashlib
@@ -16,7 +14,6 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-import wm_envs  # noqa: F401 (registers the ids)
 from tests.helpers import fresh_process
 from training.__main__ import main
 from training.stages.publish import Command as PublishCommand
@@ -141,9 +138,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
 
 
-# --- opening ---
-
-
 def test_a_world_of_the_hub_opens(hub: StandIn, tiny_world: Path) -> None:
     commit = hub.commit(REPO, files_of(tiny_world) | {"evil.py": b"raise SystemExit", "notes.txt": b"large"})
     for world in (WORLD, f"{WORLD}@main", f"{WORLD}@{commit}"):
@@ -166,9 +160,7 @@ def test_a_pinned_revision_stays(hub: StandIn, tiny_world: Path, immortal_world:
 
 
 @pytest.mark.slow  # the hub's client tries again for 20 seconds
-def test_a_world_in_the_cache_opens_offline(
-    hub: StandIn, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_opens_offline(hub: StandIn, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = hub.commit(REPO, files_of(tiny_world))
     load_world(WORLD)
     before = len(hub.asked)
@@ -186,9 +178,6 @@ def test_the_environment_variable_of_the_hub_is_used(hub: StandIn, tiny_world: P
     code = f"import wm_envs, gymnasium as gym; print(gym.make('WMDream-v0', world='{WORLD}').reset(seed=0)[0].shape)"
     assert fresh_process(code).strip() == "(12,)"
     assert any(line.startswith("GET /ada/world/resolve/") for line in hub.asked)
-
-
-# --- refusing ---
 
 
 @pytest.mark.parametrize(
@@ -232,9 +221,6 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingPackage, match=r"pip install 'wm-envs\[hub\]'"):
         load_world(WORLD)
-
-
-# --- publishing ---
 
 
 def test_what_is_published_opens(hub: StandIn, tiny_world: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, create_model
+from pydantic import Field, Strict, create_model
 
 from training.config.base import Config
 from wm_envs.cli import peek
@@ -26,8 +26,8 @@ def config_of_kind(base: type[Base], kind: str, network: Any) -> type[Base]:
 
 
 def _make(base: type[Base], kind: str, network: Any) -> type[Base]:
-    own: dict[str, Any] = {
-        name: (field.rebuild_annotation(), field)
+    own: dict[str, Any] = {  # a network's config is strict as a whole
+        name: (Annotated[int, Strict()] if field.annotation is int else field.annotation, field)
         for name, field in network.__pydantic_fields__.items()
         if field.description and name not in base.model_fields
     }
