@@ -1,6 +1,5 @@
 """Inside M: dreams without some components, which component speaks, and the stage, with every kind of M."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 
 from experiments.__main__ import EXPERIMENTS
 from experiments.mixtures import events, information, lifetimes, speakers, subsets
-from tests.helpers import TINY, TINY_DRIVE, synthetic_episodes, tiny_model, with_memory
+from tests.helpers import TINY, TINY_DRIVE, last_json, synthetic_episodes, tiny_model, with_memory
 from tests.training.test_replay import episode
 from training.acting.policies import random_policy
 from training.data.episode_store import write_part
@@ -167,7 +166,7 @@ def test_the_stage(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     save_world(tmp_path / "round-0/world", WORLDS[kind]())
     write_part(tmp_path / "rollouts", 0, synthetic_episodes([60, 90, 50]), {"task": "takecover"})
     assert EXPERIMENTS.main(["components", "--run", str(tmp_path), "--dreams", "4", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    found = last_json(capsys)
     assert found["steps"] == 15 + 23 + 13 and len(found["dreams"]) == 7
     assert {"the end is near", "action to the left"} <= {row["event"] for row in found["events"]}
     assert Path(found["picture"]).read_text().startswith("<svg")

@@ -1,6 +1,5 @@
 """Recordings: GIF and MP4, the last seconds, and recordings that are interrupted."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from player.player import Player
 from player.recordings import PICTURES, LastSeconds, Recorder, check_format
 from player.screen import Screen
 from player.session import Session, save_moment
-from tests.helpers import make_world
+from tests.helpers import last_json, make_world
 from tests.player.helpers import keys, make_player, press
 
 
@@ -23,7 +22,7 @@ def test_headless_writes_a_gif(world: str, tmp_path: Path, capsys: pytest.Captur
     folder = tmp_path / "deep" / "recordings"
     argv = ["--world", world, "--headless", "--record", str(folder), "--steps", "70", "--seed", "1", "--json"]
     assert play.main(argv) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    result = last_json(capsys)
     assert result == {"steps": 70, "episodes": 0, "scores": [], "gif": str(folder / "dream.gif")}
     assert [path.name for path in folder.iterdir()] == ["dream.gif"]
     with Image.open(folder / "dream.gif") as gif:
@@ -40,7 +39,7 @@ def test_headless_without_a_controller_plays_at_random(tmp_path: Path, capsys: p
     world = make_world(tmp_path / "short", end_bias=60.0, controller=False)
     argv = ["--world", world, "--headless", "--record", str(tmp_path), "--steps", "12", "--json"]
     assert play.main(argv) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["scores"] == [2.5, 2.5, 2.5]
+    assert last_json(capsys)["scores"] == [2.5, 2.5, 2.5]
 
 
 def test_headless_records_both_views(tiny_drive: Path, tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_headless_writes_an_mp4(world: str, tmp_path: Path, capsys: pytest.Captu
     argv = ["--world", world, "--headless", "--record", str(tmp_path), "--steps", "20", "--format", "mp4", "--json"]
     assert play.main(argv) == 0
     path = tmp_path / "dream.mp4"
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["mp4"] == str(path)
+    assert last_json(capsys)["mp4"] == str(path)
     frames, _ = reader.count_frames_and_secs(str(path))
     assert frames == 20 and [file.name for file in tmp_path.glob("dream*")] == ["dream.mp4"]
 

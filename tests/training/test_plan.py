@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import TINY, TINY_CONTROLLER, tiny_model
+from tests.helpers import TINY, TINY_CONTROLLER, last_json, tiny_model
 from training.__main__ import main
 from training.acting import rollout as rollouts
 from training.acting.planning import SearchPolicy, choose, simulations_per_second
@@ -229,7 +229,7 @@ def test_a_search_plays_the_real_game(tiny_world: Path, capsys: pytest.CaptureFi
     rollouts._world.cache_clear()
     words = ["--simulations", "6", "--horizon", "2", "--hold", "2", "--replan", "20", "--episodes", "2"]
     assert main(["plan", "--world", str(tiny_world), *words, "--workers", "1", "--baselines", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    found = last_json(capsys)
     assert found["rows"][0]["mean"] > 50 and found["simulations_per_second"] > 0
 
 
