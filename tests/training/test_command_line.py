@@ -80,7 +80,7 @@ print(main(["vision"]), main(["collect", "--task", "carracing"]))
 ])  # fmt: skip
 def test_did_you_mean(words: list[str], near: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(capsys, *words)
-    assert "error: " in said and f"did you mean {near}?" in said
+    assert "error: " in said and said.count(f"did you mean {near}?") == 1
 
 
 def test_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +112,7 @@ def test_numbers_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> Non
      "vision.batch_size: got 0, expected greater than or equal to 1. Fix: give --vision.batch-size such a value"),
     ("run --vision.kind x", "vision.kind: got x, expected one of"),
     ("run --vision.kind x --vision.kind y", "vision.kind: got y, expected one of"),
+    ("doctor --repair", "repair: got True, expected false without --run"),
     ("run --minutes 5", "minutes: got 5, expected nothing without --env"),
     ("run --env CartPole-v1 --minutes x", "minutes: got x, expected a whole number"),
     ("run --env CartPole-v1 --minutes -4", "minutes: got -4, expected greater than or equal to 1"),

@@ -19,9 +19,6 @@ def find_folder(world: str | Path) -> Path:
         raise InvalidOption("world", "nothing", expected, "give --world RUN/best, for example")
     try:
         return resolve(world)
-    except UnknownName as error:
-        near = did_you_mean(world, shipped_worlds())
-        raise UnknownName(error.field, world, error.expected, error.fix + near) from error
     except BrokenWorld as error:
         best = RunFolder(world).best
         if not (best / BUNDLE).exists():

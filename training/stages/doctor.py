@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.acting.policies import Policy, load_policy
 from training.acting.rollout import dream_episodes, random_frames, real_returns
@@ -34,7 +34,7 @@ from training.judging.run_check import CheckResult, check_run
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
 from training.judging.world_card import read_cards
-from wm_envs.errors import Unsound, WorldModelError
+from wm_envs.errors import InvalidOption, Unsound, WorldModelError
 from wm_envs.games.base import Task
 from wm_envs.games.registry import TASKS
 from wm_envs.hardware import best_device, compute_dtype
@@ -68,6 +68,12 @@ class Command(BaseCommand, Machine, InRun):
     world: Text = Field("", description="a shipped world's name or a folder (default: all shipped)")
     repair: bool = Field(False, description="with --run: set broken files aside, so that their stages make them again")
     episodes: Natural = Field(8, description="real episodes of each of six policies (0: do not play the game)")
+
+    @model_validator(mode="after")
+    def _repairs_a_run(self) -> Self:
+        if self.repair and self.run is None:
+            raise InvalidOption("repair", True, "false without --run", "give --run the folder of the run")
+        return self
 
 
 @dataclass(frozen=True)
