@@ -70,8 +70,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, those included that are not imported yet."""
-    return sorted({*globals(), *__all__})
+    """The public names; some are not imported yet."""
+    return sorted(__all__)
 
 
 def register_envs(task: Task) -> None:

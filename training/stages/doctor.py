@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from tyro.conf import arg
 
 from training.acting.policies import Policy, load_policy
 from training.acting.rollout import dream_episodes, random_frames, real_returns
-from training.config.base import Natural, Text
+from training.config.base import MAY_CHANGE, Natural, Text
 from training.config.commands import Command as BaseCommand
 from training.config.commands import InRun, Machine
 from training.data.frame_batches import FrameBlocks
@@ -66,6 +67,9 @@ class Command(BaseCommand, Machine, InRun):
     """Check this installation and one world, or all shipped worlds; with --run, the files of a run instead."""
 
     world: Text = Field("", description="a shipped world's name or a folder (default: all shipped)")
+    run: Annotated[Path | None, MAY_CHANGE, arg(metavar="PATH", help_behavior_hint="")] = Field(
+        None, description="a run folder, whose files are checked"
+    )
     repair: bool = Field(False, description="with --run: set broken files aside, so that their stages make them again")
     episodes: Natural = Field(8, description="real episodes of each of six policies (0: do not play the game)")
 

@@ -62,7 +62,9 @@ def game_kwargs(task: Task, renderer: str | None, settings: Mapping[str, object]
     """
     kwargs: Keywords = {}
     if renderer is not None:
-        kwargs["renderer"] = one_of("renderer", renderer, task.renderers or (None,))
+        if not task.renderers:
+            raise InvalidOption("renderer", renderer, f"none, since {task.title} has a single one", "omit it")
+        kwargs["renderer"] = one_of("renderer", renderer, task.renderers)
     elif task.score_renderer:
         kwargs["renderer"] = task.score_renderer
     for name, value in settings.items():
