@@ -95,7 +95,7 @@ def test_stage_imports_no_other_stage(path: Path) -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     loaded = fresh_process("import sys, wm_envs; print(*{name.split('.')[0] for name in sys.modules})").split()
     assert "gymnasium" in loaded
-    heavy = "torch vizdoom Box2D cv2 pygame training zarr cma huggingface_hub onnx onnxruntime"
+    heavy = "torch pydantic tyro vizdoom Box2D cv2 pygame training zarr cma huggingface_hub onnx onnxruntime"
     assert not set(heavy.split()) & set(loaded)
 
 

@@ -58,6 +58,11 @@ def _check_settings(pairs: tuple[str, ...], field: ValidationInfo) -> tuple[str,
     return pairs
 
 
+def recorded_task(run: RunFolder) -> str:
+    """The game that a run folder says it is of, if that is an environment's; "" otherwise."""
+    return str(read_record(run.game)["task"]) if run.game.exists() else ""
+
+
 PlainName = Annotated[str, AfterValidator(check_plain)]
 TaskName = Annotated[str, AfterValidator(_check_task)]
 Settings = Annotated[tuple[str, ...], AfterValidator(_check_settings), arg(help_behavior_hint="")]
@@ -138,11 +143,7 @@ class InRun(Config):
     @property
     def game(self) -> Task:
         """The game: the task that was given, or the one that the run folder is of."""
-        return get_task(self.task or self._recorded_game() or DEFAULT_TASK)
-
-    def _recorded_game(self) -> str:
-        record = self.run_folder.game
-        return str(read_record(record)["task"]) if record.exists() else ""
+        return get_task(self.task or recorded_task(self.run_folder) or DEFAULT_TASK)
 
 
 class InGame(InRun):

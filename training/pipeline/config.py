@@ -12,26 +12,25 @@ from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from training.config.base import MAY_CHANGE, Count, Natural, Positive, whole_number
-from training.config.commands import Command, InGame, Machine, Seeded, Settings, Temperatures
+from training.config.commands import Command, InGame, Machine, Seeded, Settings, Temperatures, recorded_task
 from training.config.kinds import narrowed
-from training.infra.records import read_record
 from training.infra.run_folder import RunFolder
 from training.stages import memory, vision
 from training.stages.collect import CollectConfig
 from training.stages.evaluate import EvaluateConfig
 from training.stages.evolve import EvolveConfig
-from training.stages.fidelity import Battery
+from training.stages.fidelity import Comparison
 from training.stages.memory import AnyMemory
 from training.stages.ppo import PpoConfig
 from training.stages.vision import AnyVision
 from wm_envs.cli import peek
 from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
-from wm_envs.games.gym_env.description import PREFIX
+from wm_envs.games.gym_env import PREFIX
 
 BUDGET = 90  # minutes of a run with --env
 
 
-class RunFidelity(Battery):
+class RunFidelity(Comparison):
     """How the dream of each round is compared with the game."""
 
     episodes: Annotated[Count, Field(ge=2)] | Literal["validation"] = Field(
@@ -81,7 +80,8 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
     @classmethod
     def defaults(cls, words: list[str]) -> Self:
         """The recipe that the words choose, with the kinds of V and M that they choose."""
-        task = peek(words, "task") or _recorded_task(peek(words, "run"))
+        run = peek(words, "run")
+        task = peek(words, "task") or (recorded_task(RunFolder(run)) if run else "")
         by_env = bool(peek(words, "env")) or task.startswith(PREFIX)
         name = peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
         if name == "env":
@@ -125,12 +125,6 @@ def _minutes(words: list[str]) -> int:
         return max(1, whole_number(peek(words, "minutes") or str(BUDGET)))
     except ValueError:
         return BUDGET
-
-
-def _recorded_task(run: str) -> str:
-    """The game that a run folder says it is of; "" if it does not say."""
-    record = RunFolder(run).game
-    return str(read_record(record)["task"]) if run and record.exists() else ""
 
 
 # --- recipes ------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from __future__ import annotations
 from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
 from wm_envs.games.base import Task
 from wm_envs.games.car_racing.task import CAR_RACING
-from wm_envs.games.gym_env.description import PREFIX, parse
-from wm_envs.games.gym_env.task import gym_task
+from wm_envs.games.gym_env import PREFIX
 from wm_envs.games.take_cover.task import TAKE_COVER
 
 TASKS = {task.name: task for task in (TAKE_COVER, CAR_RACING)}
@@ -17,7 +16,9 @@ def get_task(name: str) -> Task:
 
     Raises `UnknownName` with the list of names, or `InvalidOption` for a damaged description.
     """
-    if name.startswith(PREFIX):
+    if name.startswith(PREFIX):  # a description checks itself with pydantic, which `import wm_envs` does not load
+        from wm_envs.games.gym_env.task import gym_task
+
         return gym_task(name)
     if name not in TASKS:
         fix = f"give one of these names{did_you_mean(name, TASKS)}"
@@ -37,6 +38,8 @@ def short_name(name: str, other: str = "") -> str:
     """A task's name for people; for two descriptions of environments, where they differ from each other."""
     if not name.startswith(PREFIX):
         return name
+    from wm_envs.games.gym_env.description import parse
+
     description = parse(name)
     if other.startswith(PREFIX) and (differs := description.differs(parse(other))):
         return f"{description.title} ({differs})"

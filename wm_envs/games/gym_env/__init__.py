@@ -1,1 +1,3 @@
 """Any Gymnasium environment that can be drawn, as a game."""
+
+PREFIX = "gym:"

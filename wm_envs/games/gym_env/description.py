@@ -17,10 +17,10 @@ from pydantic.dataclasses import dataclass
 
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Keywords
+from wm_envs.games.gym_env import PREFIX
 from wm_envs.games.gym_env.actions import MAX_SIZE, ActionCodec
 from wm_envs.validation import STRICT, from_json
 
-PREFIX = "gym:"
 MAX_NAME = 100_000  # characters
 MAX_TICKS = 1_000_000
 Picture = Literal["observation", "render"]
