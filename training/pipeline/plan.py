@@ -155,13 +155,11 @@ class Plan:
     def _fidelity(self, number: int) -> fidelity.Command:
         run, given = self.run, self.run.fidelity
         middle = (run.temperature + run.highest) / 2
-        config = FidelityConfig(
-            epsilons=given.epsilons,
-            dreams=given.dreams,
-            replay=given.replay,
-            episodes=max(2, run.validate_episodes) if given.episodes == "validation" else given.episodes,
-            temperature=middle if given.temperature == "middle" else given.temperature,
-        )
+        sizes = {
+            "episodes": max(2, run.validate_episodes) if given.episodes == "validation" else given.episodes,
+            "temperature": middle if given.temperature == "middle" else given.temperature,
+        }
+        config = FidelityConfig(**dict(given) | sizes)
         return fidelity.Command(
             **self._machine,
             world=str(self.folder.round(number).world),

@@ -19,7 +19,7 @@ from training.judging.returns import dream_returns, game_returns
 from wm_envs.worlds.bundle import load_world
 
 
-class Battery(Config):
+class Comparison(Config):
     """Which policies play, and how many dreams."""
 
     epsilons: Annotated[tuple[Annotated[Positive, Field(le=1)], ...], arg(help_behavior_hint="")] = Field(
@@ -31,7 +31,7 @@ class Battery(Config):
     )
 
 
-class FidelityConfig(Battery):
+class FidelityConfig(Comparison):
     """How dream and game are compared."""
 
     episodes: Annotated[Count, Field(ge=2)] = Field(64, description="real episodes per policy")
