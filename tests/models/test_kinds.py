@@ -20,6 +20,7 @@ from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.vision.base import VisionConfig
 from wm_envs.models.vision.column_vae import ColumnVAEConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vision.grid_vae import GridVAEConfig
 from wm_envs.models.vision.registry import register_vision, vision_kinds
 from wm_envs.models.vision.residual_vae import ResidualVAEConfig
 from wm_envs.models.world_model import WorldConfig, WorldModel
@@ -32,6 +33,7 @@ OPTIONS = {
     "column-vae": {"latent", "channels", "per_column"},
     "mdn-rnn": {"hidden", "mixtures", "joint"},
     "autoregressive": {"hidden", "mixtures", "units"},
+    "grid-vae": {"latent", "channels", "per_cell"},
     "pooled-vae": {"latent", "cells"},
     "gaussian-gru": {"hidden"},
 }
@@ -54,6 +56,7 @@ def test_fields_with_a_description_are_those_that_training_can_set() -> None:
     (vision_kinds(), {"kind": "conv-vae", "channels": [4, 4, 4, 99_999]}, "channels.3 is 99999: input should be less"),
     (vision_kinds(), {"kind": "conv-vae", "per_column": 3}, "per_column is 3: unexpected"),
     (vision_kinds(), {"kind": "column-vae", "latent": 48}, "latent is 48, expected more than the 16 * 3 latents"),
+    (vision_kinds(), {"kind": "grid-vae", "latent": 128}, "latent is 128, expected more than the 64 * 2 latents"),
     (memory_kinds(), {"kind": "mdn-rnn", "hidden": True}, "hidden is True: input should be a valid integer"),
     (memory_kinds(), {"kind": "mdn-rnn", "termination_weight": float("nan")}, "termination_weight is nan: input"),
     (memory_kinds(), {"kind": "autoregressive", "active": [64]}, "expected different dimensions from 0 to 63"),
@@ -78,6 +81,7 @@ VISIONS: dict[str, VisionConfig] = {
     "conv-vae": ConvVAEConfig(4, CHANNELS),
     "residual-vae": ResidualVAEConfig(4, CHANNELS),
     "column-vae": ColumnVAEConfig(18, CHANNELS, 1),
+    "grid-vae": GridVAEConfig(66, CHANNELS, 1),
     "pooled-vae": PooledVAEConfig(4),
 }
 MEMORIES: dict[str, MemoryConfig] = {
@@ -99,7 +103,7 @@ def random_world(v: str, m: str) -> WorldModel:
     return WorldModel(config, vision, memory, *torch.randn(2, 9, config.vision.latent))
 
 
-@pytest.mark.parametrize(("v", "m"), [*zip(VISIONS, MEMORIES, strict=True)])
+@pytest.mark.parametrize(("v", "m"), [*zip(VISIONS, ["joint", *MEMORIES], strict=True)])
 def test_a_world_is_saved_opened_and_dreamt(tmp_path: Path, v: str, m: str) -> None:
     made = random_world(v, m)
     save_world(tmp_path / "world", made)

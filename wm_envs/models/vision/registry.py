@@ -9,6 +9,7 @@ from wm_envs.models.kinds import Kinds
 from wm_envs.models.vision.base import Vision, VisionConfig
 from wm_envs.models.vision.column_vae import ColumnVAE, ColumnVAEConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
+from wm_envs.models.vision.grid_vae import GridVAE, GridVAEConfig
 from wm_envs.models.vision.residual_vae import ResidualVAE, ResidualVAEConfig
 
 _KINDS: Kinds[VisionConfig, Vision] = Kinds()
@@ -27,3 +28,4 @@ def register_vision(config: type[VisionConfig], network: type[Vision]) -> None:
 register_vision(ConvVAEConfig, ConvVAE)
 register_vision(ResidualVAEConfig, ResidualVAE)
 register_vision(ColumnVAEConfig, ColumnVAE)
+register_vision(GridVAEConfig, GridVAE)

@@ -1,58 +1,26 @@
-"""V that encodes how a frame differs from the mean frame of its game.
-
-In many games little moves in front of a fixed background. The paper's V first learns to draw the background, and what
-moves is then too small a part of its error to learn: of Pong it draws neither the paddles nor the ball. Here the
-background is measured before the training.
-"""
+"""The paper's V on how a frame differs from the mean frame of its game."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from wm_envs.models.vision.conv_vae.network import ConvVAE
+from wm_envs.models.vision.residual import ResidualVision
 from wm_envs.models.vision.residual_vae.config import ResidualVAEConfig
 
-LEAST_SPREAD = 0.02  # of a pixel in [0, 1], about that of Pong
 
-
-class ResidualVAE(ConvVAE):
-    """The networks of the paper's V between (picture - `page`) / `spread` and the latents.
-
-    `page` (3, 64, 64) is the mean picture, and `spread` the root mean square of what differs from it. Both are part of
-    the weights, and `prepare` measures them.
-    """
-
-    page: Tensor
-    spread: Tensor
+class ResidualVAE(ResidualVision, ConvVAE):
+    """The networks of the paper's V between the difference and the latents."""
 
     def __init__(self, config: ResidualVAEConfig) -> None:
-        super().__init__(config)
+        ConvVAE.__init__(self, config)
         self.decoder = nn.Sequential(*list(self.decoder)[:-1])  # without the sigmoid: a difference has no bounds
-        self.register_buffer("page", torch.zeros(3, 64, 64))
-        self.register_buffer("spread", torch.ones(()))
+        self.add_page()
 
-    @torch.no_grad()
-    def prepare(self, images: Tensor) -> None:
-        """Measure `page` and `spread` on images (N, 3, 64, 64) in [0, 1]."""
-        self.page.copy_(images.mean(0))
-        self.spread.copy_((images - self.page).square().mean().sqrt().clamp_min(LEAST_SPREAD))
+    def encode_difference(self, differences: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ResidualVision.encode_difference`."""
+        return ConvVAE.encode(self, differences)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 64, 64) in [0, 1] -> mean and log variance of the latents, (B, Z) each."""
-        return super().encode((images - self.page) / self.spread)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
-        return self._draw(latents).clamp(0, 1)
-
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, mean and log variance; `noise` (B, Z) is standard normal.
-
-        For training, the reconstruction is not cut off at 0 and 1, where it would have no gradient.
-        """
-        mean, logvar = self.encode(images)
-        return self._draw(mean + noise * (logvar / 2).exp()), mean, logvar
-
-    def _draw(self, latents: Tensor) -> Tensor:
-        return self.page + self.spread * super().decode(latents).float()
+    def decode_difference(self, latents: Tensor) -> Tensor:
+        """See `ResidualVision.decode_difference`."""
+        return ConvVAE.decode(self, latents)
