@@ -215,6 +215,19 @@ def test_neighbours_are_lag_ticks_away(tmp_path: Path) -> None:
     assert len(set(ticks)) > 80
 
 
+def test_neighbours_are_of_the_same_episode(tmp_path: Path) -> None:
+    episodes = synthetic_episodes([30, 3, 6, 40, 17])
+    for number, episode in enumerate(episodes):
+        for tick, frame in enumerate(episode.frames):
+            frame[:] = number, tick, 0
+    write_part(tmp_path, 0, episodes, {"task": "takecover"})
+    frames, neighbours = FrameBlocks(RolloutStore(tmp_path).parts, seed=0, chunks=40, per_chunk=20).read(0)
+    (number, tick), (near_number, near) = (each[:, 0, 0, :2].astype(int).T for each in (frames, neighbours))
+    assert set(number) == {0, 1, 2, 3, 4} and (number == near_number).all()
+    assert set(near - tick) == {-4, 0, 4}
+    assert (near == tick)[number == 1].all() and (near != tick)[(number == 0) & (tick < 26)].all()
+
+
 @pytest.mark.parametrize("where", ["os.rename", "os.fsync", "zarr.Group.create_array", "zarr.create_group"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_leaves_the_old_part(part: Path, monkeypatch: pytest.MonkeyPatch, where: str, code: int) -> None:

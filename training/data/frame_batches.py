@@ -34,7 +34,7 @@ class FrameBlocks:
         return self.chunks * self.per_chunk
 
     def read(self, block: int) -> tuple[NDArray[Any], ...]:
-        """Frames of one block and, for each, a neighbour `lag` ticks away; both (N, 64, 64, 3) uint8.
+        """Frames of one block and, for each, its neighbour (see `neighbours`); both (N, 64, 64, 3) uint8.
 
         With `objects`, also the pixels of objects in these frames, (N, K, 64, 64) bool.
         """
@@ -48,7 +48,7 @@ class FrameBlocks:
             stop = min(start + CHUNK, part.size)
             chunk = part.read(start, stop)
             at = rng.choice(len(chunk), self.per_chunk, replace=len(chunk) < self.per_chunk)
-            near = np.where(at >= self.lag, at - self.lag, np.minimum(at + self.lag, len(chunk) - 1))
+            near = neighbours(part.lengths, start + at, start, stop, self.lag) - start
             where = (part.read_objects(start, stop)[at],) if self.objects else ()
             found.append((chunk[at], chunk[near], *where))
         order = rng.permutation(self.block_size)
@@ -63,3 +63,15 @@ class FrameBlocks:
                 first += 1
                 ahead = reader.submit(self.read, first)
                 yield block
+
+
+def neighbours(lengths: NDArray[np.int32], ticks: NDArray[np.int64], start: int, stop: int, lag: int) -> NDArray[Any]:
+    """For ticks in [start, stop) of a part, the ticks `lag` before them, of the same episode and in the same range.
+
+    Where there is none, it is the tick `lag` later, else the tick itself. `lengths` are those of the part's episodes.
+    """
+    ends = np.cumsum(lengths)
+    episode = np.searchsorted(ends, ticks, side="right")
+    first = np.maximum(ends[episode] - lengths[episode], start)
+    last = np.minimum(ends[episode], stop) - 1
+    return np.where(ticks - lag >= first, ticks - lag, np.where(ticks + lag <= last, ticks + lag, ticks))
