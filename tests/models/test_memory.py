@@ -108,6 +108,22 @@ def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
 
 
 @torch.no_grad()
+def test_a_dream_pays_no_more_than_was_seen() -> None:
+    noise, state = None, None
+    for limits in (None, (-0.02, 0.01)):
+        world = tiny_model(config=dataclasses.replace(TINY_DRIVE, reward_range=limits))
+        noise = noise or world.draw_noise(64, torch.Generator().manual_seed(1))
+        state = state or world.initial_state(64, torch.Generator().manual_seed(0))
+        reward = world.step(state, torch.zeros(64, 3), noise, torch.ones(1, 1))[1].reward
+        if limits is None:
+            free = reward
+    assert float(free.min()) < -0.02 and float(free.max()) > 0.01
+    torch.testing.assert_close(reward, free.clamp(-0.02, 0.01))
+    with pytest.raises(ValueError, match="reward_range"):
+        dataclasses.replace(TINY_DRIVE, reward_range=(1.0, -1.0))
+
+
+@torch.no_grad()
 def test_large_batch_is_close_to_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """From a batch of 8, products can be in bfloat16, so results are close, not equal."""
     monkeypatch.setattr(hardware, "fast_bfloat16", lambda: True)

@@ -15,7 +15,7 @@ from training.data.sequences import Streams, join
 from training.infra.checkpoint import save_checkpoint
 from training.infra.pool import Workers
 from training.learning.optim import generator
-from training.stages.memory import initial_states
+from training.stages.memory import initial_states, reward_range
 from wm_envs.games.registry import get_task
 from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.vision.conv_vae import ConvVAE, ConvVAEConfig
@@ -96,6 +96,15 @@ def test_epoch_has_every_step_once_in_complete_sequences(skip: int, batch_size: 
         assert sorted(firsts) == sorted(phases), "every (episode, phase) once"
         orders.append(firsts)
     assert orders[0] != orders[1], "each epoch has another order"
+
+
+def test_the_range_of_rewards_is_that_of_steps() -> None:
+    parts, encoded = store()
+    joined = join(parts, encoded, 4, reward_scale=2.0)
+    assert joined.rewards is not None
+    low, high = joined.rewards.min() * 2, joined.rewards.max() * 2
+    assert reward_range(joined, 2.0) == pytest.approx((low, high))
+    assert reward_range(join(parts, encoded, 4), None) is None
 
 
 def test_progress_is_the_share_of_tiles_visited_before_a_tick() -> None:

@@ -143,7 +143,12 @@ def any_environment(minutes: int) -> Run:
             "residual-vae", batches=int(8_000 * share), batch_size=64, error="calibrated", motion=0.0
         ),
         memory=memory.of_kind(
-            "mdn-rnn", steps=int(20_000_000 * share), hidden=256, learning_rate=3e-3, latent_dropout=0.25
+            "mdn-rnn",
+            steps=int(20_000_000 * share),
+            hidden=256,
+            learning_rate=3e-3,
+            latent_dropout=0.25,
+            clip_rewards=True,
         ),
         ppo=PpoConfig(
             total_timesteps=int(6_000_000 * share), batch_size=1024, gamma=0.99, validate_episodes=24, validate_every=40

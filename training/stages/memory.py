@@ -68,6 +68,9 @@ class MemoryConfig(Config):
     )
     clock: bool = Field(False, description="give M the time since the start of the episode as an input")
     progress: bool = Field(False, description="give M the remaining progress as an input (CarRacing: of the lap)")
+    clip_rewards: bool = Field(
+        False, description="the dream pays no step less or more than the lowest and highest of the training data"
+    )
     steps: Count = Field(30_000_000, description="training steps")
     batch_size: Count = Field(32, description="sequences in a batch; the number of updates limits what M learns")
     sequence_length: Count = Field(48, description="steps of back-propagation through time")
@@ -171,6 +174,7 @@ class Training:
                 burn_in=burn_in,
                 observed=config.observed,
                 reward_scale=reward_scale or 0.0,
+                reward_range=reward_range(training, reward_scale) if config.clip_rewards else None,
             ),
             vision,
             memory,
@@ -213,6 +217,13 @@ class Training:
                     metrics = measure(memory, held_out)
                     progress.log(step, to_json(metrics))
         return metrics or measure(memory, held_out)
+
+
+def reward_range(latents: Latents, scale: float | None) -> tuple[float, float] | None:
+    """The lowest and the highest reward of a step, in the game's unit; None for a game of survival."""
+    if latents.rewards is None or scale is None:
+        return None
+    return float(latents.rewards.min()) * scale, float(latents.rewards.max()) * scale
 
 
 def network_config(task: Task, latents: Latents, config: MemoryConfig, start: str = "") -> NetworkConfig:

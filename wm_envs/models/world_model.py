@@ -6,6 +6,7 @@ it, single or batched, in play and in training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,7 @@ class WorldConfig:
     observed: Literal["all", "modelled"] = "all"  # latents in observations: all, or those that M sees and predicts
     burn_in: Annotated[int, Field(ge=0)] = 0  # ticks skipped at the start of an episode; see Timing.burn_in
     reward_scale: Annotated[float, Field(ge=0)] = 0.0  # M predicts rewards divided by this; 0: by Rewards.scale
+    reward_range: tuple[float, float] | None = None  # limits of the reward of a step: what the game was seen to pay
 
     @field_validator("task")
     @classmethod
@@ -58,7 +60,7 @@ class WorldConfig:
 
     @model_validator(mode="after")
     def _parts_fit(self) -> WorldConfig:
-        task, memory = get_task(self.task), self.memory
+        task, memory, limits = get_task(self.task), self.memory, self.reward_range
         if self.vision.latent != memory.latent:
             raise ValueError(f"V has {self.vision.latent} latents and M {memory.latent}, expected the same number")
         if memory.action != task.actions.size:
@@ -67,6 +69,8 @@ class WorldConfig:
             raise ValueError(f"burn_in is {self.burn_in}, expected less than {task.timing.tick_limit}")
         if memory.progress and not task.rewards.goal:
             raise ValueError(f"memory.progress is true, but {task.title} has no goal")
+        if limits and not (math.isfinite(limits[0]) and math.isfinite(limits[1]) and limits[0] <= limits[1]):
+            raise ValueError(f"reward_range is {limits}, expected the lowest and the highest reward of a step")
         return self
 
 
@@ -178,6 +182,8 @@ class WorldModel:
         reward = torch.where(terminated, (skip + 1) / 2, float(skip))
         if prediction.reward is not None:
             reward = reward_of_step(prediction, terminated) * self.reward_scale
+            if self.config.reward_range is not None:
+                reward = reward.clamp(*self.config.reward_range)
         after = self.next_state(state, latents, recurrent, reward)
         return after, Outcome(reward, terminated, probability)
 
