@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from wm_envs.envs.spaces import action_kind
 from wm_envs.envs.vector import LatentVectorEnv
 from wm_envs.errors import InvalidOption
-from wm_envs.games.base import Actions, Info
+from wm_envs.games.base import Actions, Info, Options
 from wm_envs.games.registry import get_task
 from wm_envs.models.controller import Controller
 from wm_envs.worlds.bundle import load_controller, read_config, resolve
@@ -124,10 +124,14 @@ class LatentVecEnv(VecEnv):
         if done.any():
             for index in np.flatnonzero(done):
                 infos[index]["terminal_observation"] = observations[index]
-            begun, _ = self.env.reset(options={"reset_mask": done})
+            begun, _ = self.env.reset(options={"reset_mask": done} | self._start_options(done))
             observations = np.where(done.reshape(-1, *[1] * (observations.ndim - 1)), begun, observations)
         self.step_infos = infos
         return observations, rewards.astype(np.float32), done, infos
+
+    def _start_options(self, done: NDArray[np.bool_]) -> Options:
+        """Further options of the reset of the environments in `done` (B,)."""
+        return {}
 
     def _per_env(self, info: Info) -> list[Info]:
         """Gymnasium's info of arrays as one dictionary per environment."""

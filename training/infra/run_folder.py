@@ -11,6 +11,7 @@ RUN/
 RUN/round-N/
     vision.safetensors  vision.json  vision_metrics.json      V, its options and its metrics
     memory.safetensors  memory.json  memory_metrics.json      M, its options and its metrics
+    moments.safetensors                                       recorded moments, where dreams of PPO can begin
     world/                                                    V and M as an environment, with its controllers
     ppo/NAME/  evolve/NAME/                                   a learner and its history
     transfer/  ablations/  learners/                          tables
@@ -94,6 +95,7 @@ class RoundFolder:
     memory = Place("memory.safetensors")  # the checkpoint of M
     memory_options = Place("memory.json")  # the options M is trained with
     memory_metrics = Place("memory_metrics.json")  # M on held-out episodes
+    moments = Place("moments.safetensors")  # recorded moments, where dreams of PPO can begin
     world = Place("world")  # the bundle of V, M and the controllers
 
     @property

@@ -151,7 +151,12 @@ def any_environment(minutes: int) -> Run:
             clip_rewards=True,
         ),
         ppo=PpoConfig(
-            total_timesteps=int(6_000_000 * share), batch_size=1024, gamma=0.99, validate_episodes=24, validate_every=40
+            total_timesteps=int(6_000_000 * share),
+            batch_size=1024,
+            gamma=0.99,
+            recorded_starts=0.5,
+            validate_episodes=24,
+            validate_every=40,
         ),
         fidelity=RunFidelity(episodes=24, dreams=128),
     )

@@ -38,6 +38,7 @@ from training.judging.memory_metrics import (
     reward_weight,
 )
 from training.judging.world_card import WorldCard
+from training.learning.moments import recorded_moments
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Task
@@ -182,6 +183,7 @@ class Training:
             logvars,
             tuple(recurrent) or None,
         )
+        recorded_moments(memory, training, burn_in).save(self.folder.moments, memory)
         save_world(self.folder.world, world, to_json(WorldCard(memory=metrics)))
         write_result(self.folder.memory_metrics, metrics)
         return metrics

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from training.acting.policies import ControllerPolicy
-from training.config.base import FLAT, MAY_CHANGE, Config, Count, Natural, NotNegative, Positive
+from training.config.base import FLAT, MAY_CHANGE, Config, Count, Natural, NotNegative, Positive, Probability
 from training.config.commands import LearnerCommand, PlainName, Settings, game_settings
 from training.config.records import recorded
 from training.infra.checkpoint import check_finite, load_checkpoint, read_extra_state, save_checkpoint
@@ -27,8 +27,10 @@ from training.infra.run_folder import RoundFolder
 from training.judging.scoring import Card, Learned
 from training.judging.selection import Selection
 from training.judging.validation import evaluate_policy, spread_temperatures
+from training.learning.moments import Moments
 from training.learning.optim import one_cycle
 from training.learning.policy_network import ensemble, parameters_of, start_from
+from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Keywords
@@ -59,6 +61,9 @@ class PpoConfig(Config):
     gamma: Annotated[Positive, Field(le=1)] = Field(0.985, description="discount factor per step")
     ent_coef: NotNegative = Field(0.003, description="weight of the policy's entropy")
     reward_clip: Positive | Literal["none"] = Field("none", description="per-step reward cap")
+    recorded_starts: Probability = Field(
+        0.0, description="share of dreams that begin at a recorded moment, not at the start of an episode"
+    )
     ensemble_size: Count = Field(
         1, description="policies that train from different seeds and are merged into one controller"
     )
@@ -101,6 +106,9 @@ class Command(LearnerCommand):
         if self.settings and self.train_in == "dream":
             fix = "give --train-in game"
             raise InvalidOption("settings", self.settings, "none, since a dream has no settings", fix)
+        if self.config.recorded_starts and self.train_in == "game":
+            fix = "give --recorded-starts 0"
+            raise InvalidOption("recorded_starts", self.config.recorded_starts, "0 with --train-in game", fix)
         if self.curious and self.train_in == "dream":
             expected = "--train-in game, since M predicts its own dream without error"
             raise InvalidOption("curious", True, expected, "give --train-in game")
@@ -197,7 +205,10 @@ class Training:
             "actions": self.config.actions,
         }
         if self.command.train_in == "dream":
-            return make_vec_env("WMDream-v0", self.config.num_envs, temperature=self.command.temperature, **shared)
+            shared["temperature"] = self.command.temperature
+            if self.config.recorded_starts:
+                return self._dreams_from_moments(shared)
+            return make_vec_env("WMDream-v0", self.config.num_envs, **shared)
         renderer = self.world.task.fast_renderer
         settings: Keywords = {**game_settings(self.command.settings)}
         games = RealVectorEnv(
@@ -209,6 +220,17 @@ class Training:
             **settings,
         )
         return LatentVecEnv(games)
+
+    def _dreams_from_moments(self, keywords: Keywords) -> VecEnv:
+        """Dreams of which a share begins at recorded moments; raises `InvalidOption` when there are none."""
+        from training.learning.recorded_starts import RecordedStarts
+
+        path, share = self.folder.moments, self.config.recorded_starts
+        if not path.exists():
+            fix = "train M again with `python -m training memory`, or give --recorded-starts 0"
+            raise InvalidOption("recorded_starts", share, f"0 without {path}", fix)
+        dreams = DreamVectorEnv(self.config.num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords)
+        return RecordedStarts(dreams, Moments.read(path, self.world), share)
 
     def _learning_rate(self, _: float) -> float:
         """The rate of the update that follows the steps so far (SB3 knows progress only within one call of `learn`)."""
