@@ -44,7 +44,8 @@ class Pixels(gym.Env[Any, Any]):
         tick = self.game.advance(self.task.actions.to_game(self.choices[int(action)]), self.skip)
         self.ticks += tick.ticks
         self.frame = self.frame if tick.frame is None else tick.frame
-        return self.frame, tick.reward, tick.terminated, self.ticks >= self.task.timing.tick_limit, {}
+        truncated = tick.truncated or self.ticks >= self.task.timing.tick_limit
+        return self.frame, tick.reward, tick.terminated, truncated, {}
 
 
 def main() -> None:

@@ -52,8 +52,8 @@ class EpisodeSaver:
         self._rewards.append(tick.reward)
         if tick.frame is not None:
             self._frames.append(tick.frame.copy())
-        if tick.terminated:
-            self._write(terminated=True)
+        if tick.over:
+            self._write(tick.terminated)
 
     def finish(self) -> None:
         """Save the episode that is under way, unless it is too short."""

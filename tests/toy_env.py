@@ -81,5 +81,23 @@ class Blind(Light):
     metadata = {"render_modes": []}  # noqa: RUF012
 
 
+class Short(Light):
+    """The same, but it never terminates and truncates an episode itself after 30 steps, or after 20 to 30."""
+
+    def __init__(self, varies: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.varies = varies
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        found = super().reset(**kwargs)
+        self.limit = int(self.np_random.integers(20, 30)) if self.varies else 30
+        return found
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, False, self.steps >= self.limit, info
+
+
+gym.register("ToyShort-v0", Short)
 for _name, _class in (("Light", Light), ("Grey", Grey), ("Blind", Blind)):
     gym.register(f"Toy{_name}-v0", _class, max_episode_steps=50)

@@ -169,6 +169,27 @@ def test_a_lost_life_can_end_an_episode() -> None:
         assert game.advance(still, 10).ticks == (4 if ends else 10)
 
 
+def test_an_environment_that_truncates_itself_has_a_limit_and_no_ends(tmp_path: Path) -> None:
+    assert describe("ToyShort-v0").tick_limit == 30
+    assert describe("ToyShort-v0", {"varies": True}).tick_limit == 1000
+    collect.main(collect.Command.flat(run=tmp_path, env="ToyShort-v0", tick_limit=100, frames=100, workers=1))
+    for part in RolloutStore(tmp_path / "rollouts").parts:
+        assert not part.terminated.any() and set(part.lengths) == {30}
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_what_the_game_truncates_is_truncated(tmp_path: Path, limit: int) -> None:
+    world = make_world(tmp_path / "world", env="ToyShort-v0", tick_limit=limit)
+    env, many = gym.make("WMLatent-v0", world=world), gym.make_vec("WMLatent-v0", num_envs=2, world=world)
+    env.reset(seed=0)
+    many.reset(seed=0)
+    one = [env.step(np.int64(0))[2:4] for _ in range(30)]
+    assert one == [(False, False)] * 29 + [(False, True)]
+    two = [many.step(np.zeros(2, np.int64))[2:4] for _ in range(31)]
+    assert [bool(terminated.any()) for terminated, _ in two] == [False] * 31
+    assert [truncated.tolist() for _, truncated in two] == [[False] * 2] * 29 + [[True] * 2, [False] * 2]
+
+
 def test_the_player_has_keys_for_it() -> None:
     task = get_task(describe("ToyLight-v0").name)  # its first action moves left, as in Gymnasium's games of three
     assert [task.actions.of_keys(*keys) for keys in ((0, 0), (1, 0), (-1, 0))] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
@@ -198,9 +219,11 @@ def test_names_of_actions_that_a_game_does_not_have_are_no_keys() -> None:
     assert _meanings(three) == ["LEFT", "RIGHT", "FORWARD"]  # type: ignore[arg-type]
 
 
-def make_world(folder: Path, kwargs: dict[str, Any] | None = None, env: str = "ToyLight-v0") -> str:
+def make_world(
+    folder: Path, kwargs: dict[str, Any] | None = None, env: str = "ToyLight-v0", tick_limit: int = 0
+) -> str:
     """A random world of a toy."""
-    found = describe(env, kwargs)
+    found = describe(env, kwargs, tick_limit=tick_limit)
     memory = dataclasses.replace(TINY.memory, action=found.actions.size, reward=True)
     config = dataclasses.replace(TINY, task=found.name, memory=memory, reward_scale=0.5, frame_skip=1)
     save_world(folder, tiny_model(config=config))

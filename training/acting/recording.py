@@ -42,7 +42,7 @@ class EpisodeBuilder:
         self.actions.append(action)
         self.rewards.append(tick.reward)
         self.terminated = tick.terminated
-        if tick.frame is not None and len(self.actions) < self.task.timing.tick_limit:
+        if tick.frame is not None and not tick.truncated and len(self.actions) < self.task.timing.tick_limit:
             self.see(tick.frame)
 
     def build(self) -> Episode:

@@ -38,7 +38,7 @@ class Rollout(NamedTuple):
 def rollout(
     engine: Engine, act: Act, observation: str, max_steps: int, before_step: Callable[[int], None] | None = None
 ) -> Rollout:
-    """Run `act` in all environments of `engine`, already reset, until all have terminated or for `max_steps` steps.
+    """Run `act` in all environments of `engine`, already reset, until all are over or for `max_steps` steps.
 
     `before_step(step)` is called before every step.
     """
@@ -76,7 +76,7 @@ def play(game: Game, task: Task, actions: Iterable[Array], frame_skip: int = 1) 
         game_action = task.actions.to_game(action)
         tick = game.advance(game_action, frame_skip)
         yield game_action, tick
-        if tick.terminated:
+        if tick.over:
             return
 
 

@@ -7,7 +7,7 @@ disk, so every part in the store is complete. Every chunk has a CRC-32C checksum
         frames      (N, 64, 64, 3) uint8    x_t, RGB
         actions     (N, A)         float32  a_t, taken at x_t: `Actions.to_game` of the agent's action
         lengths     (E,)           int32    ticks of each episode, in order; their sum is N
-        terminated  (E,)           bool     the last action ended the game (False: the time limit did)
+        terminated  (E,)           bool     the last action ended the game (False: a limit of time did)
         rewards     (N,)           float32  of a_t; absent for survival tasks, whose reward is 1 per tick
         objects     (N, K, 64, 8)  uint8    pixels of x_t that each of K kinds of objects covers, as bits; only with
                                             `collect --objects`

@@ -81,7 +81,8 @@ class Dreams:
         self.state, outcome = self.world.step(self.state, game_actions, noise, temperatures)
         reward, terminated, probability, ticks = (value.cpu().numpy() for value in (*outcome, self.state.ticks))
         self.running &= ~terminated
-        return StepResult(reward, terminated, {"termination_probability": probability, "ticks": ticks})
+        infos = {"termination_probability": probability, "ticks": ticks}
+        return StepResult(reward, terminated, np.zeros_like(terminated), infos)
 
     def observe(self, observation: str) -> Tensor:
         """Features (B, F)."""

@@ -19,18 +19,19 @@ class StepResult(NamedTuple):
 
     rewards: NDArray[Any]  # (B,) float
     terminated: Mask  # (B,)
+    truncated: Mask  # (B,) a real game stopped the episode by itself without an end; a dream never does
     infos: dict[str, NDArray[Any]]  # (B,) each
 
 
 class Engine(Protocol):
     """B environments of one world in lockstep: `Dreams` or `LatentGames`.
 
-    The environments and all rollouts are shells over one of these. An environment runs from its reset to its
-    termination; limits of time belong to the caller.
+    The environments and all rollouts are shells over one of these. An environment runs from its reset until its
+    episode is over by itself; limits of time belong to the caller.
     """
 
     world: WorldModel
-    running: Mask  # (B,) which episodes have begun and not terminated
+    running: Mask  # (B,) which episodes have begun and are not over
 
     @property
     def state(self) -> State:

@@ -99,7 +99,7 @@ class _OpenedEnv:
                 break
         self.ended = total, bool(terminated), bool(truncated), info
         frame = None if terminated else self._frame_of(self.task, self.env, observation)
-        return Tick(frame, total, bool(terminated), played)
+        return Tick(frame, total, bool(terminated), played, truncated=bool(truncated and not terminated))
 
     def close(self) -> None:
         """Does nothing: the wrapper closes the environment."""

@@ -58,24 +58,25 @@ class LatentGames:
         """
         skip = self.world.config.frame_skip
         rewards, costs = np.zeros((2, len(self.games)), np.float32)
-        terminated = np.zeros(len(self.games), bool)
+        terminated, truncated = np.zeros((2, len(self.games)), bool)
         running = np.flatnonzero(self.running)
         self._prediction, recurrent = self.world.predict(self.state, torch.from_numpy(actions).to(self.world.device))
         for env in running:
             tick = self._advance(int(env), actions[env], skip)
-            rewards[env], costs[env], terminated[env] = tick.reward, tick.cost, tick.terminated
+            rewards[env], costs[env] = tick.reward, tick.cost
+            terminated[env], truncated[env] = tick.terminated, tick.truncated
             if tick.frame is not None:
                 self._frames[env] = tick.frame
         alive = running[~terminated[running]]
         latents = self.state.latents.clone()
         if len(alive):
             latents[alive] = self._encode(list(alive))
-        self.running &= ~terminated
+        self.running &= ~(terminated | truncated)
         self.state = self.world.next_state(self.state, latents, recurrent, torch.from_numpy(rewards + costs))
         ticks = self.state.ticks.cpu().numpy()
         if self.curious:
             rewards = self.surprise
-        return StepResult(rewards.astype(np.float64), terminated, {"ticks": ticks})
+        return StepResult(rewards.astype(np.float64), terminated, truncated, {"ticks": ticks})
 
     @property
     def surprise(self) -> Array:
@@ -104,9 +105,9 @@ class LatentGames:
             tick = self.games[env].advance(action, 1)
             self.on_tick(env, action, tick)
             reward, cost = reward + tick.reward, cost + tick.cost
-            if tick.terminated:
+            if tick.over:
                 break
-        return Tick(tick.frame, reward, tick.terminated, played, cost)
+        return Tick(tick.frame, reward, tick.terminated, played, cost, tick.truncated)
 
     def _encode(self, envs: list[int]) -> Tensor:
         mean, logvar = self.world.encode(torch.from_numpy(self._frames[envs]))

@@ -117,7 +117,8 @@ class LatentVectorEnv(Constructed, gym.vector.VectorEnv[Any, Any, Any]):
         self._engine.running &= ~idle
         result = self._engine.step(actions)
         rewards, terminated = result.rewards.astype(np.float64), result.terminated.copy()
-        truncated = (self._engine.state.ticks.cpu().numpy() >= self._tick_limit) & ~terminated
+        late = self._engine.state.ticks.cpu().numpy() >= self._tick_limit
+        truncated = (late | result.truncated) & ~terminated
         infos: Info = {name: values.copy() for name, values in result.infos.items()}
         infos |= {f"_{name}": ~idle for name in result.infos}
         for values in (rewards, terminated, truncated):

@@ -41,8 +41,14 @@ class Tick:
     frame: Frame | None  # (64, 64, 3) uint8; None once the game has terminated
     reward: float  # summed over the ticks played
     terminated: bool
-    ticks: int  # ticks played; fewer than requested when the game terminates before the last one
+    ticks: int  # ticks played; fewer than requested when the episode is over before the last one
     cost: float = 0.0  # what a setting of the game took off the reward; it does not count towards `Rewards.goal`
+    truncated: bool = False  # the game stopped the episode without an end
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode is over, for either reason."""
+        return self.terminated or self.truncated
 
 
 class Game(Protocol):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import json
 import os
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +26,8 @@ from wm_envs.validation import first_problem
 
 TICK_LIMIT = 1000  # of an environment whose spec has no limit of steps
 TRIED = 30  # steps
+LIMIT_EPISODES, LIMIT_SECONDS = 3, 1.0  # played to find a limit; the first of them for at most so long
+HELD = 8  # steps for which they hold an action, because only the last one is drawn
 MOVES = {  # names of actions -> the player's keys right and up
     "RIGHT": (1, 0), "LEFT": (-1, 0), "UP": (0, 1), "FORWARD": (0, 1), "DOWN": (0, -1), "TOGGLE": (0, -1),
 }  # fmt: skip
@@ -37,8 +41,9 @@ def describe(
     """The description of an environment by its id, or `module:id` as `gym.make` takes it.
 
     `crop`: pixels cut off at top, bottom, left and right of its picture. `tick_limit`: steps of an episode (0: those of
-    its spec, else 1,000). The environment is opened, reset twice and played for 30 steps. An environment that ignores
-    its seed is warned about. Raises `UnknownName`, `MissingPackage`, `InvalidOption` or `BrokenGame`.
+    its spec, else those after which it always truncates an episode by itself, else 1,000). The environment is opened,
+    reset twice and played for 30 steps, or for some episodes to find its limit. An environment that ignores its seed is
+    warned about. Raises `UnknownName`, `MissingPackage`, `InvalidOption` or `BrokenGame`.
     """
     module, _, env_id = env.rpartition(":")
     if module:
@@ -53,10 +58,10 @@ def describe(
             expected = f"at most {MAX_SIZE} numbers"
             raise InvalidOption("env", f"an action of {actions.size} numbers", expected, "wrap it with fewer actions")
         own = getattr(opened.unwrapped, "max_steps", None)  # MiniGrid's name for it
-        limit = tick_limit or spec.max_episode_steps or (own if isinstance(own, int) and own > 0 else TICK_LIMIT)
+        limit = tick_limit or spec.max_episode_steps or (own if isinstance(own, int) and own > 0 else 0)
         sides: Any = tuple(crop)
         found = EnvDescription(
-            env_id, actions, kwargs, picture, sides, min(limit, MAX_TICKS), _speed(opened), _idle(opened),
+            env_id, actions, kwargs, picture, sides, min(limit or TICK_LIMIT, MAX_TICKS), _speed(opened), _idle(opened),
             _keys(opened, actions), life_loss_ends, _versions(spec),
         )  # fmt: skip
     except ValidationError as error:
@@ -65,7 +70,7 @@ def describe(
     finally:
         opened.close()
     _try(found)
-    return found
+    return found if limit else dataclasses.replace(found, tick_limit=_own_limit(found) or TICK_LIMIT)
 
 
 def import_module(module: str) -> None:
@@ -174,7 +179,7 @@ def _try(found: EnvDescription) -> None:
         first = game.reset(0)
         for _ in range(TRIED):
             action = codec.choices[rng.integers(len(codec.choices))]
-            if game.advance(np.array(action, np.float32), 1).terminated:
+            if game.advance(np.array(action, np.float32), 1).over:
                 break
         if not np.array_equal(first, game.reset(0)):
             warnings.warn(
@@ -184,3 +189,24 @@ def _try(found: EnvDescription) -> None:
             )
     finally:
         game.close()
+
+
+def _own_limit(found: EnvDescription) -> int:
+    """The step at which the environment truncates every episode by itself; 0 if there is none up to the tick limit."""
+    game, rng, lengths = GymGame(found.name), np.random.default_rng(0), set()
+    until = time.monotonic() + LIMIT_SECONDS
+    try:
+        for episode in range(LIMIT_EPISODES):
+            game.reset(episode)
+            played, truncated = 0, False
+            while not truncated:
+                action = np.array(found.actions.choices[rng.integers(len(found.actions.choices))], np.float32)
+                tick = game.advance(action, min(HELD, found.tick_limit - played))
+                played, truncated = played + tick.ticks, tick.truncated
+                late = played >= found.tick_limit or (episode == 0 and time.monotonic() > until)
+                if tick.terminated or (late and not truncated):
+                    return 0
+            lengths.add(played)
+    finally:
+        game.close()
+    return lengths.pop() if len(lengths) == 1 else 0

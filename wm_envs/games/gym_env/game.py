@@ -66,7 +66,7 @@ def make_env(env_id: str, kwargs: Keywords, picture: str) -> gym.Env[Any, Any]:
 class GymGame:
     """Any environment without a time limit; satisfies `wm_envs.games.base.Game`.
 
-    An environment that truncates an episode by itself ends it. An error of the environment is raised as `BrokenGame`.
+    An error of the environment is raised as `BrokenGame`.
     """
 
     def __init__(self, name: str) -> None:
@@ -94,8 +94,10 @@ class GymGame:
             if not math.isfinite(float(reward)):
                 raise BrokenGame(self.description.id, f"the reward {reward}", "a finite number", "fix the environment")
             total += float(reward)
-            if terminated or truncated or self._lost_a_life(info):
+            if terminated or self._lost_a_life(info):
                 return Tick(None, total, True, played)
+            if truncated:
+                return Tick(self._frame(observation), total, False, played, truncated=True)
         return Tick(self._frame(observation), total, False, ticks)
 
     def close(self) -> None:
