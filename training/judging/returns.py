@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class StoredReturns:
         returns = self._known.get(f"{policy.name}/{self._key}", ()) if isinstance(policy, OpenLoopPolicy) else ()
         return np.array(returns[:episodes], float) if len(returns) >= episodes else None
 
-    def keep(self, played: dict[Policy, Returns]) -> None:
+    def keep(self, played: Mapping[Any, Returns]) -> None:
         """Add returns of open-loop policies to the cache file; others depend on a world and are left out."""
         assert self._cache is not None
         self._own |= {
