@@ -1,5 +1,7 @@
 """V's and M's stages: a resumed run is the uninterrupted one to the bit, and nothing that is not finite is kept."""
 
+import dataclasses
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from safetensors.torch import load_file
 
 from tests.helpers import memory_options, save_vision, synthetic_episodes, synthetic_store, vision_options
 from training.data.episode_store import read_part, write_part
-from training.infra.checkpoint import load_checkpoint, read_vision, save_checkpoint
+from training.infra.checkpoint import load_checkpoint, read_vision, save_checkpoint, start_from
 from training.infra.records import read_result, to_json
 from training.infra.run_folder import RunFolder
 from training.judging.vision_metrics import VisionMetrics
 from training.stages import memory, vision
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption, OptionsDiffer
+from wm_envs.models.memory.mdn_rnn import MDNRNN
 from wm_envs.models.vision.column_vae import ColumnVAE
 from wm_envs.worlds.bundle import load_world, read_config
 
@@ -24,10 +27,10 @@ STAGES: dict[str, Any] = {"vision": (vision, vision_options), "memory": (memory,
 
 
 def resumed_and_uninterrupted(
-    monkeypatch: pytest.MonkeyPatch, stage: str, runs: list[Path], kind: str
+    monkeypatch: pytest.MonkeyPatch, stage: str, runs: list[Path], **changed: Any
 ) -> list[dict[str, torch.Tensor]]:
     module, options = STAGES[stage]
-    module.main(options(runs[0], kind=kind))
+    module.main(options(runs[0], **changed))
 
     def stop(*given: Any) -> None:
         save_checkpoint(*given)
@@ -36,8 +39,8 @@ def resumed_and_uninterrupted(
     with monkeypatch.context() as patched:
         patched.setattr(module, "save_checkpoint", stop)  # right after the first checkpoint
         with pytest.raises(KeyboardInterrupt):
-            module.main(options(runs[1], kind=kind))
-    module.main(options(runs[1], kind=kind))
+            module.main(options(runs[1], **changed))
+    module.main(options(runs[1], **changed))
     return [load_file(run / f"round-0/{stage}.safetensors") for run in runs]
 
 
@@ -55,7 +58,7 @@ def runs(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("kind", ["conv-vae", "residual-vae", "vae-gan"])
 def test_resumed_vision(runs: list[Path], monkeypatch: pytest.MonkeyPatch, tiny_vision: None, kind: str) -> None:
-    whole, resumed = resumed_and_uninterrupted(monkeypatch, "vision", runs, kind)
+    whole, resumed = resumed_and_uninterrupted(monkeypatch, "vision", runs, kind=kind)
     assert_equal(whole, resumed)
     assert any("carried/" in name for name in whole) == (kind == "vae-gan")
     made = "conv-vae" if kind == "vae-gan" else kind
@@ -122,12 +125,53 @@ def encoded_runs(runs: list[Path], tiny_vision: None) -> list[Path]:
     return runs
 
 
-@pytest.mark.parametrize("kind", ["mdn-rnn", "autoregressive"])
-def test_resumed_memory(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    whole, resumed = resumed_and_uninterrupted(monkeypatch, "memory", encoded_runs, kind)
+@pytest.mark.parametrize(
+    "changed", [{"kind": "mdn-rnn"}, {"kind": "autoregressive"}, {"kind": "mdn-rnn", "keep_best": True, "patience": 3}]
+)
+def test_resumed_memory(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]) -> None:
+    whole, resumed = resumed_and_uninterrupted(monkeypatch, "memory", encoded_runs, **changed)
+    assert any("carried/best/" in name for name in whole) == ("keep_best" in changed)
     assert_equal(whole, resumed)
     worlds = [load_file(run / "round-0/world" / "world.safetensors") for run in encoded_runs]
     assert_equal(*worlds)
+
+
+def test_the_world_gets_the_best_weights(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([3.0, 1.0, 2.0, 2.0, 2.0, 1.5] * 4)
+    real, losses = memory.measure, list[Any]()
+
+    def measure(network: Any, latents: Any) -> Any:
+        found = dataclasses.replace(real(network, latents), loss=next(measured, 9.0))
+        losses.append((found.loss, {name: value.clone() for name, value in network.state_dict().items()}))
+        return found
+
+    options = dict(keep_best=True, checkpoint_every=1, calibrate=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "measure", measure)
+        memory.main(memory_options(encoded_runs[0], **options))
+    best = next(weights for loss, weights in losses if loss == 1.0)
+    world = load_world(encoded_runs[0] / "round-0/world").memory
+    started = MDNRNN(world.config)
+    start_from(str(encoded_runs[0] / "round-0/memory.safetensors"), started)
+    for name, value in best.items():
+        torch.testing.assert_close(world.state_dict()[name], value, atol=1e-3, rtol=1e-3)  # bundles hold float16
+        assert torch.equal(started.state_dict()[name], value), "the next round goes on from the best weights"
+
+
+def test_training_ends_with_its_patience(encoded_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, real = encoded_runs[0], memory.measure
+    rising = itertools.count(1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "measure", lambda *given: dataclasses.replace(real(*given), loss=next(rising)))
+        memory.main(memory_options(run, keep_best=True, patience=2, checkpoint_every=1))
+    assert len((run / "round-0/logs/memory.csv").read_text().splitlines()) == 1 + 3, "the best check and two more"
+
+
+def test_passes_bound_the_steps() -> None:
+    config = memory.of_kind("mdn-rnn", steps=100_000, batch_size=4, sequence_length=8)
+    assert memory.planned_batches(config, 640) == 3125
+    assert memory.planned_batches(config.replace(passes=10), 640) == 200
+    assert memory.planned_batches(config.replace(passes=1000), 640) == 3125
 
 
 @pytest.mark.parametrize("kind", ["mdn-rnn", "autoregressive"])

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from training.learning.best_weights import best_weights
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
 from wm_envs.models.kinds import KindConfig, Kinds
@@ -204,9 +205,14 @@ def _read_slots(
 
 
 def start_from(source: str, model: Vision | Memory) -> None:
-    """Fill V or M from a checkpoint, or from a world's name or folder, to continue its training."""
+    """Fill V or M from a checkpoint, or from a world's name or folder, to continue its training.
+
+    From a checkpoint that holds the best weights, it is those.
+    """
     if source.endswith(".safetensors"):
-        load_checkpoint(Path(source), model)
+        _, extra_state = load_checkpoint(Path(source), model)
+        if best := best_weights(extra_state):
+            restore(Path(source), {f"model/{name}": value for name, value in best.items()}, model)
         return
     world = load_world(source)
     part: nn.Module = world.vision if isinstance(model, Vision) else world.memory

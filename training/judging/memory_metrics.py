@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,13 @@ class MemoryMetrics:
     reward_precision: float | None = None  # of events, where they are rare
     reward_recall: float | None = None
     shift: float | None = None  # of the end's bias, in logits; see `fit_end_bias`
+    loss: float | None = None  # what training lowers, here on held-out episodes
+    moving_nll: float | None = None  # nll of the dimensions that move most; see `moving_dimensions`
+    moving_shuffled: float | None = None  # the same with the actions of other sequences: no higher if M ignores actions
+    moving_copy: float | None = None  # nll of these dimensions when all that is known of them is their last value
+    train_nll: float | None = None  # nll, loss and r2 on training episodes: better ones say that M overfits
+    train_loss: float | None = None
+    train_r2: float | None = None
 
 
 def active_dimensions(latents: Latents) -> tuple[int, ...]:
@@ -76,37 +84,42 @@ def predict(memory: Memory, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 @torch.no_grad()
 def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> MemoryMetrics:
-    """The metrics of M on held-out episodes."""
+    """The metrics of M on episodes: held-out ones, or those of its training."""
     streams = Streams(latents, batch_size, 48, seed=7)
     order = torch.randperm(batch_size, generator=generator(7, 0))
     active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
+    moving = moving_dimensions(latents, memory.modelled)
     states = [memory.initial_state(batch_size) for _ in range(2)]
-    nlls: list[list[Tensor]] = [[], []]
-    nats: list[Tensor] = []
+    found: dict[str, list[Tensor]] = defaultdict(list)
     predicted, real = [], []
     rewards: list[tuple[Tensor, Tensor]] = []  # (predicted, real)
     for index in range(min(max_batches, streams.batches_per_epoch)):
         batch = streams.batch(index, generator(7, index))
-        shuffled = dataclasses.replace(batch, actions=batch.actions[:, order])
-        for which, seen in enumerate((batch, shuffled)):
-            prediction, states[which] = predict(memory, seen, states[which])
-            nlls[which].append(losses(memory, prediction, seen)[0].cpu())
-            if which == 0:
-                nats.append(_active_nll(memory, prediction, batch, active))
-                valid = (batch.has_next + batch.terminated) > 0
-                ends = memory.termination_probability(prediction.termination)
-                if batch.rewards is not None:
-                    rewards.append((reward_of_step(prediction, ends).cpu()[valid], batch.rewards[valid]))
-                predicted.append(ends.cpu()[valid])
-                real.append(batch.terminated[valid])
+        other = dataclasses.replace(batch, actions=batch.actions[:, order])
+        prediction, states[0] = predict(memory, batch, states[0])
+        shuffled, states[1] = predict(memory, other, states[1])
+        found["loss"].append(losses(memory, prediction, batch)[2].cpu())
+        nlls = [memory.nll(said, batch.targets.to(memory.device)).cpu() for said in (prediction, shuffled)]
+        for name, nll in zip(("nll", "shuffled"), nlls, strict=True):  # (T, B, N), or (T, B, 1) for all jointly
+            found[name].append(_of_a_step(nll, batch) / len(memory.modelled))
+            if nll.shape[-1] == len(moving):
+                found[f"moving_{name}"].append(_of_a_step(nll[..., moving], batch) / int(moving.sum()))
+        found["nats_per_step"].append(
+            _of_a_step(nlls[0][..., active] if nlls[0].shape[-1] == len(active) else nlls[0], batch)
+        )
+        valid = (batch.has_next + batch.terminated) > 0
+        ends = memory.termination_probability(prediction.termination)
+        if batch.rewards is not None:
+            rewards.append((reward_of_step(prediction, ends).cpu()[valid], batch.rewards[valid]))
+        predicted.append(ends.cpu()[valid])
+        real.append(batch.terminated[valid])
     probability, termination = torch.cat(predicted), torch.cat(real)
     sharp = probability > 0.5
     noise = latents.logvars[:, memory.modelled].float()
     hits = float((sharp * termination).sum())
+    means = {name: float(torch.stack(values).mean()) for name, values in found.items()}
     return MemoryMetrics(
-        nll=float(torch.stack(nlls[0]).mean()),
-        shuffled=float(torch.stack(nlls[1]).mean()),
-        nats_per_step=float(torch.stack(nats).mean()),
+        **means | ({"moving_copy": copy_nll(latents, memory.modelled, moving)} if "moving_nll" in means else {}),
         marginal=marginal_nll(latents, memory.modelled),
         floor=0.5 * (math.log(2 * math.pi) + 1 + float(noise.mean())) + math.log(latents.noise),
         precision=hits / max(1.0, float(sharp.sum())),
@@ -116,11 +129,14 @@ def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches:
     )
 
 
-def _active_nll(memory: Memory, prediction: Any, batch: SequenceBatch, active: Tensor) -> Tensor:
-    """Mean NLL of the active dimensions of one step; of all dimensions where M has one mixture for all."""
-    nll = memory.nll(prediction, batch.targets.to(memory.device)).cpu()  # (T, B, N) or (T, B, 1)
-    nll = (nll[..., active] if nll.shape[-1] == len(active) else nll).sum(-1)  # (T, B)
-    return (nll * batch.has_next).sum() / batch.has_next.sum().clamp_min(1)
+def with_training(held_out: MemoryMetrics, training: MemoryMetrics) -> MemoryMetrics:
+    """The metrics on held-out episodes, with some of those on training episodes beside them."""
+    return dataclasses.replace(held_out, train_nll=training.nll, train_loss=training.loss, train_r2=training.r2)
+
+
+def _of_a_step(nll: Tensor, batch: SequenceBatch) -> Tensor:
+    """NLL (T, B, n) of n dimensions together, mean over the steps that have a next one."""
+    return (nll.sum(-1) * batch.has_next).sum() / batch.has_next.sum().clamp_min(1)
 
 
 @torch.no_grad()
@@ -193,10 +209,43 @@ def _reward_metrics(rewards: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     return metrics
 
 
-def marginal_nll(latents: Latents, dimensions: list[int], bins: int = 80) -> float:
+MOVING = 0.2  # share of the modelled dimensions that count as moving
+
+
+def moving_dimensions(latents: Latents, modelled: list[int]) -> Tensor:
+    """Which of the modelled dimensions (N,) move most: the top share by their squared change over a step, relative to
+    V's noise. Most latents of a grid are background, in which a good M and one that only copies hardly differ."""
+    at = _steps(latents)
+    after = at + latents.frame_skip
+    change = (latents.means[after].float() - latents.means[at].float()).square().mean(0)
+    noise = latents.logvars[at].float().exp().mean(0)
+    score = (change / noise)[modelled]
+    chosen = torch.zeros(len(modelled), dtype=torch.bool)
+    chosen[score.topk(max(1, round(MOVING * len(modelled)))).indices] = True
+    return chosen
+
+
+def copy_nll(latents: Latents, modelled: list[int], chosen: Tensor) -> float:
+    """Mean NLL of the chosen modelled dimensions as the last value and a change with the histogram of all changes."""
+    at, draw = _steps(latents), generator(3, 3)
+    change = latents.draw(at + latents.frame_skip, draw) - latents.draw(at, draw)
+    return _histogram_nll(change[:, modelled][:, chosen].numpy())
+
+
+def _steps(latents: Latents, most: int = 20_000) -> Tensor:
+    """Random ticks (n,) that have a next step."""
+    at = torch.from_numpy(latents.has_next).nonzero()[:, 0]
+    return at[torch.randperm(len(at), generator=generator(3, 2))[:most]]
+
+
+def marginal_nll(latents: Latents, dimensions: list[int]) -> float:
     """Mean NLL of the given dimensions of latents under their own histograms: the best prediction without memory."""
     at = torch.randperm(len(latents.means), generator=generator(3, 0))[:20_000]
-    drawn = latents.draw(at, generator(3, 1)).numpy()[:, dimensions]
+    return _histogram_nll(latents.draw(at, generator(3, 1)).numpy()[:, dimensions])
+
+
+def _histogram_nll(drawn: np.ndarray[Any, Any], bins: int = 80) -> float:
+    """Mean NLL of the columns of `drawn` (n, N), each under its own histogram."""
     total = 0.0
     for column in drawn.T:
         counts, edges = np.histogram(column, bins)

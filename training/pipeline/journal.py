@@ -19,7 +19,7 @@ DONE = "done"  # key in results.json of the options of all finished stages
 SHOWN = {  # the figures of a stage that a reader of the terminal sees
     "collect": ("parts",),
     "vision": ("error", "moving_error", "active"),
-    "memory": ("nll", "shuffled", "marginal", "r2"),
+    "memory": ("nll", "train_nll", "shuffled", "marginal", "moving_nll", "moving_copy", "r2"),
     "fidelity": ("spearman", "log_ratio", "relative_error"),
 }
 

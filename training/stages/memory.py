@@ -10,7 +10,7 @@ import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny
 from torch import Tensor
 
-from training.config.base import FLAT, MAY_CHANGE, Config, Count, Positive, Probability
+from training.config.base import FLAT, MAY_CHANGE, Config, Count, Natural, Positive, Probability
 from training.config.commands import Machine, ModelRound
 from training.config.kinds import by_kind, choose, config_of_kind, narrowed, network_fields
 from training.config.records import recorded
@@ -36,8 +36,10 @@ from training.judging.memory_metrics import (
     measure,
     predict,
     reward_weight,
+    with_training,
 )
 from training.judging.world_card import WorldCard
+from training.learning.best_weights import BEST, CHECKS, LOSS, BestWeights
 from training.learning.moments import recorded_moments
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from wm_envs.errors import InvalidOption
@@ -73,6 +75,11 @@ class MemoryConfig(Config):
         False, description="the dream pays no step less or more than the lowest and highest of the training data"
     )
     steps: Count = Field(30_000_000, description="training steps")
+    passes: Natural = Field(0, description="bound on the passes over the training data, which lowers --steps; 0: none")
+    keep_best: bool = Field(
+        False, description="the world gets the weights with the lowest held-out loss, not the last ones"
+    )
+    patience: Natural = Field(0, description="with --keep-best: checks without a lower loss that end it; 0: never")
     batch_size: Count = Field(32, description="sequences in a batch; the number of updates limits what M learns")
     sequence_length: Count = Field(48, description="steps of back-propagation through time")
     learning_rate: Positive = Field(1.5e-3, description="highest rate of the one-cycle schedule")
@@ -135,6 +142,8 @@ def complete(config: MemoryConfig, task: Task) -> MemoryConfig:
 class Training:
     """The training of one M, which resumes from its checkpoint."""
 
+    CHECKS = 24  # at least, of a training that keeps its best weights
+
     def __init__(self, folder: RoundFolder, task: Task, config: MemoryConfig, seed: int, start: str) -> None:
         assert config.frame_skip != "game", "it is complete"
         self.folder, self.task, self.config, self.seed, self.start = folder, task, config, seed, start
@@ -160,7 +169,8 @@ class Training:
         torch.manual_seed(self.seed)
         network = network_config(task, training, config, self.start)
         memory = memory_kinds().build(network).to(best_device())
-        metrics = self.train(memory, training, held_out)
+        self.train(memory, training, held_out)
+        metrics = with_training(measure(memory, held_out), measure(memory, training))
         if config.calibrate:
             metrics = dataclasses.replace(metrics, **fit_end_bias(memory, held_out))
         burn_in = -(-task.timing.burn_in // self.frame_skip) * self.frame_skip
@@ -188,23 +198,24 @@ class Training:
         write_result(self.folder.memory_metrics, metrics)
         return metrics
 
-    def train(self, memory: Memory, training: Latents, held_out: Latents) -> MemoryMetrics:
-        """Train to `config.steps`, with checkpoints; returns the held-out metrics at the end."""
+    def train(self, memory: Memory, training: Latents, held_out: Latents) -> None:
+        """Train to `config.steps` or to the end of the patience, with checkpoints."""
         path, config = self.folder.memory, self.config
         optimizer = torch.optim.Adam(memory.parameters(), config.learning_rate, fused=True)
         streams = Streams(training, config.batch_size, config.sequence_length, self.seed)
-        batches = max(1, config.steps // (config.batch_size * config.sequence_length))
+        batches = planned_batches(config, len(training.means))
+        check_every = config.checkpoint_every
+        if config.keep_best:
+            check_every = max(1, min(check_every, batches // self.CHECKS))
+        best = BestWeights(memory)
         state, step, weight = memory.initial_state(config.batch_size), 0, reward_weight(training.rewards)
         if path.exists():
-            step, extra_state = load_checkpoint(path, memory, optimizer)
-            shapes = {name: (config.batch_size, *shape) for name, shape in memory.recurrent_shapes.items()}
-            state = tuple(read_extra_state(path, extra_state, shapes))
+            step, state = self.resume(memory, optimizer, best)
         elif self.start:
             start_from(self.start, memory)
-        metrics: MemoryMetrics | None = None
         with Progress("memory", batches, self.folder.logs, "batches") as progress:
             progress.skip(step)
-            while step < batches:
+            while step < batches and not 0 < config.patience <= best.checks:
                 for group in optimizer.param_groups:
                     group["lr"] = one_cycle(step / batches, config.learning_rate, warm=0.03, last=0.03)
                 draw = generator(self.seed, step)
@@ -212,13 +223,33 @@ class Training:
                 state = train_batch(memory, optimizer, batch, state, weight)
                 step += 1
                 progress.update(1)
-                if step % config.checkpoint_every == 0 or step == batches:
-                    save_checkpoint(
-                        path, memory, optimizer, step, dict(zip(memory.recurrent_shapes, state, strict=True))
-                    )
+                if step % check_every == 0 or step == batches:
                     metrics = measure(memory, held_out)
+                    extra_state = dict(zip(memory.recurrent_shapes, state, strict=True))
+                    if config.keep_best:
+                        assert metrics.loss is not None, "it is measured"
+                        best.check(metrics.loss)
+                        extra_state |= best.tensors()
+                    save_checkpoint(path, memory, optimizer, step, extra_state)
                     progress.log(step, to_json(metrics))
-        return metrics or measure(memory, held_out)
+        best.restore()
+
+    def resume(self, memory: Memory, optimizer: Any, best: BestWeights) -> tuple[int, Recurrent]:
+        """Fill M, the optimizer and the best weights from the checkpoint; returns the step and the carried state."""
+        path, rows = self.folder.memory, self.config.batch_size
+        step, extra_state = load_checkpoint(path, memory, optimizer)
+        shapes = {name: (rows, *shape) for name, shape in memory.recurrent_shapes.items()}
+        if self.config.keep_best:
+            kept = {BEST + name: tuple(value.shape) for name, value in memory.state_dict().items()}
+            loss, checks, *weights = read_extra_state(path, extra_state, {LOSS: (), CHECKS: ()} | kept)
+            best.resume(loss, checks, weights)
+        return step, tuple(read_extra_state(path, extra_state, shapes))
+
+
+def planned_batches(config: MemoryConfig, ticks: int) -> int:
+    """The batches of a training on so many ticks; a pass over the data has one step a tick."""
+    steps = min(config.steps, config.passes * ticks) if config.passes else config.steps
+    return max(1, steps // (config.batch_size * config.sequence_length))
 
 
 def reward_range(latents: Latents, scale: float | None) -> tuple[float, float] | None:
