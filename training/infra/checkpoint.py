@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from training.learning.best_weights import best_weights
+from training.infra.best_weights import best_weights
 from wm_envs.errors import BrokenStore, Diverged, InvalidOption
 from wm_envs.files import check_regular, write_bytes
 from wm_envs.models.kinds import KindConfig, Kinds

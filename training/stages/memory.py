@@ -17,6 +17,7 @@ from training.config.records import recorded
 from training.data.episode_store import PARTS_A_ROUND, RolloutStore
 from training.data.latent_cache import encode_store, load_vision, weights_hash
 from training.data.sequences import Latents, SequenceBatch, Streams, join, reward_unit
+from training.infra.best_weights import BEST, CHECKS, LOSS, BestWeights
 from training.infra.checkpoint import (
     load_checkpoint,
     read_extra_state,
@@ -39,7 +40,6 @@ from training.judging.memory_metrics import (
     with_training,
 )
 from training.judging.world_card import WorldCard
-from training.learning.best_weights import BEST, CHECKS, LOSS, BestWeights
 from training.learning.moments import recorded_moments
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
 from wm_envs.errors import InvalidOption
