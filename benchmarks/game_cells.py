@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.count_frames import FOLDER, counted
+from benchmarks.game_list import Game
 from experiments.pixel_ppo import PixelJob, PixelScore, PixelTraining
 from training.acting.policies import Constant, OpenLoopPolicy, random_policy
 from training.acting.rollout import play
@@ -29,7 +29,6 @@ from training.judging.scoring import TEST_SEEDS, VALIDATION_SEEDS, Score
 from wm_envs.files import JsonObject
 from wm_envs.games.base import FRAME_SHAPE, Frame, Task
 from wm_envs.games.gym_env.actions import ActionCodec
-from wm_envs.games.gym_env.describe import describe
 from wm_envs.games.gym_env.game import MODULES, GymGame
 from wm_envs.games.registry import get_task
 from wm_envs.seeds import COLLECTION
@@ -37,25 +36,6 @@ from wm_envs.seeds import COLLECTION
 ROOT = Path(__file__).parents[1]
 TILE = 8  # episodes of a job
 POLL = 1.0  # seconds
-
-
-@dataclass(frozen=True)
-class Game:
-    """A game of the benchmark."""
-
-    env: str  # as `run --env` takes it
-    tick_limit: int = 0  # 0: the limit that the environment has itself
-    skip: int = 1  # ticks that PPO on the pixels holds an action; Atari's environments skip 4 frames themselves
-
-    @property
-    def words(self) -> list[str]:
-        """The game as options of `run`."""
-        return ["--env", self.env, *(["--tick-limit", str(self.tick_limit)] if self.tick_limit else [])]
-
-    @cached_property
-    def task(self) -> Task:
-        """Its task; the environment is opened."""
-        return get_task(describe(self.env, tick_limit=self.tick_limit).name)
 
 
 @dataclass(frozen=True, kw_only=True)

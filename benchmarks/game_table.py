@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.game_cells import KINDS, ROOT, BaselinesCell, Blind, RunCell
+from benchmarks.game_list import GAMES
 from experiments.pixel_ppo import PixelScore
 from training.infra.records import from_json, to_json
 from training.judging.scoring import Score
@@ -60,6 +61,11 @@ class Row:
         if not (self.run and self.pixels_10x):
             return None
         return self.run.real.bounds[0] > self.pixels_10x.score.bounds[1]
+
+
+def in_order(records: Iterable[Record]) -> Records:
+    """The records in the order of the games."""
+    return sorted(records, key=lambda record: (list(GAMES).index(record.game), record.minutes, record.cell))
 
 
 def rows_of(records: Records) -> list[Row]:
@@ -119,7 +125,7 @@ OF_RUNS: dict[str, Callable[[RunCell], str]] = {
     "fidelity: policies, Spearman, error": lambda run: f"{run.policies}, {run.spearman:.3f}, {run.relative_error:.1%}",
     "the first FIX of `doctor`": lambda run: run.doctor or "none",
     "took, memory": lambda run: f"{run.minutes:.0f} min, {run.peak_gib:.1f} GiB",
-    "frames: collected + validation + looks": lambda run: (
+    "frames: collected + validation + other": lambda run: (
         f"{run.used:,} = {run.frames['collected'] + run.frames['collected later']:,} + {run.frames['validation']:,}"
         f" + {run.used - run.frames['collected'] - run.frames['collected later'] - run.frames['validation']:,}"
     ),
@@ -169,10 +175,7 @@ def keep(records: Records) -> None:
     Errors are not kept.
     """
     known = {record.key: record for record in kept()} | {each.key: each for each in records if not each.error}
-    from benchmarks.games import GAMES  # it imports this module
-
-    order = {game: at for at, game in enumerate(GAMES)}
-    ordered = sorted(known.values(), key=lambda record: (order[record.game], record.minutes, record.cell))
+    ordered = in_order(known.values())
     lines = ",\n".join(f"    {json.dumps(to_json(record))}" for record in ordered)
     write_text(KEPT, f'{{\n  "schema": {SCHEMA},\n  "cells": [\n{lines}\n  ]\n}}\n')
     write_text(PAGE, page(ordered))
@@ -180,14 +183,13 @@ def keep(records: Records) -> None:
 
 def page(records: Records) -> str:
     """docs/experiments/games.md."""
-    days = sorted({record.date for record in records})
     commits = list(dict.fromkeys(record.commit for record in records))
     machines = list(dict.fromkeys(record.machine for record in records))
     word = "commit" if len(commits) == 1 else "commits"
-    shown = " to ".join(dict.fromkeys(_day(day) for day in (days[0], days[-1])))
+    day = datetime.date.fromisoformat(max(record.date for record in records))
     return f"""# Twelve games
 
-{shown}, {word} {", ".join(commits)}. `python -m benchmarks.games --keep`
+{day.day} {day:%B} {day.year}, {word} {", ".join(commits)}. `python -m benchmarks.games --keep`
 
 `run --env` with default options, and what it is compared with. Scores are means of 100 test episodes with 95%
 intervals. `docs/games.json` has every cell with its command. Measured on {"; ".join(machines)}.
@@ -206,8 +208,3 @@ intervals. `docs/games.json` has every cell with its command. Measured on {"; ".
   the hyperparameters for Atari, rewards divided by the spread of the returns. Ten checkpoints play 24 validation
   episodes each, which are not counted, and the best one plays the test episodes.
 """
-
-
-def _day(date: str) -> str:
-    day = datetime.date.fromisoformat(date)
-    return f"{day.day} {day:%B} {day.year}"

@@ -16,34 +16,22 @@ import datetime
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks.game_cells import CELLS, ROOT, Cell, Game
-from benchmarks.game_table import Record, Records, keep, kept, markdown
+from benchmarks.game_cells import CELLS, ROOT, Cell
+from benchmarks.game_list import GAMES
+from benchmarks.game_table import Record, Records, in_order, keep, kept, markdown
 from experiments.scripts import number_or_word, run_script
 from training.infra.records import read_result, to_json, write_result
+from wm_envs.cli import terminate
 from wm_envs.errors import OptionsDiffer
 from wm_envs.files import file_lock, write_text
 
-ATARI_LIMIT = 1_000  # steps of 4 frames
-GAMES = {
-    "CartPole-v1": Game("CartPole-v1"),
-    "Pendulum-v1": Game("Pendulum-v1"),
-    "Acrobot-v1": Game("Acrobot-v1"),
-    "MountainCar-v0": Game("MountainCar-v0"),
-    "Paddle-v0": Game("examples.paddle:Paddle-v0"),
-    "FlappyBird-v0": Game("flappy_bird_gymnasium:FlappyBird-v0"),
-    "LunarLander-v3": Game("LunarLander-v3"),
-    "ALE/Freeway-v5": Game("ALE/Freeway-v5", ATARI_LIMIT),
-    "ALE/Pong-v5": Game("ALE/Pong-v5", ATARI_LIMIT),
-    "ALE/Breakout-v5": Game("ALE/Breakout-v5", ATARI_LIMIT),
-    "ALE/Boxing-v5": Game("ALE/Boxing-v5", ATARI_LIMIT),
-    "MiniGrid-DoorKey-5x5-v0": Game("MiniGrid-DoorKey-5x5-v0"),
-}
 OF_THE_GAME = {"baselines"}  # cells that are the same for all budgets
 
 
@@ -144,9 +132,7 @@ def command_of(game: str, name: str, cell: Cell) -> str:
 
 def found_in(out: Path) -> Records:
     """All results in a folder."""
-    records = [read_result(Record, path) for path in sorted(out.glob("*/*.json")) if "usage" not in path.name]
-    order = list(GAMES)
-    return sorted(records, key=lambda record: (order.index(record.game), record.minutes, record.cell))
+    return in_order(read_result(Record, path) for path in out.glob("*/*.json") if "usage" not in path.name)
 
 
 def commit() -> str:
@@ -167,4 +153,5 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, terminate)
     run_script(main)

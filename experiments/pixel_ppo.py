@@ -100,6 +100,7 @@ class PixelTraining:
 
     def __init__(self, job: PixelJob, folder: Path | None = None) -> None:
         self.job, self.state = job, folder and folder / "pixels.pt"
+        self.steps = max(1, job.frames // job.skip)
         torch.manual_seed(job.seed)
         make = [lambda: Pixels(job.task, job.skip)] * GAMES
         games = DummyVecEnv(make) if (job.workers or available_cores()) == 1 else SubprocVecEnv(make)
@@ -107,12 +108,12 @@ class PixelTraining:
         self.scaled = VecNormalize(VecMonitor(games), norm_obs=False, gamma=GAMMA)
         self._begin(job.seeds.start, 1)
         # The rest is what Schulman et al. 2017 (arXiv 1707.06347, table 5) and RL Baselines3 Zoo have for Atari.
+        self.learner: Any = None  # the schedules are asked for while it is made
         self.learner = PPO(
             "CnnPolicy", VecFrameStack(self.scaled, STACK), n_steps=128, batch_size=256, n_epochs=4, gamma=GAMMA,
             learning_rate=lambda _: LEARNING_RATE * self._left(), clip_range=lambda _: CLIP_RANGE * self._left(),
             ent_coef=0.01, seed=job.seed, device="cpu",
         )  # fmt: skip
-        self.steps = max(1, job.frames // job.skip)
         self.curve: list[tuple[int, float]] = []
         self.best: dict[str, Any] = {}
         self.minutes, self.trained = 0.0, 0.0  # trained: minutes without validation
@@ -177,7 +178,8 @@ class PixelTraining:
             self.scaled.env_method("begin", range(first, first + A_CHECKPOINT), indices=[number])
 
     def _left(self) -> float:
-        return max(0.0, 1 - self.learner.num_timesteps / self.steps) if hasattr(self, "steps") else 1.0
+        """The share of the training that is left; Stable-Baselines3 knows that of the current checkpoint only."""
+        return max(0.0, 1 - self.learner.num_timesteps / self.steps) if self.learner else 1.0
 
     def _save(self) -> None:
         if not self.state:
