@@ -68,6 +68,20 @@ def test_controllers_choose_from_a_few_different_actions(name: str, count: int) 
     assert all(np.asarray(each) in codec.space for each in codec.decode(np.array(codec.choices, np.float32)))
 
 
+@pytest.mark.parametrize(("name", "count"), [("pole", 9), ("box", 25), ("square", 0), ("discrete", 0)])
+def test_a_small_box_has_finer_choices(name: str, count: int) -> None:
+    codec = ActionCodec.of(SPACES.get(name) or spaces.Box(-2, 2, (1,)))
+    assert len(set(codec.fine)) == len(codec.fine) == count
+    assert all(
+        np.asarray(each) in codec.space
+        for each in codec.decode(np.array(codec.fine, np.float32).reshape(-1, codec.size))
+    )
+    assert set(codec.fine) >= set(codec.choices) or not count
+    task = get_task(describe("ToyLight-v0", {"space": "box"}).name)
+    assert len(task.actions.fine) == 25 and task.actions.finest == "fine"
+    assert get_task(describe("ToyLight-v0").name).actions.finest == "discrete"
+
+
 @pytest.mark.parametrize("name", ["endless", "dict"])
 def test_other_action_spaces_are_refused(name: str) -> None:
     with pytest.raises(InvalidOption, match="action space"):

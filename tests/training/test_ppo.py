@@ -20,7 +20,7 @@ from training.stages import ppo
 from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.sb3 import make_vec_env
-from wm_envs.worlds.bundle import read_controller
+from wm_envs.worlds.bundle import load_world, read_controller
 
 IN_THE_GAME = {"train_in": "game", "num_envs": 2, "n_steps": 8, "batch_size": 16}
 
@@ -139,6 +139,7 @@ def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:
     ppo.main(small.replace(name="fine", start="ppo", config=fine_config))
     (coarse, before), (fine, after) = (read_controller(own_drive, name) for name in ("ppo", "fine"))
     assert len(fine.choices) == 3 * 28 and fine.hidden_sizes == coarse.hidden_sizes
+    assert ppo.controller_config(load_world(own_drive), fine_config.replace(actions="finest")) == fine
     features = torch.randn(50, fine.features)
     there, chosen = torch.tensor(coarse.choices).view(-1, 3), act(fine, after, features)
     expected = act(coarse, before, features)

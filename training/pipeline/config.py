@@ -153,6 +153,7 @@ def any_environment(minutes: int) -> Run:
         ppo=PpoConfig(
             total_timesteps=int(6_000_000 * share),
             batch_size=1024,
+            actions="finest",
             gamma=0.99,
             recorded_starts=0.5,
             validate_episodes=24,

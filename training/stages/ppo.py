@@ -53,7 +53,9 @@ class PpoConfig(Config):
     batch_size: Count = Field(4096, description="steps in a minibatch")
     n_epochs: Count = Field(3, description="passes over the steps of an update")
     observation: Literal["zh", "zch", "z"] = Field("zh", description="what C sees")
-    actions: Literal["discrete", "fine"] = Field("discrete", description="what C chooses from; fine: in CarRacing")
+    actions: Literal["discrete", "fine", "finest"] = Field(
+        "discrete", description="what C chooses from; finest: fine where the game has it, else discrete"
+    )
     hidden_sizes: tuple[Count, ...] = Field(
         (64,), description="tanh units of the controller's hidden layers (none: linear)"
     )
@@ -139,7 +141,8 @@ def _train_ensemble(folder: RoundFolder, command: Command) -> Learned:
 
 def controller_config(world: WorldModel, config: PpoConfig) -> ControllerConfig:
     """The config of the controllers that PPO makes in a world."""
-    choices = tuple(float(value) for action in world.task.actions.choices(config.actions) for value in action)
+    kind = world.task.actions.finest if config.actions == "finest" else config.actions
+    choices = tuple(float(value) for action in world.task.actions.choices(kind) for value in action)
     sizes = world.observed_latents, world.config.memory.hidden, world.config.memory.action
     return ControllerConfig(*sizes, config.observation, True, config.hidden_sizes, choices)
 
@@ -202,7 +205,7 @@ class Training:
         shared: Keywords = {
             "world": str(self.folder.world),
             "observation": self.config.observation,
-            "actions": self.config.actions,
+            "actions": self.world.task.actions.finest if self.config.actions == "finest" else self.config.actions,
         }
         if self.command.train_in == "dream":
             shared["temperature"] = self.command.temperature

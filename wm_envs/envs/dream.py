@@ -110,7 +110,8 @@ class DreamEnv(LatentEnv):
     -1/3 is left, above 1/3 is right. CarRacing: `Box(-1, 1, (3,))`: steer, gas (-1 is none, 1 is full) and brake (above
     0). `actions="discrete"`: one of a few fixed actions; Take Cover: `Discrete(3)`, stay, right, left; CarRacing:
     `Discrete(8)`. CarRacing also has `actions="fine"`, `Discrete(28)`. The dream of any other environment has
-    `actions="own"` as its default, the action space of that environment.
+    `actions="own"` as its default, the action space of that environment; if that is a Box of one or two numbers, there
+    is `actions="fine"`, too, a grid of 9 or 5 x 5 actions.
 
     A continuous action that exceeds its limits by a rounding error (1.0000001) is clipped; any other action outside of
     the action space raises `InvalidAction`. To change the limits, wrap the environment with

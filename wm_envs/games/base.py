@@ -127,6 +127,11 @@ class Actions:
         own = ("own",) if self.own else ()
         return (*own, "continuous", "discrete", *(("fine",) if self.fine else ()))
 
+    @property
+    def finest(self) -> str:
+        """The kind with the most choices: "fine" if the game has it, else "discrete"."""
+        return "fine" if self.fine else "discrete"
+
     def choices(self, kind: str) -> tuple[tuple[float, ...], ...]:
         """The choices of actions="discrete" or "fine"."""
         return self.fine if kind == "fine" else self.discrete

@@ -24,6 +24,7 @@ from wm_envs.validation import STRICT
 
 MAX_SIZE = 256  # numbers in a vector
 MAX_CHOICES = 128  # actions that a controller chooses from
+FINE = {1: 9, 2: 5}  # numbers in a Box -> values of each in the fine choices
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,6 +72,17 @@ class ActionCodec:
     def choices(self) -> tuple[tuple[float, ...], ...]:
         """What controllers choose from, (A,) each: all actions; of a Box, and of more than `MAX_CHOICES`, a grid."""
         return tuple(self._choices())
+
+    @cached_property
+    def fine(self) -> tuple[tuple[float, ...], ...]:
+        """More choices, (A,) each, for a Box of one or two numbers: a finer grid. Empty for other spaces."""
+        if not (count := FINE.get(len(self.low), 0)):
+            return ()
+        values = [np.linspace(-1, 1, count, dtype=np.float32) for _ in self.low]
+        for grid, nothing in zip(values, self.encode(np.clip(np.zeros(self.shape), *self.limits)), strict=True):
+            if abs(nothing) < 1:  # doing nothing stays a choice, and so do the limits
+                grid[1 + np.abs(grid[1:-1] - nothing).argmin()] = nothing
+        return tuple(itertools.product(*(grid.tolist() for grid in values)))
 
     @cached_property
     def size(self) -> int:

@@ -30,6 +30,7 @@ def gym_task(name: str) -> Task:
             low=(-1.0,) * codec.size,
             high=(1.0,) * codec.size,
             discrete=codec.choices,
+            fine=codec.fine,
             own=codec,
             to_game=codec.normal,
             of_keys=lambda right, up: codec.choices[_choice(description, right, up)],
