@@ -121,14 +121,16 @@ def world_of(m: AutoregressiveMDNRNN) -> WorldModel:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 1.7])
-def test_one_dream_draws_as_a_batch_does(temperature: float) -> None:
-    m = memory()
+def test_one_dream_draws_as_a_batch_does(temperature: float, keep: bool) -> None:
+    m = memory(dataclasses.replace(CONFIG, keep=keep))
     said, _ = m.step(torch.randn(32, 4), torch.randn(32, 1), torch.zeros(32), m.initial_state(32))
     noise = Noise(torch.rand(32, 4), torch.randn(32, 4), torch.rand(32))
     together = m.sample(said, torch.tensor([[temperature]]), noise)
     for row in range(32):
-        one = said._replace(context=said.context[row : row + 1])
+        kept = None if said.kept is None else said.kept[row : row + 1]
+        one = said._replace(context=said.context[row : row + 1], kept=kept)
         only = Noise(*(part[row : row + 1] for part in noise))
         torch.testing.assert_close(m.sample(one, torch.tensor([[temperature]]), only)[0], together[row])
 

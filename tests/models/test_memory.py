@@ -10,8 +10,10 @@ from torch.nn.functional import logsigmoid
 
 from tests.helpers import TINY_DRIVE, tiny_model
 from wm_envs import hardware
+from wm_envs.models.memory.loss import reward_of_step
 from wm_envs.models.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wm_envs.models.memory.mixture import Prediction, mixture_nll, sample_latents
+from wm_envs.models.memory.rewards import mean_reward, reward_values, two_hot
 from wm_envs.models.state import LATENT_LIMIT
 
 
@@ -105,6 +107,46 @@ def test_a_step_that_ends_the_episode_has_a_reward_of_its_own() -> None:
     assert 0 < int(outcome.terminated.sum()) < 64
     expected = torch.where(outcome.terminated, -7.0, 2.0) * world.reward_scale
     torch.testing.assert_close(outcome.reward, expected)
+
+
+def test_rewards_as_classes_have_the_mean_of_their_bins() -> None:
+    rewards = torch.tensor([-54.0, -3.3, -1.0, 0.0, 0.01, 0.5, 1.0, 20.0, 53.0])
+    weights = two_hot(rewards, 41)
+    torch.testing.assert_close(weights @ reward_values(41), rewards.clamp(-53.6, 53.6), atol=0.1, rtol=1e-4)
+    assert int((weights > 0).sum(-1).max()) == 2 and float(weights[3].max()) == 1
+    torch.testing.assert_close(mean_reward(weights.clamp_min(1e-30).log()), weights @ reward_values(41))
+    with pytest.raises(ValueError, match="reward_bins"):
+        MDNRNNConfig(reward_bins=40)
+
+
+def test_classes_learn_the_mean_of_rare_rewards() -> None:
+    """Of 400 steps with the same inputs, ten pay 10 and the others nothing."""
+    memory = MDNRNN(MDNRNNConfig(4, 1, 8, 3, reward=True, end_reward=True, reward_bins=41))
+    optimizer = torch.optim.Adam(memory.parameters(), 0.02)
+    rewards, ones = torch.zeros(1, 400), torch.ones(1, 400)
+    rewards[:, :10] = 10
+    inputs, latents = torch.zeros(1, 400, memory.inputs), torch.zeros(1, 400, 4)
+    for step in range(500):
+        said = memory.split(memory(inputs, memory.initial_state(400))[0])
+        if step == 0:
+            assert said.reward.shape == (1, 400, 2, 41)
+            assert float(reward_of_step(said, 0 * ones).detach().abs().max()) < 1e-4
+        loss = memory.loss(said, latents, 0 * ones, ones, ones, rewards, 5.0)[2]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(reward_of_step(said, 0 * ones).detach().mean()) == pytest.approx(0.25, abs=0.1)
+
+
+@torch.no_grad()
+def test_a_memory_that_keeps_starts_as_a_copy() -> None:
+    memory, still = MDNRNN(MDNRNNConfig(4, 1, 8, 3, keep=True)), MDNRNN(MDNRNNConfig(4, 1, 8, 3))
+    assert memory.config.keep and memory.head.out_features == still.head.out_features + 4
+    latents = 20 * torch.randn(6, 4)
+    memory.head.weight[-4:] = 0
+    said, _ = memory.step(latents, torch.zeros(6, 1), torch.zeros(6), memory.initial_state(6))
+    error = said.means.float() - torch.sigmoid(torch.tensor(2.0)) * latents[:, None]
+    assert float(error.abs().max()) < 1.5
 
 
 @torch.no_grad()

@@ -140,8 +140,8 @@ def test_the_world_gets_the_best_weights(encoded_runs: list[Path], monkeypatch: 
     measured = iter([3.0, 1.0, 2.0, 2.0, 2.0, 1.5] * 4)
     real, losses = memory.measure, list[Any]()
 
-    def measure(network: Any, latents: Any) -> Any:
-        found = dataclasses.replace(real(network, latents), loss=next(measured, 9.0))
+    def measure(network: Any, *given: Any) -> Any:
+        found = dataclasses.replace(real(network, *given), loss=next(measured, 9.0))
         losses.append((found.loss, {name: value.clone() for name, value in network.state_dict().items()}))
         return found
 

@@ -83,8 +83,10 @@ def predict(memory: Memory, batch: SequenceBatch, state: Recurrent) -> tuple[Any
 
 
 @torch.no_grad()
-def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches: int = 24) -> MemoryMetrics:
-    """The metrics of M on episodes: held-out ones, or those of its training."""
+def measure(
+    memory: Memory, latents: Latents, reward_weight: float = 1.0, batch_size: int = 64, max_batches: int = 24
+) -> MemoryMetrics:
+    """The metrics of M on episodes: held-out ones, or those of its training. The loss has this `reward_weight`."""
     streams = Streams(latents, batch_size, 48, seed=7)
     order = torch.randperm(batch_size, generator=generator(7, 0))
     active = torch.isin(torch.tensor(memory.modelled), torch.tensor(active_dimensions(latents)))  # (N,) of the modelled
@@ -98,7 +100,7 @@ def measure(memory: Memory, latents: Latents, batch_size: int = 64, max_batches:
         other = dataclasses.replace(batch, actions=batch.actions[:, order])
         prediction, states[0] = predict(memory, batch, states[0])
         shuffled, states[1] = predict(memory, other, states[1])
-        found["loss"].append(losses(memory, prediction, batch)[2].cpu())
+        found["loss"].append(losses(memory, prediction, batch, reward_weight)[2].cpu())
         nlls = [memory.nll(said, batch.targets.to(memory.device)).cpu() for said in (prediction, shuffled)]
         for name, nll in zip(("nll", "shuffled"), nlls, strict=True):  # (T, B, N), or (T, B, 1) for all jointly
             found[name].append(_of_a_step(nll, batch) / len(memory.modelled))

@@ -169,8 +169,9 @@ class Training:
         torch.manual_seed(self.seed)
         network = network_config(task, training, config, self.start)
         memory = memory_kinds().build(network).to(best_device())
-        self.train(memory, training, held_out)
-        metrics = with_training(measure(memory, held_out), measure(memory, training))
+        weight = reward_weight(training.rewards)
+        self.train(memory, training, held_out, weight)
+        metrics = with_training(*(measure(memory, latents, weight) for latents in (held_out, training)))
         if config.calibrate:
             metrics = dataclasses.replace(metrics, **fit_end_bias(memory, held_out))
         burn_in = -(-task.timing.burn_in // self.frame_skip) * self.frame_skip
@@ -198,7 +199,7 @@ class Training:
         write_result(self.folder.memory_metrics, metrics)
         return metrics
 
-    def train(self, memory: Memory, training: Latents, held_out: Latents) -> None:
+    def train(self, memory: Memory, training: Latents, held_out: Latents, weight: float) -> None:
         """Train to `config.steps` or to the end of the patience, with checkpoints."""
         path, config = self.folder.memory, self.config
         optimizer = torch.optim.Adam(memory.parameters(), config.learning_rate, fused=True)
@@ -208,7 +209,7 @@ class Training:
         if config.keep_best:
             check_every = max(1, min(check_every, batches // self.CHECKS))
         best = BestWeights(memory)
-        state, step, weight = memory.initial_state(config.batch_size), 0, reward_weight(training.rewards)
+        state, step = memory.initial_state(config.batch_size), 0
         if path.exists():
             step, state = self.resume(memory, optimizer, best)
         elif self.start:
@@ -224,7 +225,7 @@ class Training:
                 step += 1
                 progress.update(1)
                 if step % check_every == 0 or step == batches:
-                    metrics = measure(memory, held_out)
+                    metrics = measure(memory, held_out, weight)
                     extra_state = dict(zip(memory.recurrent_shapes, state, strict=True))
                     if config.keep_best:
                         assert metrics.loss is not None, "it is measured"

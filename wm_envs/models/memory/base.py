@@ -2,7 +2,8 @@
 
 M maps the latents z_t, the action a_t and a recurrent state to the distribution of z_{t+1} and the new recurrent state.
 Other code treats the recurrent state and the predictions as opaque: of a prediction it reads only `termination` (...),
-the logit that the episode ends with this step, and `reward` (..., R) or None, and gives it back to `nll` and `sample`.
+the logit that the episode ends with this step, and `reward` (..., R), logits of classes (..., R, C) or None, and gives
+it back to `nll` and `sample`.
 """
 
 from __future__ import annotations

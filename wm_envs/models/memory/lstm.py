@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Any, Self
+from dataclasses import KW_ONLY
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, field_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from wm_envs.models.memory.base import Memory, MemoryConfig
 from wm_envs.models.memory.inference import PackedStep
 from wm_envs.models.state import Recurrent
+from wm_envs.validation import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class LSTMConfig(MemoryConfig):
+    """What the config of these kinds has more."""
+
+    _: KW_ONLY
+    reward_bins: Annotated[
+        int, Field(ge=0, le=255, description="classes of the reward, odd, with a cross-entropy; 0: its mean is learned")
+    ] = 0
+    keep: Annotated[bool, Field(description="the means of the next latents are a share of the last ones, and more")] = (
+        False
+    )
+
+    @field_validator("reward_bins")
+    @classmethod
+    def _bins_have_a_middle(cls, bins: int) -> int:
+        if bins and (bins < 3 or bins % 2 == 0):
+            raise ValueError(f"reward_bins is {bins}, expected 0 or an odd number from 3, so that one bin is 0")
+        return bins
 
 
 class LSTMMemory(Memory):
-    """An LSTM and a head of O outputs: those of the next latents, the logit of the termination, R of the reward."""
+    """An LSTM and a head of O outputs: those of the next latents, the logit of the termination, R of the reward (R * C
+    with classes) and, with `keep`, N gates of the last latents."""
 
-    def __init__(self, config: MemoryConfig) -> None:
+    config: LSTMConfig
+
+    def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
         self.config = config
         self.lstm = nn.LSTM(self.inputs, config.hidden)
         self.rewards = config.reward * (1 + config.end_reward)  # R
+        self.reward_outputs = self.rewards * (config.reward_bins or 1)
+        self.gates = len(self.modelled) * config.keep
         self.termination_output = self.latent_outputs  # index of the termination logit
-        self.head = nn.Linear(config.hidden, self.termination_output + 1 + self.rewards)
+        rewards_at = self.termination_output + 1
+        self.head = nn.Linear(config.hidden, rewards_at + self.reward_outputs + self.gates)
         self._step = PackedStep()
+        with torch.no_grad():
+            if config.reward_bins:  # all classes are as probable at first, so that the mean is 0
+                self.head.weight[rewards_at : rewards_at + self.reward_outputs] = 0
+                self.head.bias[rewards_at : rewards_at + self.reward_outputs] = 0
+            if config.keep:
+                self.head.bias[-self.gates :] = 2.0  # 0.88 of the last latents
 
     @property
     @abstractmethod
@@ -44,7 +80,24 @@ class LSTMMemory(Memory):
     def forward(self, inputs: Tensor, recurrent: Recurrent) -> tuple[Tensor, Recurrent]:
         """See `Memory.forward`."""
         hidden, (h, c) = self.lstm(inputs, (recurrent[0][None], recurrent[1][None]))
-        return self.head(hidden), (h[0], c[0])
+        outputs = self.head(hidden)
+        if self.gates:
+            kept = self._kept(outputs, inputs[..., : self.gates])
+            outputs = torch.cat([outputs[..., : -self.gates], kept.to(outputs.dtype)], dim=-1)
+        return outputs, (h[0], c[0])
+
+    def _kept(self, outputs: Tensor, latents: Tensor) -> Tensor:
+        """What is kept of the last latents (..., N), by the gates among the head's outputs (..., O)."""
+        return outputs[..., -self.gates :].sigmoid() * latents
+
+    def split_rest(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """The outputs of the latents, the logit of the termination, the reward, and what is kept of the last latents
+        (..., N), from raw outputs (..., O)."""
+        sizes = self.latent_outputs, 1, self.reward_outputs, self.gates
+        latents, termination, reward, kept = outputs.split(sizes, dim=-1)
+        if self.config.reward_bins:
+            reward = reward.unflatten(-1, (self.rewards, -1)) if self.rewards else reward
+        return latents, termination.squeeze(-1), reward if self.rewards else None, kept if self.gates else None
 
     def step(
         self, latents: Tensor, action: Tensor, ticks: Tensor, recurrent: Recurrent, progress: Tensor | None = None
@@ -52,6 +105,8 @@ class LSTMMemory(Memory):
         """See `Memory.step`."""
         parts = self.input_parts(latents, action, ticks, progress=progress)
         outputs, recurrent = self._step(self.lstm, self.head, parts, recurrent)
+        if self.gates:
+            outputs[..., -self.gates :] = self._kept(outputs, parts[0])
         return self.split(outputs), recurrent
 
     @torch.no_grad()

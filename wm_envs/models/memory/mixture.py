@@ -22,7 +22,8 @@ class Prediction(NamedTuple):
     means: Tensor  # (..., K, Z)
     log_stds: Tensor  # (..., K, Z) not yet clamped to LOG_STD_RANGE
     termination: Tensor  # (...) logit that the episode ends with this step
-    reward: Tensor | None  # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends
+    # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends; (..., R, C): logits of classes
+    reward: Tensor | None
 
 
 class _MixtureNLL(torch.autograd.Function):

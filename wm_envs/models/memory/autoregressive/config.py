@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from wm_envs.models.memory.base import MemoryConfig
+from wm_envs.models.memory.lstm import LSTMConfig
 from wm_envs.validation import STRICT, Size
 
 
 @dataclass(frozen=True, config=STRICT)
-class AutoregressiveConfig(MemoryConfig):
+class AutoregressiveConfig(LSTMConfig):
     """Sizes of the autoregressive M."""
 
     _: KW_ONLY

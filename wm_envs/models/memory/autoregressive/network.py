@@ -31,7 +31,8 @@ class AutoregressivePrediction(NamedTuple):
 
     context: Tensor  # (..., N * U) what h adds to the units of every dimension
     termination: Tensor  # (...) logit that the episode ends with this step
-    reward: Tensor | None  # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends
+    reward: Tensor | None  # see `Prediction.reward`
+    kept: Tensor | None  # (..., N) what the means have of the last latents
 
 
 class AutoregressiveMDNRNN(LSTMMemory):
@@ -75,8 +76,7 @@ class AutoregressiveMDNRNN(LSTMMemory):
 
     def split(self, outputs: Tensor) -> AutoregressivePrediction:
         """Raw outputs (..., O) as an `AutoregressivePrediction` (views)."""
-        context, termination, reward = outputs.split((self.termination_output, 1, self.rewards), dim=-1)
-        return AutoregressivePrediction(context, termination.squeeze(-1), reward if self.rewards else None)
+        return AutoregressivePrediction(*self.split_rest(outputs))
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of each modelled dimension of next latents (..., Z), given those before it: (..., N)."""
@@ -95,6 +95,7 @@ class AutoregressiveMDNRNN(LSTMMemory):
         units = torch.relu(prediction.context + earlier).unflatten(-1, (n, -1))  # (..., N, U)
         outputs = torch.einsum("...nu,nuw->...nw", units, self.mixture) + self.mixture_bias  # (..., N, 3K)
         logits, means, log_stds = outputs.unflatten(-1, (3, -1)).float().transpose(-3, -1).unbind(-2)  # (..., K, N)
+        means = means if prediction.kept is None else means + prediction.kept.unsqueeze(-2)
         return Prediction(logits, means, log_stds, prediction.termination, None)
 
     @torch.no_grad()
@@ -114,6 +115,7 @@ class AutoregressiveMDNRNN(LSTMMemory):
             units = torch.addmm(context[:, i], drawn[:, :i], self.earlier[i, :, :i].t()).relu_()  # (B, U)
             outputs = torch.addmm(self.mixture_bias[i], units, self.mixture[i])  # (B, 3K)
             logits, means, log_stds = outputs[..., None].chunk(3, dim=1)  # (B, K, 1)
+            means = means if prediction.kept is None else means + prediction.kept[:, i, None, None]
             mixture = Prediction(mask_components(logits, self.masked), means, log_stds, prediction.termination, None)
             uniform, normal = noise.uniform[:, dimension, None], noise.normal[:, dimension, None]  # (B, 1)
             drawn[:, i : i + 1] = sample_latents(mixture, temperature, uniform, normal)
@@ -129,6 +131,7 @@ class AutoregressiveMDNRNN(LSTMMemory):
         n, k, tau = len(self.modelled), self.config.mixtures, float(temperature)
         context = prediction.context[0].float().numpy().reshape(n, -1)  # (N, U)
         uniform, normal = (part[0, self._index(part.device)].tolist() for part in (noise.uniform, noise.normal))
+        kept = [0.0] * n if prediction.kept is None else prediction.kept[0].tolist()
         drawn, units = np.zeros(n, np.float32), np.ones(self.config.units + 1, np.float32)  # the last one is the bias's
         for i, (earlier, mixture) in enumerate(self._weights_as_arrays()):
             np.dot(earlier, drawn[:i], out=units[:-1])
@@ -142,7 +145,7 @@ class AutoregressiveMDNRNN(LSTMMemory):
             weights = [math.exp((logit - top) / tau) for logit in logits]
             threshold = uniform[i] * sum(weights)
             chosen = sum(weight <= threshold for weight in accumulate(weights[:-1]))
-            mean, log_std = outputs[k + chosen], outputs[2 * k + chosen]
+            mean, log_std = outputs[k + chosen] + kept[i], outputs[2 * k + chosen]
             std = math.exp(min(max(log_std, LOG_STD_RANGE[0]), LOG_STD_RANGE[1])) * math.sqrt(tau)
             drawn[i] = min(max(mean + std * normal[i], -LATENT_LIMIT), LATENT_LIMIT)
         return drawn

@@ -28,12 +28,13 @@ class MDNRNN(LSTMMemory):
         return self.components + 2 * self.config.mixtures * self.config.latent
 
     def split(self, outputs: Tensor) -> Prediction:
-        """Raw outputs (..., O) as a `Prediction` (views)."""
+        """Raw outputs (..., O) as a `Prediction` (views, but for the means with `keep`)."""
         k, z = self.config.mixtures, self.config.latent
-        sizes = self.components, k * z, k * z, 1, self.rewards
-        logits, means, log_stds, termination, reward = outputs.split(sizes, dim=-1)
-        logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in (logits, means, log_stds))
-        return Prediction(logits, means, log_stds, termination.squeeze(-1), reward if self.rewards else None)
+        latents, termination, reward, kept = self.split_rest(outputs)
+        parts = latents.split((self.components, k * z, k * z), dim=-1)
+        logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in parts)
+        means = means if kept is None else means + kept.unsqueeze(-2)
+        return Prediction(logits, means, log_stds, termination, reward)
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """See `Memory.nll`."""
