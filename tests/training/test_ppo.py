@@ -17,7 +17,7 @@ from training.infra.run_folder import RunFolder
 from training.learning.clip_reward import ClipReward
 from training.learning.policy_network import ensemble, parameters_of, start_from
 from training.stages import ppo
-from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer
+from wm_envs.errors import Diverged, InvalidOption, OptionsDiffer, UnknownName
 from wm_envs.models.controller import ControllerConfig, act
 from wm_envs.sb3 import make_vec_env
 from wm_envs.worlds.bundle import load_world, read_controller
@@ -129,6 +129,39 @@ def test_ppo_goes_on_from_a_controller(own_world: Path, tmp_path: Path) -> None:
     ppo.main(ppo_options(tmp_path, name="second", start="ppo"))
     with pytest.raises(InvalidOption, match="start"):
         ppo.main(ppo_options(tmp_path, name="third", start="ppo", hidden_sizes=(6,)))
+
+
+def test_ppo_continues_the_controller_of_an_earlier_round(own_world: Path, tmp_path: Path) -> None:
+    ppo.main(ppo_options(tmp_path))
+    shutil.copytree(tmp_path / "round-0/world", tmp_path / "round-1/world")
+    given = dict(round=1, name="next", start="ppo", start_round=0)
+    still = ppo_options(tmp_path, **given, total_timesteps=128, learning_rate=1e-9)
+    ppo.main(still)
+    policies = [load_file(tmp_path / name) for name in ("round-0/ppo/ppo/policy.safetensors",
+                                                        "round-1/ppo/next/policy.safetensors")]  # fmt: skip
+    values = [name for name in policies[0] if "model/" in name and "value_net" in name]
+    assert values and all(torch.allclose(policies[0][name], policies[1][name], atol=1e-6) for name in values)
+    count, before = (float(policy["carried/returns"][2]) for policy in reversed(policies))
+    assert count == before + 128, "the statistics of the returns go on"
+    history = json.loads((tmp_path / "round-1/ppo/next/history.json").read_text())["validations"]
+    assert [entry["updates"] for entry in history] == [0, 1], "the start is validated, too"
+    start, kept = (read_controller(tmp_path / name, who)[1] for name, who in (("round-0/world", "ppo"),
+                                                                              ("round-1/world", "next")))  # fmt: skip
+    assert torch.allclose(start, kept, atol=1e-6)
+    with pytest.raises(UnknownName, match="start"):
+        ppo.main(ppo_options(tmp_path, **given | {"name": "third", "start": "nobody"}))
+    with pytest.raises(InvalidOption, match="start_round"):
+        ppo_options(tmp_path, start_round=0)
+
+
+def test_members_continue_their_own_members(own_world: Path, tmp_path: Path) -> None:
+    small = dict(total_timesteps=128, ensemble_size=2, learning_rate=1e-9)
+    ppo.main(ppo_options(tmp_path, **small))
+    shutil.copytree(tmp_path / "round-0/world", tmp_path / "round-1/world")
+    ppo.main(ppo_options(tmp_path, **small, round=1, name="next", start="ppo", start_round=0))
+    for name in ("", "-1", "-2"):
+        before, after = (read_controller(tmp_path / "round-1/world", f"{who}{name}")[1] for who in ("ppo", "next"))
+        assert torch.allclose(before, after, atol=1e-6)
 
 
 def test_ppo_goes_on_with_finer_actions(own_drive: Path) -> None:

@@ -66,6 +66,15 @@ def test_with_an_explorer_m_begins_anew_once_there_are_roads(
     assert planned.config.learning_rate == pytest.approx(config.learning_rate * rate)
 
 
+@pytest.mark.parametrize(("explore_steps", "starts"), [(0, ["same", 0, 1]), (5, ["same", "same", 1])])
+def test_c_continues_where_m_does(tmp_path: Path, explore_steps: int, starts: list[int | str]) -> None:
+    run = Run(run=tmp_path, rounds=2, explore_steps=explore_steps, continue_controller=True)
+    learners = [planned.learner for planned in Plan(run).rounds]
+    assert [learner.start_round for learner in learners] == starts
+    assert [learner.start for learner in learners] == ["" if each == "same" else "controller" for each in starts]
+    assert not any(planned.learner.start for planned in Plan(run.replace(continue_controller=False)).rounds)
+
+
 def parse(*words: str) -> Run:
     command = TRAINING.parse("run", list(words))
     assert isinstance(command, Run)

@@ -250,13 +250,31 @@ class LearnerCommand(WorldRound, Temperatures):
     name: PlainName = Field("controller", description="name of the controller")
     train_in: Literal["dream", "game"] = Field("dream", description="where to train")
     start: Text = Field("", description="name of a controller in the world to start from, with the same hidden sizes")
+    start_round: Natural | Literal["same"] = Field(
+        "same", description="round whose world has the controller of --start; same: the one of --round"
+    )
+
+    @model_validator(mode="after")
+    def _starts_from_a_controller(self) -> Self:
+        if self.start_round != "same" and not self.start:
+            raise InvalidOption("start_round", self.start_round, "same without --start", "give --start controller")
+        return self
+
+    @property
+    def continues(self) -> bool:
+        """Whether it continues the training of an earlier round, in another world."""
+        return self.start_round != "same"
+
+    def start_folder(self, folder: RoundFolder) -> RoundFolder:
+        """The round whose world has the controller to start from, for training in the round of `folder`."""
+        return folder if self.start_round == "same" else find_round(self.run_folder, self.start_round, self.task)
 
     def world_round(self, validate_episodes: int) -> RoundFolder:
         """The folder of the round; raises `BrokenStore` without a world, `UnknownName` without the controller to start
         from, and `MissingPackage` without the game if it is played."""
         folder = find_round(self.run_folder, self.round, self.task)
         if self.start:
-            check_controller(folder.world, self.start, "start")
+            check_controller(self.start_folder(folder).world, self.start, "start")
         if self.train_in == "game" or validate_episodes:
             check_game(get_task(read_config(folder.world)["world"]["task"]))
         return folder

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from training.infra.checkpoint import below, read_tensors
 from wm_envs.errors import InvalidOption
 from wm_envs.models.controller import ControllerConfig
 
@@ -42,6 +44,20 @@ def start_from(learner: PPO, config: ControllerConfig, parameters: Tensor, wante
             rows = nearest if layer is maps[-1] else slice(None)
             layer.weight.copy_(weight.t()[rows])
             layer.bias.copy_(bias[rows])
+
+
+def values_from(learner: PPO, checkpoint: Path) -> dict[str, Tensor]:
+    """Give the learner the value network of another one's checkpoint, if it has the same sizes.
+
+    Returns what that network's values depend on, the statistics of the returns, by their name in a checkpoint.
+    """
+    tensors, _ = read_tensors(checkpoint)
+    found = {name: value for name, value in below("model/", tensors).items() if "value_net" in name}
+    own = {name: value for name, value in learner.policy.state_dict().items() if "value_net" in name}
+    if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in own.items()}:
+        return {}
+    learner.policy.load_state_dict(found, strict=False)
+    return {name: value for name, value in below("carried/", tensors).items() if name == "returns"}
 
 
 def affine_maps(learner: PPO) -> list[torch.nn.Linear]:

@@ -55,6 +55,9 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
     learner: Literal["ppo", "evolve"] = Field(
         "ppo", description="how C is trained in the dream; evolve: with CMA-ES, as in the paper"
     )
+    continue_controller: bool = Field(
+        False, description="C of a round starts from that of the round before, if M does, too"
+    )
     calibrate: bool = Field(
         False, description="calibrate the termination probability before C is trained (games of survival)"
     )
@@ -136,6 +139,7 @@ def any_environment(minutes: int) -> Run:
     return Run(
         minutes=minutes,
         own_frames=int(100_000 * share),
+        continue_controller=True,
         temperature=0.8,
         temperature_high=1.2,
         collect=CollectConfig(frames=int(200_000 * share), part_frames=8_192),

@@ -126,6 +126,8 @@ class Plan:
 
     def _learner(self, number: int) -> ppo.Command | evolve.Command:
         given: Fields = {**self._place, **self._temperatures, "round": number, "name": "controller"}
+        if self.run.continue_controller and number > (self.run.explore_steps > 0):  # M is continued, too
+            given |= {"start": "controller", "start_round": number - 1}
         if self.run.learner == "ppo":
             return ppo.Command(**given, config=self.run.ppo)
         return evolve.Command(**given, config=self.run.evolve)

@@ -148,7 +148,7 @@ class Training:
         )
         mean = np.zeros(self.controller.parameters)
         if command.start:
-            self.controller, parameters = read_controller(folder.world, command.start)
+            self.controller, parameters = read_controller(command.start_folder(folder).world, command.start)
             mean = parameters.numpy().astype(np.float64)
         self.search = Search(mean, self.config.sigma, self.config.population, command.seed)
         self.history = _replay(self.search, self.path)

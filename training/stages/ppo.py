@@ -29,7 +29,7 @@ from training.judging.selection import Selection
 from training.judging.validation import evaluate_policy, spread_temperatures
 from training.learning.moments import Moments
 from training.learning.optim import one_cycle
-from training.learning.policy_network import ensemble, parameters_of, start_from
+from training.learning.policy_network import ensemble, parameters_of, start_from, values_from
 from wm_envs.envs.dream import DreamVectorEnv
 from wm_envs.envs.real import RealVectorEnv
 from wm_envs.errors import InvalidOption
@@ -37,7 +37,7 @@ from wm_envs.games.base import Keywords
 from wm_envs.models.controller import ControllerConfig
 from wm_envs.models.world_model import WorldModel
 from wm_envs.seeds import GAME_TRAINING
-from wm_envs.worlds.bundle import load_world, read_controller, save_controller
+from wm_envs.worlds.bundle import load_world, read_config, read_controller, save_controller
 
 if TYPE_CHECKING:  # of the extra 'train', which --help does not need
     from stable_baselines3.common.callbacks import BaseCallback
@@ -131,8 +131,11 @@ def _train_ensemble(folder: RoundFolder, command: Command) -> Learned:
     """Train the members one after the other and merge them: each makes other errors, which the mean evens out."""
     names = [f"{command.name}-{number}" for number in range(1, command.config.ensemble_size + 1)]
     alone = command.config.replace(ensemble_size=1)
+    known = read_config(command.start_folder(folder).world)["controllers"]
     for number, name in enumerate(names):
-        main(command.replace(name=name, seed=command.seed + number, config=alone))
+        start = f"{command.start}-{number + 1}"  # the member of an ensemble, if --start is one
+        start = start if command.start and start in known else command.start
+        main(command.replace(name=name, seed=command.seed + number, config=alone, start=start))
     config, parameters = ensemble([read_controller(folder.world, name) for name in names])
     card = Training(folder, command).evaluate(config, parameters)
     save_controller(folder.world, command.name, config, parameters, to_json(card))
@@ -180,9 +183,7 @@ class Training:
             seed=self.command.seed,
             device="cpu",
         )
-        if self.command.start:
-            start_from(self.learner, *read_controller(self.folder.world, self.command.start), self.controller)
-        self._learn()
+        self._learn(self._start())
         best = self.selection.best()
         parameters = torch.tensor(best.parameters)
         save_controller(self.folder.world, self.command.name, self.controller, parameters, to_json(best.card))
@@ -240,14 +241,26 @@ class Training:
         update = max(0, self.learner.num_timesteps // self.config.update_size - 1) if hasattr(self, "learner") else 0
         return one_cycle(update / self.config.updates, self.config.learning_rate, warm=0.02)
 
-    def _learn(self) -> None:
-        policy, config = self.learner.policy, self.config
-        done, extra_state = 0, dict[str, Tensor]()
+    def _start(self) -> dict[str, Tensor]:
+        """Start from the controller of --start. From an earlier round its value network comes along; the result is then
+        a part of what `_resume` needs."""
+        if not self.command.start:
+            return {}
+        folder, name = self.command.start_folder(self.folder), self.command.start
+        start_from(self.learner, *read_controller(folder.world, name), self.controller)
+        checkpoint = folder.ppo(name).checkpoint
+        return values_from(self.learner, checkpoint) if self.command.continues and checkpoint.exists() else {}
+
+    def _learn(self, extra_state: dict[str, Tensor]) -> None:
+        """Train until all updates are done, from the checkpoint if there is one, else with this extra state."""
+        policy, config, done = self.learner.policy, self.config, 0
         if self.files.checkpoint.exists():
             done, extra_state = load_checkpoint(self.files.checkpoint, policy, policy.optimizer)
             read_extra_state(self.files.checkpoint, extra_state, {"returns": (3,)} | self._state_shapes())
         with Progress(f"ppo-{self.command.name}", config.updates, self.folder.logs, "updates") as progress:
             progress.skip(done)
+            if self.command.continues and not done:
+                progress.log(0, self._validate(0))  # it remains the best if the training makes it worse
             while done < config.updates:
                 rng = self._resume(done, extra_state)
                 until = min(config.updates, (done // config.validate_every + 1) * config.validate_every)
