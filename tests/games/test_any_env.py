@@ -2,8 +2,10 @@
 
 import dataclasses
 import enum
+import hashlib
 import json
 import types
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
+from numpy.typing import NDArray
 
 import tests.toy_env  # noqa: F401 (registers the environments)
 import wm_envs
+from experiments.random_play import lone_actions
 from player.drivers import Keys
 from player.guides import guide_of
 from tests.helpers import ROOT, TINY, fresh_process, tiny_model
@@ -25,10 +29,12 @@ from training.exports.graphs import Step, as_onnx
 from training.infra.run_folder import RunFolder
 from training.stages import collect
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
+from wm_envs.games.base import Task
 from wm_envs.games.gym_env.actions import ActionCodec
 from wm_envs.games.gym_env.describe import _meanings, describe
 from wm_envs.games.gym_env.description import parse
 from wm_envs.games.gym_env.frames import as_rgb, is_picture, small
+from wm_envs.games.random_play import held_actions
 from wm_envs.games.registry import get_task, is_task
 from wm_envs.sb3 import load_policy
 from wm_envs.worlds.bundle import load_world, save_world
@@ -202,6 +208,36 @@ def test_what_the_game_truncates_is_truncated(tmp_path: Path, limit: int) -> Non
     two = [many.step(np.zeros(2, np.int64))[2:4] for _ in range(31)]
     assert [bool(terminated.any()) for terminated, _ in two] == [False] * 31
     assert [truncated.tolist() for _, truncated in two] == [[False] * 2] * 29 + [[True] * 2, [False] * 2]
+
+
+def played(task: Task, ticks: int = 400, episodes: int = 40) -> NDArray[np.float32]:
+    """Random play, (episodes, ticks, A)."""
+    plays = [held_actions(task, np.random.default_rng(seed)) for seed in range(episodes)]
+    return np.array([list(islice(play, ticks)) for play in plays])
+
+
+@pytest.mark.parametrize("env", ["ToyLight-v0", "ToyGrey-v0"])
+def test_random_play_waits_and_taps_holds_and_mixes(env: str) -> None:
+    actions = played(get_task(describe(env).name))  # no action is known to be idle
+    shares = actions.mean(1).max(1)  # of the likeliest action of each episode
+    assert (shares > 0.9).mean() > 0.1 and (shares < 0.6).mean() > 0.2
+    assert sum(lone_actions(episode) for episode in actions) > 40
+    changes = (np.diff(actions, axis=1) != 0).any(2).mean(1)
+    assert (changes < 0.1).mean() > 0.1 and (changes > 0.3).mean() > 0.1
+    assert set(actions[shares > 0.6].mean(1).argmax(1)) == {0, 1, 2}  # each of them may be the usual one
+
+
+def test_random_play_of_a_box_takes_values_in_between() -> None:
+    task = get_task(describe("ToyLight-v0", {"space": "box"}).name)
+    actions, grid = played(task), np.array(task.actions.discrete, np.float32)
+    between = ~(actions[:, :, None] == grid).all(3).any(2)
+    assert 0.1 < between.mean() < 0.5 and np.abs(actions).max() <= 1
+    assert (between.mean(1) == 0).mean() > 0.3
+
+
+@pytest.mark.parametrize(("name", "digest"), [("takecover", "0d737a7e96877659"), ("carracing", "d7a232ae0f36e28b")])
+def test_random_play_of_the_shipped_games_stays(name: str, digest: str) -> None:
+    assert hashlib.sha256(played(get_task(name)).tobytes()).hexdigest()[:16] == digest
 
 
 def test_the_player_has_keys_for_it() -> None:

@@ -2,7 +2,7 @@
 
 The paper holds a random action for 1-10 ticks. Such a player hardly moves, and an M that is trained on its play cannot
 predict long moves. So every episode here holds actions at one of several scales (`RandomPlay.holds`), and half of the
-episodes never idle.
+episodes never idle. In any other environment, an episode is made of habits: some wait and tap, some hold, some mix.
 """
 
 from __future__ import annotations

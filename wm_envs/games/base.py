@@ -163,10 +163,17 @@ class Rewards:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomPlay:
-    """How random play holds its actions. Each episode draws one of `holds`."""
+    """How random play draws and holds its actions.
+
+    Each episode draws one of `holds`, and half of the episodes avoid the idle actions. With `concentrations`, an
+    episode is made of habits instead: each draws the actions' shares of the time, and the holds.
+    """
 
     holds: tuple[tuple[int, int], ...]  # an action is held for low..high ticks
-    idle: tuple[int, ...]  # indices in `Actions.discrete` that half of the episodes avoid
+    idle: tuple[int, ...]  # indices in `Actions.discrete` that do nothing
+    concentrations: tuple[float, ...] = ()  # of the Dirichlet distributions of these shares
+    habit: tuple[int, int] = (50, 2000)  # a habit lasts for low..high ticks, short ones more often
+    between: float = 0.0  # share of the habits that take any actions between `Actions.low` and `Actions.high`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import numpy as np
 from wm_envs.games.base import Actions, RandomPlay, Rewards, Task, Timing
 from wm_envs.games.gym_env.description import EnvDescription, parse
 
+EVEN = 1e3  # a concentration that makes all actions about equally likely
+
 
 @functools.lru_cache(maxsize=16)
 def gym_task(name: str) -> Task:
@@ -36,7 +38,12 @@ def gym_task(name: str) -> Task:
             of_keys=lambda right, up: codec.choices[_choice(description, right, up)],
         ),
         rewards=Rewards(survival=False, scale=0.0),
-        random_play=RandomPlay(holds=((1, 1), (1, 4), (4, 12), (8, 30)), idle=description.idle),
+        random_play=RandomPlay(
+            holds=((1, 1), (1, 4), (4, 12), (8, 30)),
+            idle=description.idle,
+            concentrations=(0.1, 0.3, 1.0, EVEN),
+            between=0.3 if codec.kind == "box" else 0.0,
+        ),
         timing=Timing(tick_limit=description.tick_limit, ticks_per_second=description.ticks_per_second, frame_skip=1),
     )
 
