@@ -10,6 +10,7 @@ import torch
 
 import wm_envs
 from tests.helpers import TINY_DRIVE, tiny_model
+from training.judging.motion import Motion
 from training.stages.memory import complete, of_kind
 from wm_envs.errors import BrokenWorld, InvalidOption
 from wm_envs.files import write_json
@@ -93,7 +94,7 @@ def test_the_game_counts_its_own_rewards(tmp_path: Path) -> None:
 
 def test_a_game_without_a_goal_refuses_it() -> None:
     with pytest.raises(InvalidOption, match="Take Cover is not"):
-        complete(of_kind("mdn-rnn", progress=True), get_task("takecover"))
+        complete(of_kind("mdn-rnn", progress=True), get_task("takecover"), lambda: Motion(pixels=1, episode_ticks=9))
 
 
 def test_a_bundle_with_progress_but_no_goal_is_refused(own_world: Path) -> None:

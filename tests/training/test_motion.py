@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.judging.motion import Motion, measure_motion, moved
+from training.judging.motion import Motion, measure_motion, random_pieces
 from wm_envs.games.base import Array, Tick
 from wm_envs.games.registry import TASKS
 
@@ -36,12 +36,10 @@ class Slider:
 
 @pytest.mark.parametrize(("speed", "skip"), [(0.25, 4), (0.5, 4), (1.0, 2), (2.0, 1), (5.0, 1), (0.0, 1)])
 def test_a_step_takes_about_two_pixels(speed: float, skip: int) -> None:
-    motion = measure_motion(Slider(speed), TASKS["takecover"], itertools.count(), 300)
+    motion = measure_motion(random_pieces(Slider(speed), TASKS["takecover"], itertools.count(), 300))
     assert motion.pixels == pytest.approx(speed, rel=0.1) and motion.frame_skip == skip
 
 
 @pytest.mark.parametrize(("ticks", "skip"), [(200, 4), (30, 3), (9, 1)])
 def test_a_short_episode_has_steps(ticks: float, skip: int) -> None:
     assert Motion(pixels=0.2, episode_ticks=ticks).frame_skip == skip
-
-

@@ -8,7 +8,7 @@ movement, and a short episode still has ten steps.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.acting.rollout import random_frames
+from training.data.episode_store import Part
 from wm_envs.games.base import Frame, Game, Task
 
 LAGS = (2, 4)  # ticks between compared frames; the longer one is for slow games, whose moves are parts of a pixel
@@ -42,17 +43,33 @@ class Motion:
         return int(np.clip(round(STEP_PIXELS / self.pixels), 1, max(1, longest)))
 
 
-def measure_motion(game: Game, task: Task, seeds: Iterator[int], frames: int) -> Motion:
-    """The motion in about so many frames of random play."""
+def measure_motion(episodes: Iterable[Sequence[Frame] | NDArray[np.uint8]]) -> Motion:
+    """The motion in episodes, or their first parts."""
     rng, lengths = np.random.default_rng(0), list[int]()
     distances: dict[int, list[float]] = {lag: [] for lag in LAGS}
-    while sum(lengths) < frames:
-        piece = list(itertools.islice(random_frames(game, task, next(seeds)), frames))
-        lengths.append(len(piece))
+    for frames in episodes:
+        lengths.append(len(frames))
         for lag in LAGS:
-            for at in range(0, len(piece) - lag, 3):
-                distances[lag] += moved(piece[at], piece[at + lag], rng)
+            for at in range(0, len(frames) - lag, 3):
+                distances[lag] += moved(frames[at], frames[at + lag], rng)
     return Motion(pixels=_pixels(distances), episode_ticks=float(np.median(lengths)))
+
+
+def random_pieces(game: Game, task: Task, seeds: Iterator[int], frames: int) -> Iterator[list[Frame]]:
+    """Episodes of random play, until they have so many frames; the last one is cut off."""
+    while frames > 0:
+        piece = list(itertools.islice(random_frames(game, task, next(seeds)), frames))
+        frames -= len(piece)
+        yield piece
+
+
+def recorded_pieces(part: Part, frames: int) -> Iterator[NDArray[np.uint8]]:
+    """The first episodes of a part of a store, until they have so many frames; the last one is cut off."""
+    start = 0
+    for length in part.lengths.tolist():
+        if start < frames:
+            yield part.read(start, min(start + length, frames))
+        start += length
 
 
 def _pixels(distances: dict[int, list[float]]) -> float:

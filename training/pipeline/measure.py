@@ -10,65 +10,180 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
-from training.acting.rollout import TILE, max_steps
+from training.acting.rollout import TILE
 from training.data.sequences import Latents, Streams
-from training.judging.motion import Motion, measure_motion
+from training.judging.motion import Motion, measure_motion, random_pieces
 from training.learning.optim import generator
 from training.pipeline.config import Run
 from training.stages import memory, vision
 from training.stages.memory import MemoryConfig
+from training.stages.ppo import controller_config
+from training.stages.vision import VisionConfig
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.latent_games import LatentGames
-from wm_envs.games.base import FRAME_SHAPE, Task
+from wm_envs.games.base import FRAME_SHAPE, Game, Task
+from wm_envs.hardware import best_device
 from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.vision.base import Vision
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.seeds import EXPERIMENTS
 
-SECONDS = 1.5  # of each measurement
-FRAMES = 2_000  # of random play at most
+SECONDS = 1.0  # of each measurement
+MOTION_FRAMES = 400  # of random play
+CRITIC = 128  # units of PPO's value network
+DREAMS = 256  # in which a controller is evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Speeds of one process, and what moves in the game."""
+    """Speeds of one process, and what moves in the game. Rates are a second."""
 
     motion: Motion
-    frames: float  # of random play, a second
-    steps: float  # of a controller in the game, on V and M, a second
-    encoded: float  # frames that V encodes, a second
-    vision: float  # batches a second
-    memory: float  # batches a second
-    updates: float  # of PPO in the dream, a second
-    dream: float  # seconds in which 256 dreams last until the limit
+    frames: float  # of random play
+    steps: float  # of a controller in the game, on the features of V and M
+    encoded: float  # frames that V encodes
+    vision: float  # batches
+    memory: float  # batches
+    updates: float  # of PPO in the dream
+    dreams: float  # steps of `DREAMS` dreams
 
 
 def measure(run: Run, task: Task) -> Measured:
     """Play the game for a few seconds, and train networks of the run's sizes on noise."""
     game = task.open()
     try:
-        started = time.monotonic()
-        motion = measure_motion(game, task, itertools.count(EXPERIMENTS.start), 200)
-        frames, began = 0, time.monotonic()
-        while frames < FRAMES and time.monotonic() - began < 2 * SECONDS and time.monotonic() - started < 20:
-            frames += _random_ticks(game, task, EXPERIMENTS.start + 50 + frames)
-        of_game = frames / (time.monotonic() - began)
+        motion = measure_motion(random_pieces(game, task, itertools.count(EXPERIMENTS.start), MOTION_FRAMES))
+        frames = _frames(game, task)
     finally:
         game.close()
-    made = vision.build(run.vision, task)
-    batches = _rate(lambda: _train_vision(made, run.vision))
-    encoded = 256 * _rate(lambda: made.encode(torch.rand(256, 3, *FRAME_SHAPE[:2])))
-    config = memory.complete(run.memory, task, motion)
-    world, of_memory = _world(made, config, task)
+    of_vision = vision.complete(run.vision, task)
+    made = vision.build(of_vision)
+    world, batches = _memory(made, memory.complete(run.memory, task, lambda: motion), task)
+    images = torch.rand(256, 3, *FRAME_SHAPE[:2], device=best_device())
+    dreams = _dreams(world, DREAMS)
     return Measured(
         motion=motion,
-        frames=of_game,
-        steps=_steps(world, task),
-        encoded=encoded,
-        vision=batches,
-        memory=of_memory,
-        updates=1 / _seconds_of_update(world, run),
-        dream=max_steps(world) / _rate(_dreaming(world, 256)),
+        frames=frames,
+        steps=_steps(world),
+        encoded=256 * _rate(lambda: world.vision.encode(images)),
+        vision=_vision(vision.build(of_vision), of_vision),
+        memory=batches,
+        updates=_updates(world, run),
+        dreams=_rate(dreams),
     )
+
+
+def _rate(work: Callable[[], Any], seconds: float = SECONDS) -> float:
+    """How often a second `work` is done, after a first time that does not count."""
+    work()
+    done, started = 0, time.monotonic()
+    while (elapsed := time.monotonic() - started) < seconds:
+        work()
+        done += 1
+    return done / elapsed
+
+
+def _frames(game: Game, task: Task) -> float:
+    seeds, frames, started = itertools.count(EXPERIMENTS.start + 500), 0, time.monotonic()
+    while (elapsed := time.monotonic() - started) < 2 * SECONDS:
+        frames += sum(len(piece) for piece in random_pieces(game, task, seeds, 50))
+    return frames / elapsed
+
+
+def _vision(made: Vision, config: VisionConfig) -> float:
+    if not isinstance(config, vision.PixelVision):
+        config = vision.PixelVision(batch_size=3 * config.batch_size)  # a batch of a VAE-GAN takes three times as long
+    optimizer, draw = torch.optim.Adam(made.parameters(), fused=True), generator(0, 0)
+    frames = np.random.default_rng(0).integers(256, size=(config.batch_size, *FRAME_SHAPE), dtype=np.uint8)
+    config = config.replace(objects=0.0)
+    return _rate(lambda: vision.train_batch(made, optimizer, (frames, frames), draw, config, 0.0, []))
+
+
+def _memory(made: Vision, config: MemoryConfig, task: Task) -> tuple[WorldModel, float]:
+    """A world with an untrained M, and the batches that M learns from a second."""
+    assert isinstance(config.frame_skip, int)
+    latents = _noise(made.config.latent, config, task)
+    network = memory.network_config(task, latents, config)
+    learner = memory_kinds().build(network).to(best_device())
+    optimizer, draw = torch.optim.Adam(learner.parameters(), 1e-4, fused=True), generator(0, 0)
+    streams = Streams(latents, config.batch_size, config.sequence_length, 0)
+    state = learner.initial_state(config.batch_size)
+    rate = _rate(lambda: memory.train_batch(learner, optimizer, streams.batch(0, draw), state))
+    settings = WorldConfig(task=task.name, vision=made.config, memory=network, frame_skip=config.frame_skip)
+    return WorldModel(settings, made, learner, latents.means[:64], latents.logvars[:64]), rate
+
+
+def _noise(size: int, config: MemoryConfig, task: Task) -> Latents:
+    """Latents that hold nothing."""
+    assert isinstance(config.frame_skip, int)
+    count, length, rng = 4_000, 200, np.random.default_rng(0)
+    return Latents(
+        means=torch.randn(count, size).half(),
+        logvars=torch.full((count, size), -4.0).half(),
+        actions=torch.zeros(count, task.actions.size),
+        has_next=np.ones(count, bool),
+        terminated=np.zeros(count, bool),
+        starts=np.arange(0, count, length),
+        lengths=np.full(count // length, length),
+        frame_skip=config.frame_skip,
+        noise=config.posterior_noise,
+        rewards=None if task.rewards.survival else rng.normal(size=count).astype(np.float32),
+        progress=np.zeros(count, np.float32) if config.progress else None,
+    )
+
+
+def _dreams(world: WorldModel, count: int) -> Callable[[], Any]:
+    """One step of `count` dreams, and what a controller sees of them."""
+    dreams = Dreams(world, count)
+    dreams.seed(0)
+    dreams.reset()
+    actions = world.task.actions.to_game(np.array([world.task.actions.discrete[0]] * count, np.float32))
+
+    def step() -> None:
+        dreams.step(actions)
+        dreams.observe("zh")
+
+    return step
+
+
+def _updates(world: WorldModel, run: Run) -> float:
+    """Updates of PPO a second: steps of dreams, and passes of networks of the policy's sizes over them."""
+    config = run.ppo
+    policy = controller_config(world, config)
+    size = world.observed_latents + world.config.memory.hidden
+    nets = nn.ModuleList([_mlp(size, *[width for _, width in policy.layers]), _mlp(size, CRITIC, 1)])
+    optimizer, batch = torch.optim.Adam(nets.parameters()), torch.randn(config.batch_size, size)
+
+    def minibatch() -> None:
+        optimizer.zero_grad()
+        torch.stack([net(batch).square().mean() for net in nets]).sum().backward()
+        optimizer.step()
+
+    minibatches = config.n_epochs * max(1, config.update_size // config.batch_size)
+    stepping, learning = _rate(_dreams(world, config.num_envs)), _rate(minibatch)
+    return 1 / (1.3 * config.n_steps / stepping + 1.3 * minibatches / learning)  # Stable-Baselines3 does more
+
+
+def _mlp(*sizes: int) -> nn.Sequential:
+    layers = [[nn.Linear(a, b), nn.Tanh()] for a, b in itertools.pairwise(sizes)]
+    return nn.Sequential(*itertools.chain(*layers))
+
+
+def _steps(world: WorldModel) -> float:
+    """Steps a second of games in a tile together."""
+    task = world.task
+    games = LatentGames(world, [task.open() for _ in range(TILE)])
+    actions = task.actions.to_game(np.array([task.actions.discrete[-1]] * TILE, np.float32))
+    try:
+        games.reset(np.ones(TILE, bool), range(EXPERIMENTS.start, EXPERIMENTS.start + TILE))
+
+        def step() -> None:
+            games.step(actions)
+            if not games.running.any():
+                games.reset(np.ones(TILE, bool), range(EXPERIMENTS.start, EXPERIMENTS.start + TILE))
+
+        return TILE * _rate(step, 2 * SECONDS)
+    finally:
+        games.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,7 @@ from training.judging.memory_metrics import (
     reward_weight,
     with_training,
 )
+from training.judging.motion import Motion, measure_motion, recorded_pieces
 from training.judging.world_card import WorldCard
 from training.learning.moments import recorded_moments
 from training.learning.optim import clip_gradients, generator, one_cycle, total_loss
@@ -54,13 +56,17 @@ from wm_envs.models.vision.base import Vision
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.worlds.bundle import save_world
 
+MOTION_FRAMES = 2_000  # of the store's first part, to measure what moves
+
 
 class MemoryConfig(Config):
     """How M is trained."""
 
     kind: str = Field("mdn-rnn", description=f"{' or '.join(memory_kinds())}; --kind NAME --help: its options")
-    frame_skip: Count | Literal["game"] = Field(
-        "game", description="ticks in a step of M (the paper: 1); game: 4, or what the game says"
+    frame_skip: Count | Literal["game", "motion"] = Field(
+        "game",
+        description="ticks in a step of M (the paper: 1); game: 4, or what the game says; motion: 1 to 4, as many as "
+        "move things about two pixels",
     )
     posterior_noise: Positive = Field(1.0, description="share of V's posterior noise in the latents (the paper: 1)")
     hidden: Count | Literal["paper"] = Field(
@@ -118,8 +124,9 @@ class Command(ModelRound, Machine):
 def main(command: Command) -> MemoryMetrics:
     """Train M, or continue its training, measure it on held-out episodes, and write the bundle."""
     folder, task = command.folder, command.game
-    command = command.replace(config=complete(command.config, task))
     store = RolloutStore(folder.run.rollouts, task.name, command.rounds_of_play)
+    motion = lambda: measure_motion(recorded_pieces(store.parts[0], MOTION_FRAMES))  # noqa: E731
+    command = command.replace(config=complete(command.config, task, motion))
     weights = folder.run.vision_round(folder.number).vision
     vision = load_vision(weights)
     with recorded(folder.memory_options, command, vision=weights_hash(vision)[:16]):
@@ -129,13 +136,17 @@ def main(command: Command) -> MemoryMetrics:
         return Training(folder, task, command.config, command.seed, command.start).run(store, vision, by_part)
 
 
-def complete(config: MemoryConfig, task: Task) -> MemoryConfig:
-    """The configuration with the game's own sizes; raises `InvalidOption` for progress in a game without a goal."""
+def complete(config: MemoryConfig, task: Task, motion: Callable[[], Motion]) -> MemoryConfig:
+    """The configuration with the game's own sizes; raises `InvalidOption` for progress in a game without a goal.
+
+    `motion` measures what moves, if the length of a step follows from it.
+    """
     if config.progress and not task.rewards.goal:
         raise InvalidOption("progress", True, f"a game with a goal, which {task.title} is not", "omit it")
+    skip = config.frame_skip
     return config.replace(
         hidden=task.hidden if config.hidden == "paper" else config.hidden,
-        frame_skip=task.timing.frame_skip if config.frame_skip == "game" else config.frame_skip,
+        frame_skip=motion().frame_skip if skip == "motion" else task.timing.frame_skip if skip == "game" else skip,
     )
 
 
@@ -145,7 +156,7 @@ class Training:
     CHECKS = 24  # at least, of a training that keeps its best weights
 
     def __init__(self, folder: RoundFolder, task: Task, config: MemoryConfig, seed: int, start: str) -> None:
-        assert config.frame_skip != "game", "it is complete"
+        assert isinstance(config.frame_skip, int), "it is complete"
         self.folder, self.task, self.config, self.seed, self.start = folder, task, config, seed, start
         self.frame_skip = config.frame_skip
 

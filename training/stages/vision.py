@@ -108,8 +108,7 @@ class Command(ModelRound):
 def main(command: Command) -> VisionMetrics:
     """Train V, or continue its training, and measure it on held-out frames."""
     folder, task = command.folder, command.game
-    if command.config.latent == "paper":
-        command = command.replace(config=command.config.replace(latent=task.latent))
+    command = command.replace(config=complete(command.config, task))
     store = RolloutStore(folder.run.rollouts, task.name, command.rounds_of_play)
     with recorded(folder.vision_options, command):
         return _train(folder, store, task, command.config, command.seed, command.start)
@@ -118,14 +117,11 @@ def main(command: Command) -> VisionMetrics:
 def _train(
     folder: RoundFolder, store: RolloutStore, task: Task, config: VisionConfig, seed: int, start: str
 ) -> VisionMetrics:
-    assert config.latent != "paper", "main knows the game's"
     training, held_out = store.split()
     if isinstance(config, PixelVision) and config.objects:
         training = _with_objects(training, store)
     torch.manual_seed(seed)
-    own = network_fields(VaeGan if isinstance(config, VaeGan) else PixelVision, config)
-    kind = vision_kinds()["conv-vae" if isinstance(config, VaeGan) else config.kind]
-    vision = on_best_device(kind.network(kind.config(latent=config.latent, **own)))
+    vision = build(config)
     optimizer = torch.optim.Adam(vision.parameters(), config.learning_rate, fused=True)
     adversary = _adversary(vision, optimizer, config) if isinstance(config, VaeGan) else None
     path, step = folder.vision, 0
@@ -151,7 +147,7 @@ def _train(
                 adversary.train_batch(_images(batch[0]), optimizer, draw)
             else:
                 assert isinstance(config, PixelVision)
-                _train_batch(vision, optimizer, batch, draw, config, step / config.batches, list(task.objects.values()))
+                train_batch(vision, optimizer, batch, draw, config, step / config.batches, list(task.objects.values()))
             step += 1
             progress.update(1)
             if step % config.checkpoint_every == 0 or step == config.batches:
@@ -165,6 +161,19 @@ def _train(
     metrics = metrics or measure(vision, *probe)
     write_result(folder.vision_metrics, metrics)
     return metrics
+
+
+def build(config: VisionConfig) -> Vision:
+    """V of a configuration whose latent dimensions are known, with random weights, on the best device."""
+    assert config.latent != "paper", "it is complete"
+    own = network_fields(VaeGan if isinstance(config, VaeGan) else PixelVision, config)
+    kind = vision_kinds()["conv-vae" if isinstance(config, VaeGan) else config.kind]
+    return on_best_device(kind.network(kind.config(latent=config.latent, **own)))
+
+
+def complete(config: VisionConfig, task: Task) -> VisionConfig:
+    """The configuration with the game's own number of latent dimensions, if it has none."""
+    return config.replace(latent=task.latent) if config.latent == "paper" else config
 
 
 def _images(frames: NDArray[np.uint8]) -> torch.Tensor:
@@ -204,7 +213,7 @@ def _batches(parts: list[Any], config: VisionConfig, seed: int, first: int) -> A
         skip = 0
 
 
-def _train_batch(
+def train_batch(
     vision: Vision,
     optimizer: Any,
     batch: tuple[NDArray[Any], ...],
@@ -213,6 +222,7 @@ def _train_batch(
     progress: float,
     kinds_of_objects: list[float],
 ) -> None:
+    """One step on a batch: frames, their neighbours and, if V learns on objects, the pixels of these."""
     device = next(vision.parameters()).device
     frames, neighbours, *objects = (torch.from_numpy(part).to(device) for part in batch)
     images = to_images(frames)
