@@ -5,7 +5,7 @@ RUN/
     round-0/  round-1/  ...           the models of each round, see `RoundFolder`
     best/                             the best world of all rounds, with its best controller first
     game.json  preview.png            the environment that is the game, and what V will see of it
-    run.json  results.json  scores.json  report.html  fidelity_cache.json
+    run.json  choices.json  results.json  scores.json  report.html  fidelity_cache.json
     set-aside/                        broken files that `doctor --repair` moved away
 
 RUN/round-N/
@@ -156,6 +156,7 @@ class RunFolder:
     collect_lock = Place("rollouts/collect")  # what a process locks while it writes to the store
     latents = Place(LATENTS)  # the latents of the store, by the V that made them
     options = Place("run.json")  # the options of the whole run
+    choices = Place("choices.json")  # what a run with minutes measured and decided
     results = Place("results.json")  # the metrics of every stage
     scores = Place("scores.json")  # the score of every test episode
     report = Place("report.html")  # the report

@@ -69,8 +69,10 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         0, description="steps of PPO in the real game at the end, which start from the best controller"
     )
     real_settings: Settings = Field((), description="settings of the game during these steps, NAME=NUMBER")
-    minutes: Annotated[Count, MAY_CHANGE] = Field(  # what follows from it is recorded
-        BUDGET, description="minutes on two cores that the recipe of --env is made for"
+    minutes: Annotated[Count | Literal["none"], MAY_CHANGE] = Field(  # what follows from it is kept in choices.json
+        "none",
+        description="minutes that the run takes on this machine: sizes that are not given follow from measured speeds; "
+        "none: they are those of the recipe",
     )
     collect: CollectConfig = CollectConfig()
     vision: AnyVision = vision.of_kind("conv-vae", batches=6_000)

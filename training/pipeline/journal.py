@@ -16,6 +16,7 @@ from wm_envs.files import JsonObject
 # Options that change nothing of a result: where files are, and who does the work.
 WITHOUT_EFFECT = {"run", "task", "world", "start", "cache", "scores", "workers", "ray", "to"}
 DONE = "done"  # key in results.json of the options of all finished stages
+SECONDS = "seconds"  # and of the time that they took
 SHOWN = {  # the figures of a stage that a reader of the terminal sees
     "collect": ("parts",),
     "vision": ("error", "moving_error", "active"),
@@ -25,12 +26,13 @@ SHOWN = {  # the figures of a stage that a reader of the terminal sees
 
 
 class Journal:
-    """The stages of a run, in order. `results` is what they found."""
+    """The stages of a run, in order. `results` is what they found, and `seconds` what they took, by "ROUND/STAGE"."""
 
     def __init__(self, run: RunFolder, steps: list[Step]) -> None:
-        self.run, self.steps = run, steps
+        self.run, self.places = run, [(step.where, step.name) for step in steps]
         self.results: JsonObject = read_record(run.results) if run.results.exists() else {}
         self.done: JsonObject = self.results.pop(DONE, {})
+        self.seconds: dict[str, float] = self.results.pop(SECONDS, {})
         places = {step.where for step in steps}
         self.results = {name: result for name, result in self.results.items() if name in places}
         self.all_done = True  # so far
@@ -41,7 +43,7 @@ class Journal:
         Once a stage has worked, all later ones do: they use what it makes.
         """
         where = "" if step.where == "final" else f", {step.where}"
-        title = f"stage {self.steps.index(step) + 1} of {len(self.steps)}: {step.name}{where}"
+        title = f"stage {self.places.index((step.where, step.name)) + 1} of {len(self.places)}: {step.name}{where}"
         options = comparable(step.command)
         known = self.results.get(step.where, {}).get(step.name)
         if self.all_done and known is not None and there() and self._has_options(step, options):
@@ -53,8 +55,10 @@ class Journal:
         result = to_json(work())
         self.results.setdefault(step.where, {})[step.name] = result
         self.done.setdefault(step.where, {})[step.name] = options
-        write_result(self.run.results, self.results | {DONE: self.done})
-        print(f"    {figures(step.name, result)} ({duration(time.monotonic() - started)})", flush=True)
+        took = time.monotonic() - started
+        self.seconds[f"{step.where}/{step.name}"] = round(took, 1)
+        write_result(self.run.results, self.results | {DONE: self.done, SECONDS: self.seconds})
+        print(f"    {figures(step.name, result)} ({duration(took)})", flush=True)
         return result
 
     def _has_options(self, step: Step, options: JsonObject) -> bool:

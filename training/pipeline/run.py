@@ -4,26 +4,38 @@ Every stage skips what it has done, so the same command resumes a run. Round 0 l
 round adds play of the last controller, and of the best one so far, to the store and continues the training of V, M and
 C from the round before. In games where random play sees too little, as in CarRacing, the controller of round 0 is
 trained in the real game on the features of V and M, and its play teaches the dream.
+
+A run with `minutes` decides the sizes of its stages by itself (see `budget`), and checks after each stage that the next
+one can use what it made (see `gates`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from training.config.records import recorded
+from training.data.episode_store import RolloutStore
 from training.infra.packages import check_game
 from training.infra.records import from_json, to_json
 from training.infra.run_folder import RoundFolder
 from training.infra.worlds import keep_best
+from training.judging.baselines import Baselines, measure_baselines
 from training.judging.calibration import calibrate_end
-from training.judging.scoring import Evaluation
+from training.judging.memory_metrics import MemoryMetrics
+from training.judging.scoring import Evaluation, Score
+from training.judging.vision_metrics import VisionMetrics
 from training.judging.world_card import read_cards
+from training.pipeline import gates
+from training.pipeline.budget import Budget
 from training.pipeline.config import Run
 from training.pipeline.journal import Journal
 from training.pipeline.plan import Plan, RoundPlan
 from training.reporting.summary import commands, score_sentence
 from training.stages import collect, evaluate, evolve, fidelity, memory, ppo, report, vision
+from wm_envs.errors import Unsound
 from wm_envs.files import JsonObject
 from wm_envs.worlds.bundle import read_config
 
@@ -35,13 +47,14 @@ def main(run: Run) -> JsonObject:
     plan = Plan(run)
     check_game(plan.task)
     with recorded(plan.folder.options, run):
-        return _run(plan)
+        return Execution(plan).run()
 
 
 def describe(results: JsonObject) -> str:
     """The results in words, and the commands that go on from there."""
     world, further = results["world"], ", then in the real game" if "tuned" in results else ""
     lines = [
+        *(["", results["verdict"]] if results.get("verdict") else []),
         "", score_sentence(from_json(Evaluation, results["evaluate"], "results.json")),
         f"It learned in the dream of round {results['best round']}{further}. That world is {world}.",
         f"The report is {results['report']}.", "",
@@ -50,56 +63,137 @@ def describe(results: JsonObject) -> str:
     return "\n".join(lines)
 
 
-def _run(plan: Plan) -> JsonObject:
-    """All rounds, then the evaluation of the best."""
-    journal, folder = Journal(plan.folder, plan.steps()), plan.folder
-    first = 1 if plan.run.explore_steps else 0  # the explorer is not trained in a dream
-    best = first
-    for planned in plan.rounds:
-        number = planned.number
-        _run_round(journal, plan, planned, _players(plan.run, number) if number else ())
-        if number >= first:
-            best = max(range(first, number + 1), key=lambda each: _score(folder.round(each)))
-            keep_best(folder.round(best).world, "controller", folder.best)
-    steps = {(step.where, step.name): step for step in journal.steps}
-    name = plan.evaluate.controller
-    if plan.tuned:
-        tuned = plan.tuned.replace(round=best)
-        journal.do(steps["tuned", "ppo"], lambda: ppo.main(tuned), lambda: _has(folder.round(best), name))
-        keep_best(folder.round(best).world, name, folder.best)
-    scores = journal.do(steps["final", "evaluate"], lambda: evaluate.main(plan.evaluate), folder.best.exists)
-    end = {"best round": best, "world": str(folder.best), "evaluate": scores}
-    written = journal.do(steps["final", "report"], lambda: report.main(plan.report), folder.report.exists)
-    rounds = {where: results for where, results in journal.results.items() if where != "final"}
-    return rounds | end | written
+class Execution:
+    """One run: what is planned, what is done, and, with `minutes`, how they are spent."""
 
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.folder, self.steps = plan, plan.folder, plan.steps()
+        self.journal = Journal(plan.folder, self.steps)
+        self.budget = Budget(plan, self.journal.seconds) if plan.run.minutes != "none" else None
+        self.baselines: Baselines | None = None
 
-def _run_round(journal: Journal, plan: Plan, planned: RoundPlan, players: tuple[str, ...]) -> None:
-    """One round: collect, vision, memory, ppo or evolve, fidelity."""
-    folder = plan.folder.round(planned.number)
-    steps = {step.name: step for step in planned.steps()}
+    def run(self) -> JsonObject:
+        """All rounds, then the evaluation of the best."""
+        plan, folder = self.plan, self.folder
+        first = 1 if plan.run.explore_steps else 0  # the explorer is not trained in a dream
+        best = first
+        for planned in plan.rounds:
+            number = planned.number
+            self.round(planned, _players(plan.run, number) if number else ())
+            if number >= first:
+                best = max(range(first, number + 1), key=lambda each: _score(folder.round(each)))
+                keep_best(folder.round(best).world, "controller", folder.best)
+        name = plan.evaluate.controller
+        if plan.tuned:
+            in_place = folder.round(best)
+            self.do("tuned", "ppo", lambda tuned: ppo.main(tuned.replace(round=best)), lambda _: _has(in_place, name))
+            keep_best(in_place.world, name, folder.best)
+        scores = self.do("final", "evaluate", evaluate.main, lambda _: folder.best.exists())
+        end = {"best round": best, "world": str(folder.best), "evaluate": scores} | self.verdict(scores)
+        written = self.report()
+        rounds = {where: results for where, results in self.journal.results.items() if where != "final"}
+        return rounds | end | written
 
-    def record() -> collect.Collected:
-        collected = collect.main(planned.collect.replace(controllers=players))
-        return dataclasses.replace(collected, recorded=None)  # so that a resumed run has the same results
+    def do(self, where: str, name: str, work: Callable[[Any], Any], there: Callable[[Any], bool]) -> Any:
+        """The result of a stage. `work` and `there` get its command, with the sizes that fit into its time."""
+        at = next(at for at, step in enumerate(self.steps) if (step.where, step.name) == (where, name))
+        step = self.budget.sized(self.steps[at:]) if self.budget else self.steps[at]
+        return self.journal.do(step, lambda: work(step.command), lambda: there(step.command))
 
-    def model() -> JsonObject:
-        metrics: JsonObject = to_json(memory.main(planned.memory))
-        if plan.run.calibrate and planned.fidelity:
-            metrics |= to_json(calibrate_end(folder.world, temperature=1.0, workers=plan.run.pool))
-        return metrics
+    def report(self) -> Any:
+        """The report of the run."""
+        return self.do("final", "report", report.main, lambda _: self.folder.report.exists())
 
-    all_parts = lambda: not collect.missing_parts(plan.folder, planned.number, planned.collect.config)  # noqa: E731
-    journal.do(steps["collect"], record, all_parts)
-    if trained := planned.vision:
-        journal.do(steps["vision"], lambda: vision.main(trained), folder.vision.exists)
-    journal.do(steps["memory"], model, lambda: folder.has_world)
-    if isinstance(learner := planned.learner, ppo.Command):
-        journal.do(steps["ppo"], lambda: ppo.main(learner), lambda: _has(folder, learner.name))
-    else:
-        journal.do(steps["evolve"], lambda: evolve.main(learner), lambda: _has(folder, learner.name))
-    if compared := planned.fidelity:
-        journal.do(steps["fidelity"], lambda: fidelity.main(compared), lambda: folder.has_world)
+    def round(self, planned: RoundPlan, players: tuple[str, ...]) -> None:
+        """One round: collect, vision, memory, ppo or evolve, fidelity."""
+        number, folder = planned.number, self.folder.round(planned.number)
+
+        def record(command: collect.Command) -> collect.Collected:
+            collected = collect.main(command.replace(controllers=players))
+            return dataclasses.replace(collected, recorded=None)  # so that a resumed run has the same results
+
+        def model(command: memory.Command) -> JsonObject:
+            metrics: JsonObject = to_json(memory.main(command))
+            if self.plan.run.calibrate and planned.fidelity:
+                metrics |= to_json(calibrate_end(folder.world, temperature=1.0, workers=self.plan.run.pool))
+            return metrics
+
+        def all_parts(command: collect.Command) -> bool:
+            return not collect.missing_parts(self.folder, number, command.config)
+
+        self.do(folder.name, "collect", record, all_parts)
+        self.check_play(number)
+        if planned.vision:
+            seen = self.do(folder.name, "vision", vision.main, lambda _: folder.vision.exists())
+            self.check_vision(number, from_json(VisionMetrics, seen, "results.json"))
+        found = self.do(folder.name, "memory", model, lambda _: folder.has_world)
+        self.check_memory(number, found)
+        learner = planned.learner
+        name, stage = ("ppo", ppo.main) if isinstance(learner, ppo.Command) else ("evolve", evolve.main)
+        learned = self.do(folder.name, name, stage, lambda _: _has(folder, learner.name))
+        self.check_controller(number, learned)
+        if planned.fidelity:
+            self.do(folder.name, "fidelity", fidelity.main, lambda _: folder.has_world)
+
+    # --- gates: only for a run that spends minutes ---------------------------------------------------
+
+    def check_play(self, number: int) -> None:
+        """End the run if nothing that was played shows what is good or bad."""
+        if self.budget and number == 0 and (problem := gates.play(RolloutStore(self.folder.rollouts).parts)):
+            self.end(problem, "reward what leads to the goal, give more --minutes, or --explore-steps 200000 --curious")
+
+    def check_vision(self, number: int, metrics: VisionMetrics) -> None:
+        """Train V once more, with more weight on what moves, if it misses that; end the run if it still does."""
+        problem, config = gates.vision(metrics), self.plan.run.vision
+        if not (self.budget and problem and number == 0 and isinstance(config, vision.PixelVision)):
+            return
+        folder = self.folder.round(number)
+        if not self.budget.is_again(folder.name, "vision"):
+            print(f"    {problem}: it is trained again, with more weight on that", flush=True)
+            for path in (folder.vision, folder.vision_options):
+                path.unlink(missing_ok=True)
+            self.budget.again(folder.name, "vision", {"motion": max(20.0, 4 * config.motion), "focus": 20.0})
+            seen = self.do(folder.name, "vision", vision.main, lambda _: folder.vision.exists())
+            problem = gates.vision(from_json(VisionMetrics, seen, "results.json"))
+        if problem:
+            self.end(problem, "look at its pictures, give more --minutes, crop what does not matter, or use --vision")
+
+    def check_memory(self, number: int, found: JsonObject) -> None:
+        """Say what M cannot predict; end the run if more play did not help."""
+        if not self.budget:
+            return
+        names = [field.name for field in dataclasses.fields(MemoryMetrics)]
+        metrics = {name: value for name, value in found.items() if name in names}
+        problem = gates.memory(from_json(MemoryMetrics, metrics, "results.json"))
+        if problem and number == self.plan.run.rounds:
+            self.end(problem, "give more --minutes, or another --memory.frame-skip")
+        if problem:
+            print(f"    {problem}: the next round has more play", flush=True)
+
+    def check_controller(self, number: int, learned: JsonObject) -> None:
+        """Say whether C is better than policies that look at nothing."""
+        if not self.budget or "validation" not in learned:
+            return
+        if self.baselines is None:
+            seconds = min(60.0, 0.03 * self.budget.seconds)
+            world, pool = self.folder.round(number).world, self.plan.run.pool
+            self.baselines = measure_baselines(world, 24, pool, self.folder.fidelity_cache, seconds)
+        problem = gates.controller(from_json(Score, learned["validation"], "results.json"), self.baselines)
+        best = self.baselines.best
+        better = f"the controller is better in the game than {best.policy} ({best.score.mean:.4g})"
+        print(f"    {problem or better}", flush=True)
+
+    def verdict(self, scores: JsonObject) -> JsonObject:
+        """Whether the run has made what it was for, in one sentence."""
+        if self.baselines is None:
+            return {}
+        problem = gates.controller(from_json(Evaluation, scores, "results.json"), self.baselines)
+        return {"verdict": problem and f"The run has not learned the game: {problem}."}
+
+    def end(self, problem: str, fix: str) -> NoReturn:
+        """End the run: raises `Unsound`, after the report is written."""
+        self.report()
+        raise Unsound("run", f"{problem}; {self.folder.path} has what was made", "what the next stage needs", fix)
 
 
 def _has(folder: RoundFolder, name: str) -> bool:

@@ -156,7 +156,7 @@ def _train(
                 metrics = dataclasses.replace(measure(vision, *probe), **losses)
                 progress.log(step, to_json(metrics))
                 save_pairs(folder.vision_picture, probe[0][:24], reconstruct(vision, probe[0][:24]))
-                if metrics.active < min(COLLAPSED, config.latent):
+                if metrics.active < min(COLLAPSED, vision.config.latent):
                     progress.bar.write(f"warning: V is collapsing: {metrics.active} active dimensions")
     metrics = metrics or measure(vision, *probe)
     write_result(folder.vision_metrics, metrics)

@@ -1,0 +1,187 @@
+"""How a run spends its minutes: the sizes of a stage follow from the time that is left and from measured speeds.
+
+The stages that are left share the time that is left, by their weights. What a stage took corrects the estimate for the
+next one of its kind. The sizes are decided when a stage begins and are kept in the run folder, so a resumed run has the
+same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.config.records import flattened
+from training.infra.pool import available_cores
+from training.infra.records import read_result, write_result
+from training.judging.battery import open_loop_battery
+from training.pipeline.config import Run
+from training.pipeline.measure import DREAMS, Measured, measure
+from training.pipeline.plan import Plan, Step
+from wm_envs.files import JsonObject
+
+WEIGHTS = {  # of the stages in the time that is left
+    "collect": 4.0, "vision": 5.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 1.0,
+    "report": 0.3,
+}  # fmt: skip
+CONTINUED = 0.5  # of V's weight in rounds in which it goes on
+MOST_FRAMES = 200_000  # of a round
+PARTS = 20  # of a round, so that one part in twenty is held out
+CHECKS = 8  # of V and M, validations of C
+VALIDATING = 0.2  # share of C's time
+CORRECTION = (0.25, 4.0)  # of an estimate, at most
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a run decided, of each stage that has begun by "ROUND/STAGE"."""
+
+    measured: Measured
+    values: dict[str, JsonObject] = field(default_factory=dict)  # of its configuration
+    planned: dict[str, float] = field(default_factory=dict)  # seconds
+    again: list[str] = field(default_factory=list)  # those that a gate has sent back
+
+
+class Budget:
+    """The minutes of a run. `taken` are the seconds of the stages that are done, by "ROUND/STAGE"."""
+
+    def __init__(self, plan: Plan, taken: dict[str, float]) -> None:
+        self.run, self.task, self.folder, self.taken = plan.run, plan.task, plan.folder, taken
+        run, task, folder = self.run, self.task, self.folder
+        assert run.minutes != "none", "a run with a budget"
+        self.seconds = 60.0 * run.minutes
+        self.started, self.before = time.monotonic(), sum(taken.values())
+        self.workers = run.workers if isinstance(run.workers, int) else available_cores()
+        self.fixed = _given(run)
+        if folder.choices.exists():
+            self.choices = read_result(Choices, folder.choices)
+        else:
+            self.choices = Choices(measure(run, task))
+            write_result(folder.choices, self.choices)
+
+    @property
+    def measured(self) -> Measured:
+        """The speeds."""
+        return self.choices.measured
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(0.0, self.seconds - self.before - (time.monotonic() - self.started))
+
+    def sized(self, steps: Sequence[Step]) -> Step:
+        """The first of the steps that are left, with its sizes."""
+        step = steps[0]
+        name = f"{step.where}/{step.name}"
+        if name not in self.choices.planned:
+            seconds = self.left * weight(step) / sum(weight(each) for each in steps)
+            self.choices.planned[name] = seconds
+            sizes = self._sizes(step, seconds / self._correction(step.name))
+            self.choices.values[name] = sizes | self.choices.values.get(name, {})
+            write_result(self.folder.choices, self.choices)
+        values = self.choices.values[name]
+        command: Any = step.command
+        return Step(step.where, step.name, command.replace(config=command.config.replace(**values))) if values else step
+
+    def is_again(self, where: str, name: str) -> bool:
+        """Whether a stage was changed after its gate."""
+        return f"{where}/{name}" in self.choices.again
+
+    def again(self, where: str, name: str, values: JsonObject) -> None:
+        """Let a stage be done once more, with these values of its configuration and new sizes."""
+        stage = f"{where}/{name}"
+        self.choices.again.append(stage)
+        self.choices.planned.pop(stage)
+        self.choices.values[stage] = values
+        write_result(self.folder.choices, self.choices)
+
+    def _correction(self, stage: str) -> float:
+        """How much longer such stages took than was planned."""
+        known = [name for name in self.taken if name.endswith(f"/{stage}") and self.choices.planned.get(name)]
+        if not known:
+            return 1.0
+        low, high = CORRECTION
+        return min(high, max(low, self.taken[known[-1]] / self.choices.planned[known[-1]]))
+
+    def _sizes(self, step: Step, seconds: float) -> JsonObject:
+        """What fits into so many seconds, without what the user has given."""
+        command: Any = step.command
+        sizes: JsonObject = {
+            "collect": self._collect, "vision": self._vision, "memory": self._memory, "ppo": self._ppo,
+            "fidelity": self._fidelity, "evaluate": self._evaluate,
+        }.get(step.name, lambda *_: {})(command, seconds)  # fmt: skip
+        field = "own_frames" if step.name == "collect" and command.round else f"{step.name}.frames"
+        return {
+            name: value
+            for name, value in sizes.items()
+            if (field if name == "frames" else f"{step.name}.{name}") not in self.fixed
+        }
+
+    # --- the sizes of each stage ------------------------------------------------------------------
+
+    @property
+    def _steps_of_games(self) -> float:
+        """Steps of a controller in all games, a second."""
+        return self.measured.steps * self.workers
+
+    def _episode_seconds(self, skip: int) -> float:
+        """Seconds of an episode of a controller that lasts until the limit, with all processes."""
+        return self.task.timing.steps(skip) / self._steps_of_games
+
+    @property
+    def _skip(self) -> int:
+        skip = self.run.memory.frame_skip
+        return self.measured.motion.frame_skip if skip == "motion" else self.task.timing.frame_skip if skip == "game" else skip
+
+    def _collect(self, command: Any, seconds: float) -> JsonObject:
+        rate = self._steps_of_games if command.round else self.measured.frames * self.workers
+        frames = round(max(1_000, min(MOST_FRAMES, rate * seconds)))
+        return {"frames": frames, "part_frames": -(-frames // PARTS)}
+
+    def _vision(self, command: Any, seconds: float) -> JsonObject:
+        batches = max(200, round(self.measured.vision * seconds))
+        return {"batches": batches, "checkpoint_every": -(-batches // CHECKS)}
+
+    def _memory(self, command: Any, seconds: float) -> JsonObject:
+        frames = sum(sizes.get("frames", 0) for name, sizes in self.choices.values.items() if name.endswith("/collect"))
+        training = max(0.5 * seconds, seconds - frames / self.measured.encoded)
+        batches = max(200, round(self.measured.memory * training))
+        config = command.config
+        return {"steps": batches * config.batch_size * config.sequence_length, "checkpoint_every": -(-batches // CHECKS)}
+
+    def _ppo(self, command: Any, seconds: float) -> JsonObject:
+        config = command.config
+        if command.train_in == "game":
+            updates = max(10, round(seconds * self.measured.steps / config.update_size))
+        else:
+            updates = max(CHECKS, round((1 - VALIDATING) * seconds * self.measured.updates / config.ensemble_size))
+        each = VALIDATING * seconds / CHECKS / config.ensemble_size
+        each -= self.task.timing.steps(self._skip) / self.measured.dreams
+        episodes = round(each / self._episode_seconds(self._skip))
+        return {
+            "total_timesteps": updates * config.update_size,
+            "validate_every": -(-updates // CHECKS),
+            "validate_episodes": min(32, max(6, episodes)),
+        }
+
+    def _fidelity(self, command: Any, seconds: float) -> JsonObject:
+        policies = len(open_loop_battery(self.task)) + 1
+        each = seconds / policies
+        dreams = min(128, max(16, round(DREAMS * 0.3 * each * self.measured.dreams / self.task.timing.steps(self._skip))))
+        return {"episodes": min(24, max(4, round(0.6 * each / self._episode_seconds(self._skip)))), "dreams": dreams}
+
+    def _evaluate(self, command: Any, seconds: float) -> JsonObject:
+        return {"episodes": min(100, max(20, round(seconds / self._episode_seconds(self._skip))))}
+
+
+def weight(step: Step) -> float:
+    """The weight of a stage."""
+    continued = step.name == "vision" and getattr(step.command, "round", 0) > 0
+    return WEIGHTS[step.name] * (CONTINUED if continued else 1.0)
+
+
+def _given(run: Run) -> set[str]:
+    """Full names of the options that are not those of the recipe: the user has given them."""
+    values, defaults = (flattened(each.as_json()) for each in (run, run.base))
+    return {name for name, value in values.items() if defaults.get(name) != value}
