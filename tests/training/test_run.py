@@ -167,9 +167,9 @@ def test_the_recipe_of_a_game_is_its_default() -> None:
     assert columns.vision.kind == "column-vae" and columns.vision.batches == 6_000
 
 
-def test_the_recipe_of_an_environment_follows_from_its_minutes() -> None:
-    short, long = parse("--env", "CartPole-v1", "--minutes", "9"), parse("--env", "CartPole-v1")
-    assert short.collect.frames == 20_000 and long.collect.frames == 200_000
-    assert short.vision.kind == "residual-vae" and str(short.run_folder.path) == "runs/cartpole-v1"
+def test_an_environment_has_a_recipe_of_its_own() -> None:
+    run = parse("--env", "CartPole-v1", "--minutes", "9")
+    assert run == RECIPES["env"].replace(env="CartPole-v1", minutes=9) and run.base == RECIPES["env"]
+    assert str(run.run_folder.path) == "runs/cartpole-v1"
     with pytest.raises(UnknownName, match=r"did you mean 'carracing'"):
         parse("--recipe", "car-racing")

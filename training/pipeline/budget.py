@@ -132,7 +132,13 @@ class Budget:
     @property
     def _skip(self) -> int:
         skip = self.run.memory.frame_skip
-        return self.measured.motion.frame_skip if skip == "motion" else self.task.timing.frame_skip if skip == "game" else skip
+        return (
+            self.measured.motion.frame_skip
+            if skip == "motion"
+            else self.task.timing.frame_skip
+            if skip == "game"
+            else skip
+        )
 
     def _collect(self, command: Any, seconds: float) -> JsonObject:
         rate = self._steps_of_games if command.round else self.measured.frames * self.workers
@@ -148,7 +154,10 @@ class Budget:
         training = max(0.5 * seconds, seconds - frames / self.measured.encoded)
         batches = max(200, round(self.measured.memory * training))
         config = command.config
-        return {"steps": batches * config.batch_size * config.sequence_length, "checkpoint_every": -(-batches // CHECKS)}
+        return {
+            "steps": batches * config.batch_size * config.sequence_length,
+            "checkpoint_every": -(-batches // CHECKS),
+        }
 
     def _ppo(self, command: Any, seconds: float) -> JsonObject:
         config = command.config
@@ -166,10 +175,12 @@ class Budget:
         }
 
     def _fidelity(self, command: Any, seconds: float) -> JsonObject:
-        policies = len(open_loop_battery(self.task)) + 1
-        each = seconds / policies
-        dreams = min(128, max(16, round(DREAMS * 0.3 * each * self.measured.dreams / self.task.timing.steps(self._skip))))
-        return {"episodes": min(24, max(4, round(0.6 * each / self._episode_seconds(self._skip)))), "dreams": dreams}
+        each = seconds / (len(open_loop_battery(self.task)) + 1)  # seconds of a policy
+        lasting = self.task.timing.steps(self._skip) / self.measured.dreams
+        return {
+            "episodes": min(24, max(4, round(0.6 * each / self._episode_seconds(self._skip)))),
+            "dreams": min(128, max(16, round(DREAMS * 0.3 * each / lasting))),
+        }
 
     def _evaluate(self, command: Any, seconds: float) -> JsonObject:
         return {"episodes": min(100, max(20, round(seconds / self._episode_seconds(self._skip))))}

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from tyro.conf import arg
 
-from training.config.base import MAY_CHANGE, Count, Natural, Positive, whole_number
+from training.config.base import MAY_CHANGE, Count, Natural, Positive
 from training.config.commands import Command, InGame, Machine, Seeded, Settings, Temperatures, recorded_task
 from training.config.kinds import narrowed
 from training.infra.run_folder import RunFolder
@@ -26,8 +26,6 @@ from training.stages.vision import AnyVision
 from wm_envs.cli import peek
 from wm_envs.errors import InvalidOption, UnknownName, did_you_mean
 from wm_envs.games.gym_env import PREFIX
-
-BUDGET = 90  # minutes of a run with --env
 
 
 class RunFidelity(Comparison):
@@ -88,13 +86,9 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         run = peek(words, "run")
         task = peek(words, "task") or (recorded_task(RunFolder(run)) if run else "")
         by_env = bool(peek(words, "env")) or task.startswith(PREFIX)
-        name = peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
-        if name == "env":
-            recipe = any_environment(_minutes(words))
-        elif (minutes := peek(words, "minutes")) not in ("", str(BUDGET)):
-            raise InvalidOption("minutes", minutes, "nothing without --env", "give --env ID, or --recipe env")
-        else:
-            recipe = choose_recipe(name) if name else Run()
+        recipe = choose_recipe(
+            peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
+        )
         return cls(
             **dict(recipe)
             | {
@@ -119,55 +113,49 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         return self
 
     @property
+    def base(self) -> Run:
+        """The recipe that the run starts from."""
+        by_env = bool(self.env) or self.game.name.startswith(PREFIX)
+        return choose_recipe(self.recipe or ("env" if by_env else RECIPE_OF_GAME.get(self.game.name, "")))
+
+    @property
     def validate_episodes(self) -> int:
         """Real episodes per validation of the learner."""
         return self.ppo.validate_episodes if self.learner == "ppo" else self.evolve.validate_episodes
 
 
-def _minutes(words: list[str]) -> int:
-    """What the words give to --minutes; a wrong value is refused when all words are read."""
-    try:
-        return max(1, whole_number(peek(words, "minutes") or str(BUDGET)))
-    except ValueError:
-        return BUDGET
-
-
 # --- recipes ------------------------------------------------------------------------------------------
 
 
-def any_environment(minutes: int) -> Run:
-    """The recipe of any environment for about so many minutes on two cores: its sizes grow with them."""
-    share = minutes / BUDGET
-    return Run(
-        minutes=minutes,
-        own_frames=int(100_000 * share),
-        continue_controller=True,
-        temperature=0.8,
-        temperature_high=1.2,
-        collect=CollectConfig(frames=int(200_000 * share), part_frames=8_192),
-        vision=vision.of_kind(
-            "residual-vae", batches=int(8_000 * share), batch_size=64, error="calibrated", motion=0.0
-        ),
-        memory=memory.of_kind(
-            "mdn-rnn",
-            steps=int(20_000_000 * share),
-            hidden=256,
-            learning_rate=3e-3,
-            latent_dropout=0.25,
-            clip_rewards=True,
-        ),
-        ppo=PpoConfig(
-            total_timesteps=int(6_000_000 * share),
-            batch_size=1024,
-            actions="finest",
-            gamma=0.99,
-            recorded_starts=0.5,
-            validate_episodes=24,
-            validate_every=40,
-        ),
-        fidelity=RunFidelity(episodes=24, dreams=128),
-    )
-
+ENV = Run(  # any environment; the sizes are those of a run without --minutes
+    minutes=60,
+    rounds=2,
+    own_frames=100_000,
+    continue_controller=True,
+    temperature=0.8,
+    temperature_high=1.2,
+    collect=CollectConfig(frames=200_000, part_frames=8_192),
+    vision=vision.of_kind("grid-vae", batches=8_000, batch_size=64, error="calibrated", motion=20.0),
+    memory=memory.of_kind(
+        "mdn-rnn",
+        frame_skip="motion",
+        steps=20_000_000,
+        hidden=256,
+        learning_rate=3e-3,
+        latent_dropout=0.25,
+        clip_rewards=True,
+    ),
+    ppo=PpoConfig(
+        total_timesteps=6_000_000,
+        batch_size=1024,
+        actions="finest",
+        gamma=0.99,
+        recorded_starts=0.5,
+        validate_episodes=24,
+        validate_every=40,
+    ),
+    fidelity=RunFidelity(episodes=24, dreams=128),
+)
 
 TAKECOVER = Run(  # docs/experiments/takecover.md: how the shipped world was made, as one run; not yet measured as one
     task="takecover",
@@ -217,6 +205,7 @@ CARRACING_PAPER = Run(  # docs/experiments/training.md: 879 +- 52 in about three
 )
 
 RECIPES = {
+    "env": ENV,
     "takecover": TAKECOVER,
     "takecover-paper": Run(task="takecover"),
     "carracing": CARRACING,
@@ -226,8 +215,10 @@ RECIPE_OF_GAME = {"takecover": "takecover-paper", "carracing": "carracing-paper"
 
 
 def choose_recipe(name: str) -> Run:
-    """The recipe with this name; raises `UnknownName`."""
+    """The recipe with this name ("": the defaults); raises `UnknownName`."""
+    if not name:
+        return Run()
     if name not in RECIPES:
         fix = f"give one of these names{did_you_mean(name, RECIPES)}"
-        raise UnknownName("recipe", name, f"one of {', '.join(RECIPES)}, env", fix)
+        raise UnknownName("recipe", name, f"one of {', '.join(RECIPES)}", fix)
     return RECIPES[name]

@@ -29,6 +29,7 @@ from training.reporting.pictures import save_pairs
 from wm_envs.errors import InvalidOption
 from wm_envs.games.base import Task
 from wm_envs.hardware import autocast, best_device
+from wm_envs.models.kinds import Kind
 from wm_envs.models.vision.base import Vision, to_images
 from wm_envs.models.vision.loss import CALIBRATED, error_weight, motion_weight, object_weight
 from wm_envs.models.vision.registry import vision_kinds
@@ -42,7 +43,7 @@ class VisionConfig(Config):
 
     kind: str = Field("conv-vae", description=f"{', '.join(vision_kinds())}, vae-gan; --kind NAME --help: its options")
     latent: Count | Literal["paper"] = Field(
-        "paper", description="Z, latent dimensions; paper: as the paper has for this game"
+        "paper", description="Z, latent dimensions; paper: as the paper has for this game, or as the kind needs"
     )
     batches: Count = Field(10_000, description="training batches")
     batch_size: Count = Field(128, description="frames in a batch")
@@ -164,16 +165,22 @@ def _train(
 
 
 def build(config: VisionConfig) -> Vision:
-    """V of a configuration whose latent dimensions are known, with random weights, on the best device."""
-    assert config.latent != "paper", "it is complete"
-    own = network_fields(VaeGan if isinstance(config, VaeGan) else PixelVision, config)
-    kind = vision_kinds()["conv-vae" if isinstance(config, VaeGan) else config.kind]
+    """V of a complete configuration, with random weights, on the best device."""
+    kind, own = _network(config)
     return on_best_device(kind.network(kind.config(latent=config.latent, **own)))
 
 
 def complete(config: VisionConfig, task: Task) -> VisionConfig:
-    """The configuration with the game's own number of latent dimensions, if it has none."""
-    return config.replace(latent=task.latent) if config.latent == "paper" else config
+    """The configuration with the latent dimensions that its kind has in a game, if none are given."""
+    kind, own = _network(config)
+    usual = kind.config.usual_latent(task.latent, **own)
+    return config.replace(latent=usual) if config.latent == "paper" else config
+
+
+def _network(config: VisionConfig) -> tuple[Kind[Any, Vision], dict[str, Any]]:
+    """The kind of the network, and the fields of its config that are the kind's own."""
+    own = network_fields(VaeGan if isinstance(config, VaeGan) else PixelVision, config)
+    return vision_kinds()["conv-vae" if isinstance(config, VaeGan) else config.kind], own
 
 
 def _images(frames: NDArray[np.uint8]) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -23,6 +23,11 @@ class VisionConfig(KindConfig):
     """What the config of every V has."""
 
     latent: Annotated[Size, Field(description="Z, latent dimensions")] = 64
+
+    @classmethod
+    def usual_latent(cls, of_game: int, **fields: Any) -> int:
+        """The latent dimensions that this kind has with these fields, where the paper has `of_game`."""
+        return of_game
 
 
 class Vision(nn.Module, ABC):

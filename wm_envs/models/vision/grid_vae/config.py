@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -24,6 +24,11 @@ class GridVAEConfig(VisionConfig):
     per_cell: Annotated[Size, Field(description="L, latents of each of the 8 x 8 cells of a frame")] = 2
     _: KW_ONLY
     kind: str = "grid-vae"
+
+    @classmethod
+    def usual_latent(cls, of_game: int, **fields: Any) -> int:
+        """16 of the frame, and those of the cells."""
+        return 16 + CELLS * int(fields.get("per_cell", cls.per_cell))
 
     @model_validator(mode="after")
     def _has_global_latents(self) -> GridVAEConfig:
