@@ -7,17 +7,18 @@ same ones.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from training.config.records import flattened
 from training.infra.pool import available_cores
 from training.infra.records import read_result, write_result
 from training.judging.battery import open_loop_battery
+from training.judging.choices import DREAMS, Choices, Measured
 from training.pipeline.config import Run
-from training.pipeline.measure import DREAMS, Measured, measure
+from training.pipeline.measure import measure
 from training.pipeline.plan import Plan, Step
 from wm_envs.files import JsonObject
 
@@ -31,16 +32,6 @@ PARTS = 20  # of a round, so that one part in twenty is held out
 CHECKS = 8  # of V and M, validations of C
 VALIDATING = 0.2  # share of C's time
 CORRECTION = (0.25, 4.0)  # of an estimate, at most
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a run decided, of each stage that has begun by "ROUND/STAGE"."""
-
-    measured: Measured
-    values: dict[str, JsonObject] = field(default_factory=dict)  # of its configuration
-    planned: dict[str, float] = field(default_factory=dict)  # seconds
-    again: list[str] = field(default_factory=list)  # those that a gate has sent back
 
 
 class Budget:
@@ -83,6 +74,17 @@ class Budget:
         values = self.choices.values[name]
         command: Any = step.command
         return Step(step.where, step.name, command.replace(config=command.config.replace(**values))) if values else step
+
+    def say(self, where: str, name: str, sentence: str) -> None:
+        """Tell, and keep, what a gate has found out about a stage."""
+        print(f"    {sentence}", flush=True)
+        self.choices.said[f"{where}/{name}"] = sentence
+        write_result(self.folder.choices, self.choices)
+
+    def judge(self, verdict: str) -> None:
+        """Keep what the run has come to."""
+        self.choices = dataclasses.replace(self.choices, verdict=verdict)
+        write_result(self.folder.choices, self.choices)
 
     def is_again(self, where: str, name: str) -> bool:
         """Whether a stage was changed after its gate."""

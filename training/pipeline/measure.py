@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch import nn
 
 from training.acting.rollout import TILE
 from training.data.sequences import Latents, Streams
-from training.judging.motion import Motion, measure_motion, random_pieces
+from training.judging.choices import DREAMS, Measured
+from training.judging.motion import measure_motion, random_pieces
 from training.learning.optim import generator
 from training.pipeline.config import Run
 from training.stages import memory, vision
@@ -33,21 +33,6 @@ from wm_envs.seeds import EXPERIMENTS
 SECONDS = 1.0  # of each measurement
 MOTION_FRAMES = 400  # of random play
 CRITIC = 128  # units of PPO's value network
-DREAMS = 256  # in which a controller is evaluated
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Speeds of one process, and what moves in the game. Rates are a second."""
-
-    motion: Motion
-    frames: float  # of random play
-    steps: float  # of a controller in the game, on the features of V and M
-    encoded: float  # frames that V encodes
-    vision: float  # batches
-    memory: float  # batches
-    updates: float  # of PPO in the dream
-    dreams: float  # steps of `DREAMS` dreams
 
 
 def measure(run: Run, task: Task) -> Measured:

@@ -89,7 +89,7 @@ class Execution:
             self.do("tuned", "ppo", lambda tuned: ppo.main(tuned.replace(round=best)), lambda _: _has(in_place, name))
             keep_best(in_place.world, name, folder.best)
         scores = self.do("final", "evaluate", evaluate.main, lambda _: folder.best.exists())
-        end = {"best round": best, "world": str(folder.best), "evaluate": scores} | self.verdict(scores)
+        end = {"best round": best, "world": str(folder.best), "evaluate": scores} | self.judge(scores)
         written = self.report()
         rounds = {where: results for where, results in self.journal.results.items() if where != "final"}
         return rounds | end | written
@@ -125,7 +125,7 @@ class Execution:
         self.check_play(number)
         if planned.vision:
             seen = self.do(folder.name, "vision", vision.main, lambda _: folder.vision.exists())
-            self.check_vision(number, from_json(VisionMetrics, seen, "results.json"))
+            self.check_vision(number, seen)
         found = self.do(folder.name, "memory", model, lambda _: folder.has_world)
         self.check_memory(number, found)
         learner = planned.learner
@@ -142,21 +142,22 @@ class Execution:
         if self.budget and number == 0 and (problem := gates.play(RolloutStore(self.folder.rollouts).parts)):
             self.end(problem, "reward what leads to the goal, give more --minutes, or --explore-steps 200000 --curious")
 
-    def check_vision(self, number: int, metrics: VisionMetrics) -> None:
+    def check_vision(self, number: int, seen: JsonObject) -> None:
         """Train V once more, with more weight on what moves, if it misses that; end the run if it still does."""
-        problem, config = gates.vision(metrics), self.plan.run.vision
-        if not (self.budget and problem and number == 0 and isinstance(config, vision.PixelVision)):
+        config, folder = self.plan.run.vision, self.folder.round(number)
+        if not self.budget or number > 0 or not isinstance(config, vision.PixelVision):
             return
-        folder = self.folder.round(number)
-        if not self.budget.is_again(folder.name, "vision"):
-            print(f"    {problem}: it is trained again, with more weight on that", flush=True)
+        problem = gates.vision(from_json(VisionMetrics, seen, "results.json"))
+        if problem and not self.budget.is_again(folder.name, "vision"):
+            self.budget.say(folder.name, "vision", f"{problem}: it is trained again, with more weight on that")
             for path in (folder.vision, folder.vision_options):
                 path.unlink(missing_ok=True)
             self.budget.again(folder.name, "vision", {"motion": max(20.0, 4 * config.motion), "focus": 20.0})
             seen = self.do(folder.name, "vision", vision.main, lambda _: folder.vision.exists())
             problem = gates.vision(from_json(VisionMetrics, seen, "results.json"))
         if problem:
-            self.end(problem, "look at its pictures, give more --minutes, crop what does not matter, or use --vision")
+            fix = "look at its pictures, give more --minutes, or --crop what does not matter"
+            self.end(problem, fix)
 
     def check_memory(self, number: int, found: JsonObject) -> None:
         """Say what M cannot predict; end the run if more play did not help."""
@@ -168,7 +169,7 @@ class Execution:
         if problem and number == self.plan.run.rounds:
             self.end(problem, "give more --minutes, or another --memory.frame-skip")
         if problem:
-            print(f"    {problem}: the next round has more play", flush=True)
+            self.budget.say(self.folder.round(number).name, "memory", f"{problem}; the next round has more play")
 
     def check_controller(self, number: int, learned: JsonObject) -> None:
         """Say whether C is better than policies that look at nothing."""
@@ -181,17 +182,22 @@ class Execution:
         problem = gates.controller(from_json(Score, learned["validation"], "results.json"), self.baselines)
         best = self.baselines.best
         better = f"the controller is better in the game than {best.policy} ({best.score.mean:.4g})"
-        print(f"    {problem or better}", flush=True)
+        self.budget.say(self.folder.round(number).name, self.plan.run.learner, problem or better)
 
-    def verdict(self, scores: JsonObject) -> JsonObject:
+    def judge(self, scores: JsonObject) -> JsonObject:
         """Whether the run has made what it was for, in one sentence."""
-        if self.baselines is None:
+        if self.budget is None or self.baselines is None:
             return {}
         problem = gates.controller(from_json(Evaluation, scores, "results.json"), self.baselines)
-        return {"verdict": problem and f"The run has not learned the game: {problem}."}
+        best = self.baselines.best
+        learned = f"The run has learned the game: {best.policy}, which looks at nothing, has {best.score.mean:.4g}."
+        self.budget.judge(f"The run has not learned the game: {problem}." if problem else learned)
+        return {"verdict": self.budget.choices.verdict}
 
     def end(self, problem: str, fix: str) -> NoReturn:
         """End the run: raises `Unsound`, after the report is written."""
+        assert self.budget is not None, "only a run with minutes has gates"
+        self.budget.judge(f"The run ended early: {problem}.")
         self.report()
         raise Unsound("run", f"{problem}; {self.folder.path} has what was made", "what the next stage needs", fix)
 

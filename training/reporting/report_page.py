@@ -21,6 +21,7 @@ from training.config.records import flattened
 from training.data.episode_store import RolloutStore
 from training.infra.records import from_json, read_record, read_result
 from training.infra.run_folder import BUNDLE, RunFolder
+from training.judging.choices import Choices
 from training.judging.fidelity import FidelityReport
 from training.judging.replay import longest_episode, read_episode, watch
 from training.judging.scoring import Card, Evaluation
@@ -90,6 +91,7 @@ class Contents:
             "Filmstrips": self.films,
             "Curves": self.curves,
             "Population": self.populations,
+            "Budget and choices": self.budget,
             "Options and versions": self.options,
             "Commands": self.commands,
         }
@@ -100,12 +102,19 @@ class Contents:
         return read_record(self.run.results) if self.run.results.exists() else {}
 
     @functools.cached_property
+    def choices(self) -> Choices | None:
+        """What a run with minutes decided."""
+        return read_result(Choices, self.run.choices) if self.run.choices.exists() else None
+
+    @functools.cached_property
     def world(self) -> WorldModel:
         """The last world."""
         return load_world(self.worlds[-1])
 
     def result(self) -> Iterator[Block]:
-        """The score, and the scores of every round."""
+        """What the run has come to, its score, and the scores of every round."""
+        if self.choices and self.choices.verdict:
+            yield Block("strong", self.choices.verdict)
         if values := self.results.get("final", self.results).get("evaluate"):  # an older run has it at the top
             yield Block("strong", score_sentence(from_json(Evaluation, values, self.run.results)))
         reports, rows = self._reports(), []
@@ -219,6 +228,22 @@ class Contents:
         versions = [(name, _version(name)) for name in [*PACKAGES, *_game_packages()]]
         rows = [("Python", platform.python_version()), *versions]
         yield Block("details", "Versions that wrote this report", head=["package", "version"], rows=rows)
+
+    def budget(self) -> Iterator[Block]:
+        """How a run spent its minutes, and what it decided."""
+        if not self.choices:
+            return
+        speeds = {name: value for name, value in vars(self.choices.measured).items() if isinstance(value, float)}
+        motion = self.choices.measured.motion
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in speeds.items())
+        yield Block("text", f"Measured at the start, a second: {shown}. Things move {motion.pixels:.2g} pixels a tick.")
+        taken, rows = self.results.get("seconds", {}), []
+        for stage, seconds in self.choices.planned.items():
+            values = ", ".join(f"{name} {value}" for name, value in self.choices.values.get(stage, {}).items())
+            rows.append(
+                (stage, f"{seconds:.0f}", f"{taken.get(stage, 0):.0f}", values, self.choices.said.get(stage, ""))
+            )
+        yield Block("table", head=["stage", "seconds planned", "taken", "chosen", "found"], rows=rows)
 
     def commands(self) -> Iterator[Block]:
         """What to do next."""
