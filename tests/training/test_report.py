@@ -50,7 +50,7 @@ def test_report_shows_existing_results(run: Path) -> None:
     before = {path for path in run.rglob("*") if path.is_file()}
     found = report.main(ReportCommand.flat(run=run))
     page = (run / "report.html").read_text()
-    assert found.missing == ("V: frames and their reconstructions",)
+    assert found.missing == ("V: frames and their reconstructions", "Budget and choices")
     assert "No data yet for: V: frames" in page and "<h2>V: frames" not in page
     assert "<h2>Table: transfer" in page and "<h2>Table: learners" in page
     assert page.index("here &amp; there") < page.index("<svg") < page.rindex("<h2>Commands")
@@ -68,7 +68,7 @@ def test_report_lists_broken_and_missing_files(run: Path, tmp_path: Path) -> Non
     page = (tmp_path / "other.html").read_text()
     assert page.count("Unreadable") == 2 and "Population" in found.missing
     (tmp_path / "empty").mkdir()
-    assert len(report.main(ReportCommand.flat(run=tmp_path / "empty")).missing) == 9
+    assert len(report.main(ReportCommand.flat(run=tmp_path / "empty")).missing) == 10
     with pytest.raises(BrokenStore, match="run"):
         report.main(ReportCommand.flat(run=tmp_path / "nowhere"))
 
