@@ -14,6 +14,7 @@ from tests.helpers import ppo_options
 from training.infra.progress import Progress
 from training.infra.records import to_json
 from training.infra.run_folder import RunFolder
+from training.judging.scoring import Card, Score
 from training.learning.clip_reward import ClipReward
 from training.learning.policy_network import ensemble, parameters_of, start_from
 from training.stages import ppo
@@ -152,6 +153,34 @@ def test_ppo_continues_the_controller_of_an_earlier_round(own_world: Path, tmp_p
         ppo.main(ppo_options(tmp_path, **given | {"name": "third", "start": "nobody"}))
     with pytest.raises(InvalidOption, match="start_round"):
         ppo_options(tmp_path, start_round=0)
+
+
+@pytest.mark.parametrize("best", ["mean", "member"])
+def test_validation_chooses_the_temperatures(
+    own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: str
+) -> None:
+    """Each member has its part of the range; a member is kept if it validates better than the mean."""
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def judged(training: ppo.Training, config: ControllerConfig, parameters: torch.Tensor) -> Card:
+        command = training.command
+        ranges[command.name] = command.temperature, command.highest
+        score = {"ppo": 9.0 if best == "mean" else 0.9}.get(command.name, command.temperature)
+        return Card(validation=Score.of(np.array([score])))
+
+    monkeypatch.setattr(ppo.Training, "evaluate", judged)
+    monkeypatch.setattr("training.config.commands.check_game", lambda task: None)
+    split = dict(ensemble_size=2, split_temperatures=True, validate_episodes=2, total_timesteps=128)
+    result = ppo.main(ppo_options(tmp_path, temperature=0.8, temperature_high=1.2, **split))
+    assert ranges == {"ppo-1": (0.8, 1.0), "ppo-2": (1.0, 1.2), "ppo": (0.8, 1.2)}
+    config, parameters = read_controller(tmp_path / "round-0/world", "ppo")
+    if best == "mean":
+        assert result.selection_score == 9.0 and config.hidden_sizes == (10,)
+    else:
+        expected = read_controller(tmp_path / "round-0/world", "ppo-2")
+        assert result.selection_score == 1.0 and config == expected[0] and torch.equal(parameters, expected[1])
+    with pytest.raises(InvalidOption, match="split_temperatures"):
+        ppo_options(tmp_path, split_temperatures=True)
 
 
 def test_members_continue_their_own_members(own_world: Path, tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ class Learned(Card):
     curve: tuple[tuple[int, float], ...] = ()  # (steps until a validation, mean score in the real game)
     generations: int | None = None  # of CMA-ES
 
+    @property
+    def card(self) -> Card:
+        """The card alone."""
+        return Card(dream=self.dream, validation=self.validation, temperature=self.temperature)
+
 
 class Distance(NamedTuple):
     """The difference between returns in dreams and in the game."""

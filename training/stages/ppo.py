@@ -69,10 +69,22 @@ class PpoConfig(Config):
     ensemble_size: Count = Field(
         1, description="policies that train from different seeds and are merged into one controller"
     )
+    split_temperatures: bool = Field(
+        False,
+        description="each member trains in its own part of the range of temperatures; of their mean and each of them, "
+        "the one that validates best is kept",
+    )
     validate_every: Annotated[Count, MAY_CHANGE] = Field(100, description="updates between validations")
     validate_episodes: Annotated[Natural, MAY_CHANGE] = Field(
         48, description="real episodes per validation (0: validate in dreams only)"
     )
+
+    @model_validator(mode="after")
+    def _validation_chooses_a_member(self) -> Self:
+        if self.split_temperatures and (self.ensemble_size < 2 or not self.validate_episodes):
+            expected = "false without --ensemble-size 2 or more and --validate-episodes"
+            raise InvalidOption("split_temperatures", True, expected, "give --ensemble-size 3")
+        return self
 
     @property
     def update_size(self) -> int:
@@ -128,16 +140,29 @@ def main(command: Command) -> Learned:
 
 
 def _train_ensemble(folder: RoundFolder, command: Command) -> Learned:
-    """Train the members one after the other and merge them: each makes other errors, which the mean evens out."""
-    names = [f"{command.name}-{number}" for number in range(1, command.config.ensemble_size + 1)]
-    alone = command.config.replace(ensemble_size=1)
+    """Train the members one after the other and merge them: each makes other errors, which the mean evens out.
+
+    With `split_temperatures` a member is kept instead if it validates better than the mean.
+    """
+    count, split = command.config.ensemble_size, command.config.split_temperatures
+    names = [f"{command.name}-{number}" for number in range(1, count + 1)]
+    alone = command.config.replace(ensemble_size=1, split_temperatures=False)
+    limits = np.linspace(command.temperature, command.highest, count + 1).tolist()
     known = read_config(command.start_folder(folder).world)["controllers"]
+    learned = []
     for number, name in enumerate(names):
+        own = dict(temperature=limits[number], temperature_high=limits[number + 1]) if split else {}
         start = f"{command.start}-{number + 1}"  # the member of an ensemble, if --start is one
         start = start if command.start and start in known else command.start
-        main(command.replace(name=name, seed=command.seed + number, config=alone, start=start))
-    config, parameters = ensemble([read_controller(folder.world, name) for name in names])
+        member = command.replace(name=name, seed=command.seed + number, config=alone, start=start, **own)
+        learned.append(main(member))
+    controllers = [read_controller(folder.world, name) for name in names]
+    config, parameters = ensemble(controllers)
     card = Training(folder, command).evaluate(config, parameters)
+    if split:
+        cards = [card, *(each.card for each in learned)]
+        best = max(range(count + 1), key=lambda number: cards[number].selection)
+        card, (config, parameters) = cards[best], [(config, parameters), *controllers][best]
     save_controller(folder.world, command.name, config, parameters, to_json(card))
     return Learned(**vars(card))
 
