@@ -180,7 +180,8 @@ class Training:
         torch.manual_seed(self.seed)
         network = network_config(task, training, config, self.start)
         memory = memory_kinds().build(network).to(best_device())
-        weight = reward_weight(training.rewards)
+        classes = getattr(network, "reward_bins", 0) > 0  # cross-entropy does not forget what is rare
+        weight = 1.0 if classes else reward_weight(training.rewards)
         self.train(memory, training, held_out, weight)
         metrics = with_training(*(measure(memory, latents, weight) for latents in (held_out, training)))
         if config.calibrate:
