@@ -31,8 +31,8 @@ OPTIONS = {
     "conv-vae": {"latent", "channels"},
     "residual-vae": {"latent", "channels"},
     "column-vae": {"latent", "channels", "per_column"},
-    "mdn-rnn": {"hidden", "mixtures", "joint", "reward_bins", "keep"},
-    "autoregressive": {"hidden", "mixtures", "units", "reward_bins", "keep"},
+    "mdn-rnn": {"hidden", "mixtures", "joint", "reward_bins", "keep", "reward_units"},
+    "autoregressive": {"hidden", "mixtures", "units", "reward_bins", "keep", "reward_units"},
     "grid-vae": {"latent", "channels", "per_cell"},
     "pooled-vae": {"latent", "cells"},
     "gaussian-gru": {"hidden"},
@@ -166,7 +166,8 @@ def test_every_v_learns_and_is_kept_in_its_checkpoint(tmp_path: Path, v: str) ->
 def test_every_m_learns_and_is_kept_in_its_checkpoint(tmp_path: Path, m: str) -> None:
     memory, ones = memory_kinds().build(VARIANTS[m]), torch.ones(6, 2)
     outputs, _ = memory(torch.randn(6, 2, memory.inputs), memory.initial_state(2))
-    memory.loss(memory.split(outputs), torch.randn(6, 2, 4), 0 * ones, ones, ones)[2].backward()
+    latents = torch.randn(6, 2, 4)
+    memory.loss(memory.see_next(memory.split(outputs), latents), latents, 0 * ones, ones, ones)[2].backward()
     keep(tmp_path, memory)
     assert read_memory_config(str(tmp_path / "checkpoint.safetensors")) == memory.config
 

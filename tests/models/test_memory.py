@@ -138,6 +138,34 @@ def test_classes_learn_the_mean_of_rare_rewards() -> None:
     assert float(reward_of_step(said, 0 * ones).detach().mean()) == pytest.approx(0.25, abs=0.1)
 
 
+@pytest.mark.parametrize("bins", [0, 5])
+def test_a_reward_can_see_the_next_latents(bins: int) -> None:
+    """The reward is 1 where the first of the next latents, which are noise to h, is above 0."""
+    torch.manual_seed(0)
+    config = MDNRNNConfig(4, 1, 8, 3, reward=True, end_reward=True, reward_bins=bins, reward_units=16)
+    memory, ones = MDNRNN(config), torch.ones(1, 256)
+    optimizer = torch.optim.Adam(memory.parameters(), 0.02)
+    for _ in range(200):
+        latents, inputs = torch.randn(1, 256, 4), torch.zeros(1, 256, memory.inputs)
+        rewards = (latents[..., 0] > 0).float()
+        said = memory.split(memory(inputs, memory.initial_state(256))[0])
+        said = memory.see_next(said, latents)
+        memory.loss(said, latents, 0 * ones, ones, ones, rewards, 5.0)[2].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    found = reward_of_step(said, 0 * ones).detach()
+    assert float((found - rewards).square().mean()) < 0.05 < float(rewards.var())
+
+    world = tiny_model(config=dataclasses.replace(TINY_DRIVE, memory=dataclasses.replace(config, action=3)))
+    with torch.no_grad():
+        world.memory.next_reward.weight.normal_()
+    noise, state = (make(64, torch.Generator().manual_seed(0)) for make in (world.draw_noise, world.initial_state))
+    after, outcome = world.step(state, torch.zeros(64, 3), noise, torch.ones(1, 1))
+    said = world.memory.see_next(world.predict(state, torch.zeros(64, 3))[0], after.latents)
+    expected = reward_of_step(said, outcome.terminated) * world.reward_scale
+    torch.testing.assert_close(outcome.reward, expected, atol=1e-3, rtol=1e-2)
+
+
 @torch.no_grad()
 def test_a_memory_that_keeps_starts_as_a_copy() -> None:
     memory, still = MDNRNN(MDNRNNConfig(4, 1, 8, 3, keep=True)), MDNRNN(MDNRNNConfig(4, 1, 8, 3))

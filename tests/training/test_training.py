@@ -140,8 +140,8 @@ def test_the_world_gets_the_best_weights(encoded_runs: list[Path], monkeypatch: 
     measured = iter([3.0, 1.0, 2.0, 2.0, 2.0, 1.5] * 4)
     real, losses = memory.measure, list[Any]()
 
-    def measure(network: Any, *given: Any) -> Any:
-        found = dataclasses.replace(real(network, *given), loss=next(measured, 9.0))
+    def measure(network: Any, *given: Any, **more: Any) -> Any:
+        found = dataclasses.replace(real(network, *given, **more), loss=next(measured, 9.0))
         losses.append((found.loss, {name: value.clone() for name, value in network.state_dict().items()}))
         return found
 
@@ -162,7 +162,7 @@ def test_training_ends_with_its_patience(encoded_runs: list[Path], monkeypatch: 
     run, real = encoded_runs[0], memory.measure
     rising = itertools.count(1.0)
     with monkeypatch.context() as patched:
-        patched.setattr(memory, "measure", lambda *given: dataclasses.replace(real(*given), loss=next(rising)))
+        patched.setattr(memory, "measure", lambda *a, **b: dataclasses.replace(real(*a, **b), loss=next(rising)))
         memory.main(memory_options(run, keep_best=True, patience=2, checkpoint_every=1))
     assert len((run / "round-0/logs/memory.csv").read_text().splitlines()) == 1 + 3, "the best check and two more"
 

@@ -79,7 +79,8 @@ def predict(memory: Memory, batch: SequenceBatch, state: Recurrent) -> tuple[Any
     inputs = memory.assemble(batch.latents, batch.actions, batch.ticks, batch.restart, batch.progress).to(device)
     with autocast(device):
         outputs, after = memory(inputs, state)
-    return memory.split(outputs.float()), tuple(part.float() for part in after)
+    prediction = memory.see_next(memory.split(outputs.float()), batch.targets.to(device))
+    return prediction, tuple(part.float() for part in after)
 
 
 @torch.no_grad()

@@ -153,7 +153,8 @@ def complete(config: MemoryConfig, task: Task, motion: Callable[[], Motion]) -> 
 class Training:
     """The training of one M, which resumes from its checkpoint."""
 
-    CHECKS = 24  # at least, of a training that keeps its best weights
+    CHECKS = 16  # at least, of a training that keeps its best weights
+    CHECKED = 8  # windows of held-out episodes in such a check
 
     def __init__(self, folder: RoundFolder, task: Task, config: MemoryConfig, seed: int, start: str) -> None:
         assert isinstance(config.frame_skip, int), "it is complete"
@@ -217,9 +218,10 @@ class Training:
         optimizer = torch.optim.Adam(memory.parameters(), config.learning_rate, fused=True)
         streams = Streams(training, config.batch_size, config.sequence_length, self.seed)
         batches = planned_batches(config, len(training.means))
-        check_every = config.checkpoint_every
+        check_every, check = config.checkpoint_every, measure
         if config.keep_best:
             check_every = max(1, min(check_every, batches // self.CHECKS))
+            check = partial(measure, max_batches=self.CHECKED)
         best = BestWeights(memory)
         state, step = memory.initial_state(config.batch_size), 0
         if path.exists():
@@ -237,7 +239,7 @@ class Training:
                 step += 1
                 progress.update(1)
                 if step % check_every == 0 or step == batches:
-                    metrics = measure(memory, held_out, weight)
+                    metrics = check(memory, held_out, weight)
                     extra_state = dict(zip(memory.recurrent_shapes, state, strict=True))
                     if config.keep_best:
                         assert metrics.loss is not None, "it is measured"

@@ -173,6 +173,7 @@ class WorldModel:
         """
         prediction, recurrent = self.predict(state, action)
         latents = self.memory.sample(prediction, temperature, noise)
+        prediction = self.memory.see_next(prediction, latents)
         logit = prediction.termination.float() + self.config.termination_shift
         probability = self.memory.termination_probability(logit)
         sampled = self.config.termination == "sampled"

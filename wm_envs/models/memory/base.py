@@ -120,6 +120,10 @@ class Memory(nn.Module, ABC):
     def split(self, outputs: Tensor) -> Any:
         """Raw outputs (..., O) as a prediction (views)."""
 
+    def see_next(self, prediction: Any, latents: Tensor) -> Any:
+        """The prediction when the next latents (..., Z) are known, for a kind whose reward depends on them."""
+        return prediction
+
     @abstractmethod
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """-log p in nats of each modelled dimension of next latents (..., Z): (..., N), or (..., 1) for all jointly."""

@@ -24,6 +24,7 @@ class Prediction(NamedTuple):
     termination: Tensor  # (...) logit that the episode ends with this step
     # (..., R) reward of this step if the episode goes on and, with R = 2, if it ends; (..., R, C): logits of classes
     reward: Tensor | None
+    units: Tensor | None = None  # (..., U) what h adds to the units with which the reward sees the next latents
 
 
 class _MixtureNLL(torch.autograd.Function):

@@ -32,6 +32,7 @@ class AutoregressivePrediction(NamedTuple):
     context: Tensor  # (..., N * U) what h adds to the units of every dimension
     termination: Tensor  # (...) logit that the episode ends with this step
     reward: Tensor | None  # see `Prediction.reward`
+    units: Tensor | None  # see `Prediction.units`
     kept: Tensor | None  # (..., N) what the means have of the last latents
 
 

@@ -30,11 +30,11 @@ class MDNRNN(LSTMMemory):
     def split(self, outputs: Tensor) -> Prediction:
         """Raw outputs (..., O) as a `Prediction` (views, but for the means with `keep`)."""
         k, z = self.config.mixtures, self.config.latent
-        latents, termination, reward, kept = self.split_rest(outputs)
+        latents, termination, reward, units, kept = self.split_rest(outputs)
         parts = latents.split((self.components, k * z, k * z), dim=-1)
         logits, means, log_stds = (part.unflatten(-1, (k, -1)) for part in parts)
         means = means if kept is None else means + kept.unsqueeze(-2)
-        return Prediction(logits, means, log_stds, termination, reward)
+        return Prediction(logits, means, log_stds, termination, reward, units)
 
     def nll(self, prediction: Any, latents: Tensor) -> Tensor:
         """See `Memory.nll`."""
