@@ -98,6 +98,14 @@ class Short(Light):
         return observation, reward, False, self.steps >= self.limit, info
 
 
+class Dull(Light):
+    """The same, but nothing is paid, and no episode ends."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, _, _, _, info = super().step(action)
+        return observation, 0.0, False, False, info
+
+
 gym.register("ToyShort-v0", Short)
-for _name, _class in (("Light", Light), ("Grey", Grey), ("Blind", Blind)):
+for _name, _class in (("Light", Light), ("Grey", Grey), ("Blind", Blind), ("Dull", Dull)):
     gym.register(f"Toy{_name}-v0", _class, max_episode_steps=50)

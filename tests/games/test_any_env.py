@@ -23,10 +23,14 @@ from experiments.random_play import lone_actions
 from player.drivers import Keys
 from player.guides import guide_of
 from tests.helpers import ROOT, TINY, fresh_process, tiny_model
+from tests.training.test_budget import SPEEDS
 from training.__main__ import main
 from training.data.episode_store import RolloutStore
 from training.exports.graphs import Step, as_onnx
+from training.infra.records import read_result
 from training.infra.run_folder import RunFolder
+from training.judging.choices import Choices
+from training.pipeline import budget
 from training.stages import collect
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
 from wm_envs.games.base import Task
@@ -363,7 +367,7 @@ def test_a_bundle_with_a_damaged_description_is_refused(tmp_path: Path) -> None:
 
 
 SMALL = [
-    "--rounds", "0",
+    "--rounds", "0", "--minutes", "none",
     "--own-frames", "200", "--collect.frames", "400", "--collect.part-frames", "100", "--vision.batches", "2",
     "--vision.batch-size", "8", "--memory.steps", "400", "--memory.batch-size", "4", "--memory.sequence-length", "10",
     "--memory.hidden", "16", "--ppo.total-timesteps", "64", "--ppo.num-envs", "4", "--ppo.n-steps", "8",
@@ -387,6 +391,33 @@ def test_the_tutorial_at_a_small_size(tmp_path: Path, monkeypatch: pytest.Monkey
     before = folder.results.read_bytes()
     assert main(["run", "--run", str(run), *SMALL]) == 0  # the run knows its environment
     assert folder.results.read_bytes() == before
+
+
+def test_a_run_that_learns_nothing_ends_early_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(budget, "measure", lambda run, task: SPEEDS)
+    run = RunFolder(tmp_path / "run")
+    words = ["--minutes", "1", "--collect.frames", "200", "--collect.part-frames", "100", "--workers", "1"]
+    assert main(["run", "--env", "ToyDull-v0", "--run", str(run.path), *words]) != 0
+    sentence = "in 200 frames (4 episodes) of play every step paid 0, and no episode ended"
+    assert sentence in capsys.readouterr().err and f"The run ended early: {sentence}." in run.report.read_text()
+    assert not run.round(0).vision.exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that a run with minutes decides, on a real game; what it learns in so short a time is open."""
+    monkeypatch.chdir(ROOT)
+    run = RunFolder(tmp_path / "run")
+    words = ["run", "--env", "examples.paddle:Paddle-v0", "--minutes", "4", "--rounds", "1", "--run", str(run.path)]
+    ended = main(words)
+    choices = read_result(Choices, run.choices)
+    assert choices.verdict and choices.verdict in run.report.read_text()
+    assert choices.values["round 0/collect"]["frames"] >= 1_000
+    if ended == 0:
+        before = run.results.read_bytes(), run.choices.read_bytes()
+        assert main(words) == 0 and (run.results.read_bytes(), run.choices.read_bytes()) == before
 
 
 def test_a_store_of_another_environment_is_refused(tmp_path: Path) -> None:
