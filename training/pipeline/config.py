@@ -144,6 +144,11 @@ ENV = Run(  # any environment; the sizes are those of a run without --minutes
         learning_rate=3e-3,
         latent_dropout=0.25,
         clip_rewards=True,
+        passes=60,
+        keep_best=True,
+        patience=8,
+        keep=True,
+        reward_units=64,
     ),
     ppo=PpoConfig(
         total_timesteps=5_000_000,
