@@ -25,6 +25,7 @@ from player.guides import guide_of
 from tests.helpers import ROOT, TINY, fresh_process, tiny_model
 from tests.training.test_budget import SPEEDS
 from training.__main__ import main
+from training.acting.recording import STRAY, controller_episodes
 from training.data.episode_store import RolloutStore
 from training.exports.graphs import Step, as_onnx
 from training.infra.records import read_result
@@ -40,8 +41,9 @@ from wm_envs.games.gym_env.description import parse
 from wm_envs.games.gym_env.frames import as_rgb, is_picture, small
 from wm_envs.games.random_play import held_actions
 from wm_envs.games.registry import get_task, is_task
+from wm_envs.models.controller import ControllerConfig
 from wm_envs.sb3 import load_policy
-from wm_envs.worlds.bundle import load_world, save_world
+from wm_envs.worlds.bundle import load_world, save_controller, save_world
 
 SPACES = {
     "discrete": spaces.Discrete(3, start=-1),
@@ -242,6 +244,23 @@ def test_random_play_of_a_box_takes_values_in_between() -> None:
 @pytest.mark.parametrize(("name", "digest"), [("takecover", "0d737a7e96877659"), ("carracing", "d7a232ae0f36e28b")])
 def test_random_play_of_the_shipped_games_stays(name: str, digest: str) -> None:
     assert hashlib.sha256(played(get_task(name)).tobytes()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("sampled", [0.0, 0.5, 1.0])
+def test_controllers_play_is_drawn_from_their_probabilities(tmp_path: Path, sampled: float) -> None:
+    world = make_world(tmp_path / "world", env="ToyShort-v0")
+    task = load_world(world).task
+    choices = tuple(number for choice in task.actions.discrete for number in choice)
+    config = ControllerConfig(TINY.memory.latent, TINY.memory.hidden, task.actions.size, choices=choices)
+    parameters = torch.zeros(config.parameters)
+    parameters[-3:] = torch.tensor([2.0, 1.0, -9.0])  # the scores: 73%, 27% and never
+    save_controller(Path(world), "controller", config, parameters)
+    play = np.stack([e.actions for e in controller_episodes(world, "controller", 0, [*range(8)], sampled=sampled)])
+    first = play[..., 0].mean(1)  # share of the best action in each game; only every fourth pair never strays
+    still = [env for env in range(8) if STRAY[env % 4] == 0]
+    drawn = [env for env in still if first[env] < 1]
+    assert drawn == {0.0: [], 0.5: [1, 5], 1.0: still}[sampled]
+    assert all(0.4 < first[env] < 0.95 for env in drawn) and not play[still, :, 2].any()
 
 
 def test_the_player_has_keys_for_it() -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.acting.policies import Actor, load_policy
+from training.acting.policies import Actor, ControllerPolicy, load_policy
 from training.acting.rollout import max_steps, play, rollout
 from training.data.episode_store import Episode
 from wm_envs.envs.latent_games import LatentGames
 from wm_envs.games.base import Array, Frame, Game, GameWithObjects, Keywords, Task, Tick
 from wm_envs.games.random_play import held_actions
+from wm_envs.models.controller import outputs, to_actions
 from wm_envs.worlds.bundle import load_world
 
 STRAY = (0.0, 0.0, 0.02, 0.05)  # probability per step that a controller's game starts to hold a random action
@@ -61,10 +62,11 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, 
 
 
 def controller_episodes(
-    folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False
+    folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False, sampled: float = 0.0
 ) -> list[Episode]:
-    """Play a controller of the world in `folder` on a tile of seeds. All games but the first two sometimes hold a
-    random action for a while, so that M learns what follows from mistakes."""
+    """Play a controller of the world in `folder` on a tile of seeds. Of four games, two sometimes hold a random action
+    for a while, so that M learns what follows from mistakes. A share `sampled` of the games draws its actions from the
+    controller's probabilities; see `sampling`."""
     world, policy = load_world(folder), load_policy(folder, controller)
     opened = [world.task.open(**open_kwargs(objects)) for _ in seeds]
     builders = [EpisodeBuilder(game, world.task, objects) for game in opened]
@@ -74,7 +76,10 @@ def controller_episodes(
         for builder, frame in zip(builders, games.frames(), strict=True):
             builder.see(frame)
         rngs = [np.random.default_rng((seed, each)) for each in seeds]
-        rollout(games, *straying(policy.actor(games, seeds), world.task, rngs), max_steps(world))
+        actor = policy.actor(games, seeds)
+        if sampled and policy.config.choices:
+            actor = sampling(policy, [np.random.default_rng((seed, each, 1)) for each in seeds], sampled)
+        rollout(games, *straying(actor, world.task, rngs), max_steps(world))
     finally:
         games.close()
     return [builder.build() for builder in builders]
@@ -83,6 +88,20 @@ def controller_episodes(
 def open_kwargs(objects: bool) -> Keywords:
     """The keywords of `Task.open`."""
     return {"objects": True} if objects else {}
+
+
+def sampling(policy: ControllerPolicy, rngs: list[np.random.Generator], share: float) -> Actor:
+    """The actor of a controller with choices. In a share of the environments it draws each action from the softmax of
+    the scores, as PPO does in training (by the Gumbel-max trick); in the others it takes the best."""
+    config, parameters = policy.config, torch.tensor(policy.parameters)
+    drawn = np.diff(np.floor(np.arange(len(rngs) + 1) * share)).astype(np.float32)  # 1: this environment draws
+
+    def act(features: Tensor, envs: Tensor, step: int) -> Tensor:
+        scores = outputs(config, parameters, features)
+        noise = np.stack([rng.gumbel(size=scores.shape[-1]) for rng in rngs]) * drawn[:, None]
+        return to_actions(config, scores + torch.from_numpy(noise.astype(np.float32))[envs])
+
+    return Actor(act, config.observation)
 
 
 def straying(actor: Actor, task: Task, rngs: list[np.random.Generator]) -> Actor:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from training.acting.recording import controller_episodes, open_kwargs, random_episode
 from training.acting.rollout import TILE, random_frames
-from training.config.base import FLAT, Config, Count, Natural, Text, Words
+from training.config.base import FLAT, Config, Count, Natural, Probability, Text, Words
 from training.config.commands import Command as BaseCommand
 from training.config.commands import InGame, Machine, Seeded, check_plain
 from training.data.episode_store import PARTS_A_ROUND, Episode, part_path, read_part, write_part
@@ -45,6 +45,9 @@ class CollectConfig(Config):
     from_npz: Text = Field("", description="take the episodes of a folder of .npz files, as others record them")
     from_minari: Text = Field("", description="take those of a Minari dataset: its id or folder")
     part_frames: Count = Field(16_384, description="frames in one part of the store")
+    sampled: Probability = Field(
+        0.0, description="share of the controllers' episodes whose actions are drawn from their probabilities"
+    )
 
     @property
     def recording(self) -> Recording | None:
@@ -81,6 +84,7 @@ class PartJob:
     players: tuple[tuple[str, str], ...] = ()  # (world, controller), who play in turns; none means random play
     objects: bool = False
     recording: Recording | None = None  # what somebody else recorded, instead of play
+    sampled: float = 0.0
 
 
 def first_seed(part: int) -> int:
@@ -106,7 +110,7 @@ def record_part(job: PartJob) -> int:
         while recorded() < job.frames:
             player = job.players[(job.index + tile) % len(job.players)]
             episodes += controller_episodes(
-                *player, job.seed, [first + len(episodes) + env for env in range(TILE)], job.objects
+                *player, job.seed, [first + len(episodes) + env for env in range(TILE)], job.objects, job.sampled
             )
             tile += 1
     else:
@@ -181,7 +185,7 @@ def missing_parts(run: RunFolder, number: int, config: CollectConfig) -> list[in
 def _record(command: Command, task: Task, players: tuple[tuple[str, str], ...]) -> Collected:
     run, config = command.run_folder, command.config
     parts, size = config.count_parts(), min(config.frames, config.part_frames)
-    shared = (size, command.seed, command.round, players, config.objects, config.recording)
+    shared = (size, command.seed, command.round, players, config.objects, config.recording, config.sampled)
     jobs = [PartJob(run.rollouts, task.name, index, *shared) for index in missing_parts(run, command.round, config)]
     recorded = 0
     with Progress("collect", parts * size, run.round(command.round).logs, "frames") as progress:

@@ -69,8 +69,8 @@ class ControllerConfig:
         return layers
 
 
-def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
-    """Actions (..., R, A) in [-1, 1] for features (..., R, F).
+def outputs(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
+    """The outputs of C's network (..., R, A), or the scores (..., R, N) of its choices, for features (..., R, F).
 
     `parameters` (P,) is one controller for all; (N, P) is a population of N, with features (N, R, F) from R
     environments of each. Raises `ControllerMismatch` if the sizes do not match.
@@ -84,10 +84,20 @@ def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tenso
     values = features
     for number, (weight, bias) in enumerate(config.split(parameters)):
         values = (torch.tanh(values) if number else values) @ weight + bias[..., None, :]  # (..., R, out)
+    return values
+
+
+def to_actions(config: ControllerConfig, values: Tensor) -> Tensor:
+    """Actions (..., A) in [-1, 1] from C's outputs (..., A), or from the scores (..., N) of its choices."""
     if not config.choices:
         return torch.tanh(values)
     table = torch.tensor(config.choices, device=values.device).unflatten(0, (-1, config.action))
     return table[values.argmax(dim=-1)]
+
+
+def act(config: ControllerConfig, parameters: Tensor, features: Tensor) -> Tensor:
+    """Actions (..., R, A) in [-1, 1] for features (..., R, F); see `outputs`."""
+    return to_actions(config, outputs(config, parameters, features))
 
 
 class Controller(nn.Module):
