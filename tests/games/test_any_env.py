@@ -32,6 +32,7 @@ from training.infra.records import read_result
 from training.infra.run_folder import RunFolder
 from training.judging.choices import Choices
 from training.pipeline import budget
+from training.pipeline.config import choose_recipe
 from training.stages import collect
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
 from wm_envs.games.base import Task
@@ -261,6 +262,12 @@ def test_controllers_play_is_drawn_from_their_probabilities(tmp_path: Path, samp
     drawn = [env for env in still if first[env] < 1]
     assert drawn == {0.0: [], 0.5: [1, 5], 1.0: still}[sampled]
     assert all(0.4 < first[env] < 0.95 for env in drawn) and not play[still, :, 2].any()
+
+
+def test_rounds_have_enough_parts_to_hold_out_a_twentieth() -> None:
+    run = choose_recipe("env")
+    assert run.collect.replace(frames=run.own_frames).count_parts() == 20
+    assert run.collect.count_parts() == 40
 
 
 def test_the_player_has_keys_for_it() -> None:

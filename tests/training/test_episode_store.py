@@ -180,6 +180,13 @@ def test_split_holds_out_whole_parts(tmp_path: Path) -> None:
     assert store.size == 45
 
 
+def test_every_round_of_several_parts_is_held_out_from(tmp_path: Path) -> None:
+    for index in (*range(20), 10_000, 10_001, 10_002, 20_000):
+        write_part(tmp_path, index, synthetic_episodes([5], seed=index), {"task": "takecover"})
+    training, held = RolloutStore(tmp_path, "takecover").split()
+    assert [part.index for part in held] == [15, 10_002] and len(training) == 22
+
+
 def test_split_has_parts_on_both_sides(tmp_path: Path) -> None:
     synthetic_store(tmp_path, parts=1)
     one = RolloutStore(tmp_path / "rollouts").split()

@@ -62,11 +62,14 @@ def random_episode(game: Game, task: Task, seed: int, rng: np.random.Generator, 
 
 
 def controller_episodes(
-    folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False, sampled: float = 0.0
-) -> list[Episode]:
-    """Play a controller of the world in `folder` on a tile of seeds. Of four games, two sometimes hold a random action
-    for a while, so that M learns what follows from mistakes. A share `sampled` of the games draws its actions from the
-    controller's probabilities; see `sampling`."""
+    folder: str, controller: str, seed: int, seeds: list[int], objects: bool = False, sampled: float = 0.0,
+    number: int = 0,
+) -> list[Episode]:  # fmt: skip
+    """Play a controller of the world in `folder` on a tile of seeds: games `number`, `number` + 1 and so on.
+
+    Of four games, two sometimes hold a random action for a while, so that M learns what follows from mistakes. A share
+    `sampled` of the games draws its actions from the controller's probabilities; see `sampling`.
+    """
     world, policy = load_world(folder), load_policy(folder, controller)
     opened = [world.task.open(**open_kwargs(objects)) for _ in seeds]
     builders = [EpisodeBuilder(game, world.task, objects) for game in opened]
@@ -78,8 +81,8 @@ def controller_episodes(
         rngs = [np.random.default_rng((seed, each)) for each in seeds]
         actor = policy.actor(games, seeds)
         if sampled and policy.config.choices:
-            actor = sampling(policy, [np.random.default_rng((seed, each, 1)) for each in seeds], sampled)
-        rollout(games, *straying(actor, world.task, rngs), max_steps(world))
+            actor = sampling(policy, [np.random.default_rng((seed, each, 1)) for each in seeds], sampled, number)
+        rollout(games, *straying(actor, world.task, rngs, number), max_steps(world))
     finally:
         games.close()
     return [builder.build() for builder in builders]
@@ -90,11 +93,14 @@ def open_kwargs(objects: bool) -> Keywords:
     return {"objects": True} if objects else {}
 
 
-def sampling(policy: ControllerPolicy, rngs: list[np.random.Generator], share: float) -> Actor:
-    """The actor of a controller with choices. In a share of the environments it draws each action from the softmax of
-    the scores, as PPO does in training (by the Gumbel-max trick); in the others it takes the best."""
+def sampling(policy: ControllerPolicy, rngs: list[np.random.Generator], share: float, number: int = 0) -> Actor:
+    """The actor of a controller with choices. In a share of the games it draws each action from the softmax of the
+    scores, as PPO does in training (by the Gumbel-max trick); in the others it takes the best. Environment i is game
+    `number` + i."""
     config, parameters = policy.config, torch.tensor(policy.parameters)
-    drawn = np.diff(np.floor(np.arange(len(rngs) + 1) * share)).astype(np.float32)  # 1: this environment draws
+    drawn = np.diff(np.floor((number + np.arange(len(rngs) + 1)) * share)).astype(
+        np.float32
+    )  # 1: this environment draws
 
     def act(features: Tensor, envs: Tensor, step: int) -> Tensor:
         scores = outputs(config, parameters, features)
@@ -104,9 +110,9 @@ def sampling(policy: ControllerPolicy, rngs: list[np.random.Generator], share: f
     return Actor(act, config.observation)
 
 
-def straying(actor: Actor, task: Task, rngs: list[np.random.Generator]) -> Actor:
-    """An actor that now and then holds a random action for 1 to 15 steps, in environment i with the chance STRAY[i] a
-    step."""
+def straying(actor: Actor, task: Task, rngs: list[np.random.Generator], number: int = 0) -> Actor:
+    """An actor that now and then holds a random action for 1 to 15 steps, in game i with the chance STRAY[i] a step.
+    Environment i is game `number` + i."""
     choices = torch.tensor(task.actions.discrete)
     holds: list[tuple[int, Tensor]] = [(0, choices[0]) for _ in rngs]
 
@@ -114,7 +120,7 @@ def straying(actor: Actor, task: Task, rngs: list[np.random.Generator]) -> Actor
         actions = actor.act(features, envs, step)
         for env, rng in enumerate(rngs):
             left, action = holds[env]
-            if left == 0 and rng.random() < STRAY[env % len(STRAY)]:
+            if left == 0 and rng.random() < STRAY[(number + env) % len(STRAY)]:
                 left, action = int(rng.integers(1, 16)), choices[rng.integers(len(choices))]
             if left > 0:
                 actions[env] = action

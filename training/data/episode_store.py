@@ -16,6 +16,7 @@ disk, so every part in the store is complete. Every chunk has a CRC-32C checksum
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -325,8 +326,16 @@ class RolloutStore:
             )
 
     def split(self) -> tuple[list[Part], list[Part]]:
-        """(training parts, held-out parts), at least one each; a single part is used for both."""
-        held = [part for part in self.parts if part.index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
+        """(training parts, held-out parts), at least one each; a single part is used for both.
+
+        One part in 16 of every round is held out. Of a shorter round with several parts it is the last one, so that the
+        play of every round is measured.
+        """
+        held = []
+        for _, of_round in itertools.groupby(self.parts, key=lambda part: part.index // PARTS_A_ROUND):
+            parts = list(of_round)
+            chosen = [part for part in parts if part.index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
+            held += chosen or parts[1:][-1:]
         held = held or self.parts[-1:]
         names = {part.index for part in held}
         return [part for part in self.parts if part.index not in names] or held, held

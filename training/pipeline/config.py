@@ -134,7 +134,7 @@ ENV = Run(  # any environment; the sizes are those of a run without --minutes
     continue_controller=True,
     temperature=0.8,
     temperature_high=1.2,
-    collect=CollectConfig(frames=200_000, part_frames=8_192, sampled=0.5),
+    collect=CollectConfig(frames=200_000, part_frames=5_000, sampled=0.5),
     vision=vision.of_kind("grid-vae", batches=8_000, batch_size=64, error="calibrated", motion=20.0),
     memory=memory.of_kind(
         "mdn-rnn",

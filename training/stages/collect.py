@@ -106,12 +106,12 @@ def record_part(job: PartJob) -> int:
     if job.recording:
         episodes = job.recording.read(job.index % PARTS_A_ROUND, task)
     elif job.players:
-        tile = 0
+        tile, together = 0, min(TILE, -(-job.frames // task.timing.tick_limit))  # games, which may all be long
+        shift = job.index if together < TILE else 0  # small parts have different kinds of games
         while recorded() < job.frames:
             player = job.players[(job.index + tile) % len(job.players)]
-            episodes += controller_episodes(
-                *player, job.seed, [first + len(episodes) + env for env in range(TILE)], job.objects, job.sampled
-            )
+            seeds, number = [first + len(episodes) + env for env in range(together)], shift + len(episodes)
+            episodes += controller_episodes(*player, job.seed, seeds, job.objects, job.sampled, number)
             tile += 1
     else:
         game = task.open(**open_kwargs(job.objects))
