@@ -25,15 +25,20 @@ from player.guides import guide_of
 from tests.helpers import ROOT, TINY, fresh_process, tiny_model
 from tests.training.test_budget import SPEEDS
 from training.__main__ import main
+from training.acting.policies import LinearScript, Tap
 from training.acting.recording import STRAY, controller_episodes
+from training.acting.rollout import real_returns
 from training.data.episode_store import RolloutStore
 from training.exports.graphs import Step, as_onnx
+from training.infra.pool import Workers
 from training.infra.records import read_result
 from training.infra.run_folder import RunFolder
+from training.judging.battery import Battery, _spread, scripts
 from training.judging.choices import Choices
 from training.pipeline import budget
 from training.pipeline.config import choose_recipe
 from training.stages import collect
+from wm_envs.envs.dreams import Dreams
 from wm_envs.errors import BrokenGame, BrokenWorld, InvalidAction, InvalidOption, UnknownName
 from wm_envs.games.base import Task
 from wm_envs.games.gym_env.actions import ActionCodec
@@ -268,6 +273,40 @@ def test_rounds_have_enough_parts_to_hold_out_a_twentieth() -> None:
     run = choose_recipe("env")
     assert run.collect.replace(frames=run.own_frames).count_parts() == 20
     assert run.collect.count_parts() == 40
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"space": "multi"}, {"space": "box"}])
+def test_half_of_the_battery_does_not_play_at_random(kwargs: dict[str, Any]) -> None:
+    task = get_task(describe("ToyLight-v0", kwargs).name)
+    policies = scripts(task)
+    assert len({policy.name for policy in policies}) == len(policies) <= 40
+    other = [policy for policy in policies if isinstance(policy, Tap | LinearScript)]
+    assert 0.4 < len(other) / len(policies) < 0.6
+    many = Battery(taps=(2, 3, 4), constants=12)
+    assert len(_spread(range(128), many.constants)) == 12 and _spread(range(3), 12) == [0, 1, 2]
+
+
+def test_taps_are_lone_and_linear_scripts_react(tmp_path: Path) -> None:
+    folder = make_world(tmp_path / "world")
+    world = load_world(folder)
+    taps = Tap("tap", 1, 0, 6).plan(world.task, 0, 1)
+    assert np.flatnonzero(taps[:, 1]).tolist() == [*range(0, 50, 6)]
+    assert Tap("tap", 1, 0, 6).plan(world.task, 0, 4)[:, 1].mean() > 0.5  # a tap is at least one step
+    actions = []
+    for policy in (LinearScript("linear 1", 1), LinearScript("linear 1", 1), LinearScript("linear 2", 2)):
+        dreams = Dreams(world, 6)
+        dreams.seed(0)
+        dreams.reset()
+        actor = policy.actor(dreams, range(6))
+        steps = []
+        for step in range(30):
+            steps.append(actor.act(dreams.observe(actor.observation), dreams.envs, step).numpy())
+            dreams.step(world.task.actions.to_game(steps[-1]))
+        actions.append(np.stack(steps))
+    one, again, other = actions
+    assert (one == again).all() and (one != other).any() and (one.std(0) > 0).any() and (one.std(1) > 0).any()
+    played = real_returns(folder, [LinearScript("linear 1", 1)], [0, 1], Workers(1))
+    assert np.isfinite(played["linear 1"]).all()
 
 
 def test_the_player_has_keys_for_it() -> None:

@@ -97,6 +97,21 @@ class MoveAndWait(OpenLoopPolicy):
 
 
 @dataclass(frozen=True)
+class Tap(OpenLoopPolicy):
+    """Take an action for one step at ticks 0, `every`, 2 `every` and so on, and rest between."""
+
+    action: int  # index in `Actions.discrete`
+    rest: int
+    every: int
+
+    @override
+    def plan(self, task: Task, seed: int, frame_skip: int) -> NDArray[np.float32]:
+        ticks = np.arange(task.timing.steps(frame_skip)) * frame_skip
+        choices = np.array(task.actions.discrete, np.float32)
+        return choices[np.where(ticks % self.every < frame_skip, self.action, self.rest)]
+
+
+@dataclass(frozen=True)
 class RandomHolds(OpenLoopPolicy):
     """Random actions, each held for `low` to `high` ticks."""
 
@@ -129,6 +144,39 @@ class ControllerPolicy(Policy):
     def actor(self, engine: Engine, seeds: Sequence[int]) -> Actor:
         parameters = torch.tensor(self.parameters)
         return Actor(lambda features, envs, step: act(self.config, parameters, features), self.config.observation)
+
+
+@dataclass(frozen=True)
+class LinearScript(Policy):
+    """Reacts to what it sees: the scores of the actions are random linear functions of the latents, drawn with a seed.
+
+    Latents that V does not use have no weight. The action taken before is preferred, by `sticky`.
+    """
+
+    name: str
+    seed: int
+    sticky: float = 0.5  # standard deviations of a score
+
+    @override
+    def actor(self, engine: Engine, seeds: Sequence[int]) -> Actor:
+        world = engine.world
+        center, logvar = (
+            world.observe(world.state_from_latents(values), "z").mean(0).cpu()
+            for values in (world.initial_means, world.initial_logvars)
+        )
+        choices = torch.tensor(world.task.actions.discrete)
+        normal = torch.randn(len(center), len(choices), generator=torch.Generator().manual_seed(self.seed))
+        weight = normal * (1 - logvar.exp()).clamp(0, 1)[:, None]  # (Z, N)
+        bonus = self.sticky * float(weight.square().sum(0).mean().sqrt())
+        taken = torch.full((len(engine.envs),), -1)
+
+        def react(features: Tensor, envs: Tensor, step: int) -> Tensor:
+            scores = (features.cpu() - center) @ weight
+            before = taken[envs][:, None] == torch.arange(len(choices))
+            taken[envs] = (scores + bonus * before).argmax(-1)
+            return choices[taken[envs]]
+
+        return Actor(react, "z")
 
 
 @dataclass(frozen=True)

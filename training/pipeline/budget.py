@@ -15,7 +15,7 @@ from typing import Any
 from training.config.records import flattened
 from training.infra.pool import available_cores
 from training.infra.records import read_result, write_result
-from training.judging.battery import open_loop_battery
+from training.judging.battery import scripts
 from training.judging.choices import DREAMS, Choices, Measured
 from training.pipeline.config import Run
 from training.pipeline.measure import measure
@@ -177,7 +177,7 @@ class Budget:
         }
 
     def _fidelity(self, command: Any, seconds: float) -> JsonObject:
-        each = seconds / (len(open_loop_battery(self.task)) + 1)  # seconds of a policy
+        each = seconds / (len(scripts(self.task)) + 1)  # seconds of a policy
         lasting = self.task.timing.steps(self._skip) / self.measured.dreams
         return {
             "episodes": min(24, max(4, round(0.6 * each / self._episode_seconds(self._skip)))),

@@ -30,7 +30,7 @@ from training.data.frame_batches import FrameBlocks
 from training.infra.packages import TRAIN, missing
 from training.infra.pool import available_cores
 from training.infra.worlds import find_folder
-from training.judging.battery import open_loop_battery
+from training.judging.battery import scripts
 from training.judging.run_check import CheckResult, check_run
 from training.judging.scoring import UNSEEN_DREAMS, VALIDATION_SEEDS, Card, distance
 from training.judging.vision_metrics import measure
@@ -197,7 +197,7 @@ def realism(name: str, folder: Path, world: WorldModel, command: Command) -> Ite
 
     Do dreams score them as the game does? Does the first controller exploit its dreams, or has it not learned them?
     """
-    there = open_loop_battery(world.task)
+    there = scripts(world.task)
     battery: list[Policy] = [there[int(at)] for at in np.linspace(0, len(there) - 1, SCRIPTS)]
     # In a game with rewards all scripts score alike: only a good policy gives a spread to compare with.
     battery += [load_policy(folder, controller) for controller in list(read_config(folder)["controllers"])[:2]]
