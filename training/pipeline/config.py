@@ -154,7 +154,6 @@ ENV = Run(  # any environment; the sizes are those of a run without --minutes
         total_timesteps=5_000_000,
         num_envs=128,  # four times as many updates as with 512
         batch_size=1024,
-        actions="finest",
         gamma=0.99,
         recorded_starts=0.5,
         validate_episodes=24,
