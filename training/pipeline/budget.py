@@ -28,7 +28,8 @@ WEIGHTS = {  # of the stages in the time that is left
 }  # fmt: skip
 CONTINUED = 0.5  # of V's weight in rounds in which it goes on
 MOST_FRAMES = 200_000  # of a round
-PARTS = 20  # of a round, so that one part in twenty is held out
+PARTS = 20  # of a round at most, so that one part in twenty is held out
+LEAST_PART = 1_000  # frames
 CHECKS = 8  # of V and M, validations of C
 VALIDATING = 0.2  # share of C's time
 CORRECTION = (0.25, 4.0)  # of an estimate, at most
@@ -145,7 +146,7 @@ class Budget:
     def _collect(self, command: Any, seconds: float) -> JsonObject:
         rate = self._steps_of_games if command.round else self.measured.frames * self.workers
         frames = round(max(1_000, min(MOST_FRAMES, rate * seconds)))
-        return {"frames": frames, "part_frames": -(-frames // PARTS)}
+        return {"frames": frames, "part_frames": max(LEAST_PART, -(-frames // PARTS))}
 
     def _vision(self, command: Any, seconds: float) -> JsonObject:
         batches = max(200, round(self.measured.vision * seconds))
