@@ -30,7 +30,8 @@ CONTINUED = 0.5  # of V's weight in rounds in which it goes on
 MOST_FRAMES = 200_000  # of a round
 PARTS = 20  # of a round at most, so that one part in twenty is held out
 LEAST_PART = 1_000  # frames
-CHECKS = 8  # of V and M, validations of C
+CHECKS = 8  # of V and M at most, validations of C
+PROBED = 3 * 2_048  # frames that V would encode in the time of a check
 VALIDATING = 0.2  # share of C's time
 CORRECTION = (0.25, 4.0)  # of an estimate, at most
 
@@ -149,8 +150,10 @@ class Budget:
         return {"frames": frames, "part_frames": max(LEAST_PART, -(-frames // PARTS))}
 
     def _vision(self, command: Any, seconds: float) -> JsonObject:
-        batches = max(200, round(self.measured.vision * seconds))
-        return {"batches": batches, "checkpoint_every": -(-batches // CHECKS)}
+        checks = min(CHECKS, max(2, round(seconds / 60)))
+        training = max(0.5 * seconds, seconds - checks * PROBED / self.measured.encoded)
+        batches = max(200, round(self.measured.vision * training))
+        return {"batches": batches, "checkpoint_every": -(-batches // checks)}
 
     def _memory(self, command: Any, seconds: float) -> JsonObject:
         frames = sum(sizes.get("frames", 0) for name, sizes in self.choices.values.items() if name.endswith("/collect"))

@@ -214,9 +214,14 @@ def realism(name: str, folder: Path, world: WorldModel, command: Command) -> Ite
     yield Finding(f"{name}: dreams", found, "" if value < limit else fix)
     if len(battery) > SCRIPTS:
         controller, (played, dreamt) = battery[SCRIPTS].name, means[SCRIPTS]
-        best = max(dream for _, dream in means[:SCRIPTS])
-        found = f"{dreamt:.0f} in dreams, {played:.0f} in the game"
-        yield Finding(f"{name}: {controller} now", found, _against_exploitation(dreamt, played))
-        found = f"{dreamt:.0f} in dreams, where the best of {SCRIPTS} scripts has {best:.0f}"
-        fix = "C has not learned its dream: train it longer, or with another learner"
-        yield Finding(f"{name}: {controller} against scripts", found, "" if dreamt >= best else fix)
+        in_game, in_dreams = (max(column) for column in zip(*means[:SCRIPTS], strict=True))
+        found = (
+            f"{played:.4g} in the game and {dreamt:.4g} in dreams, where the best of {SCRIPTS} scripts has "
+            f"{in_game:.4g} and {in_dreams:.4g}"
+        )
+        fix = ""
+        if dreamt < in_dreams:
+            fix = "C has not learned its dream: train it longer, or with another learner"
+        elif played < in_game:
+            fix = "what C has learned is of no use in the game: add a round with its own play, or more steps of M"
+        yield Finding(f"{name}: {controller} against scripts", found, fix)
