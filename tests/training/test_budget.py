@@ -69,6 +69,16 @@ def test_the_minutes_are_kept_also_by_a_machine_of_another_speed(
     assert spend(planned(tmp_path, minutes=60), clock, pace) == pytest.approx(3600, rel=0.15)
 
 
+def test_a_round_needs_half_of_its_time(tmp_path: Path, clock: list[float]) -> None:
+    made = planned(tmp_path, minutes=60)
+    steps = made.steps  # type: ignore[attr-defined]
+    assert made.affords("round 2", steps)
+    clock[0] += 3000
+    assert not made.affords("round 2", steps)
+    made.sized([step for step in steps if step.where == "round 2"])
+    assert made.affords("round 2", steps), "it has begun"
+
+
 def test_a_resumed_run_has_the_same_sizes(tmp_path: Path, clock: list[float]) -> None:
     first = planned(tmp_path, minutes=30)
     spend(first, clock)

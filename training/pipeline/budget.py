@@ -29,7 +29,7 @@ WEIGHTS = {  # of the stages in the time that is left
 CONTINUED = 0.5  # of V's weight in rounds in which it goes on
 MOST_FRAMES = 200_000  # of a round
 PARTS = 20  # of a round at most, so that one part in twenty is held out
-LEAST_PART = 1_000  # frames
+LEAST, LEAST_PART = 50, 1_000  # batches; frames
 CHECKS = 8  # of V and M at most, validations of C
 PROBED = 3 * 2_048  # frames that V would encode in the time of a check
 VALIDATING = 0.2  # share of C's time
@@ -76,6 +76,14 @@ class Budget:
         values = self.choices.values[name]
         command: Any = step.command
         return Step(step.where, step.name, command.replace(config=command.config.replace(**values))) if values else step
+
+    def affords(self, where: str, steps: Sequence[Step]) -> bool:
+        """Whether a round has begun, or there is at least half of the time that it would have by its weights; `steps`
+        are all of the run."""
+        if any(name.startswith(f"{where}/") for name in self.choices.planned):
+            return True
+        share = sum(weight(step) for step in steps if step.where == where) / sum(weight(step) for step in steps)
+        return self.left > 0.5 * share * self.seconds
 
     def say(self, where: str, name: str, sentence: str) -> None:
         """Tell, and keep, what a gate has found out about a stage."""
@@ -152,13 +160,13 @@ class Budget:
     def _vision(self, command: Any, seconds: float) -> JsonObject:
         checks = min(CHECKS, max(2, round(seconds / 60)))
         training = max(0.5 * seconds, seconds - checks * PROBED / self.measured.encoded)
-        batches = max(200, round(self.measured.vision * training))
+        batches = max(LEAST, round(self.measured.vision * training))
         return {"batches": batches, "checkpoint_every": -(-batches // checks)}
 
     def _memory(self, command: Any, seconds: float) -> JsonObject:
         frames = sum(sizes.get("frames", 0) for name, sizes in self.choices.values.items() if name.endswith("/collect"))
         training = max(0.5 * seconds, seconds - frames / self.measured.encoded)
-        batches = max(200, round(self.measured.memory * training))
+        batches = max(LEAST, round(self.measured.memory * training))
         config = command.config
         return {
             "steps": batches * config.batch_size * config.sequence_length,

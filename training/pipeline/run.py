@@ -79,6 +79,9 @@ class Execution:
         best = first
         for planned in plan.rounds:
             number = planned.number
+            if number > first and not self.affords(number):
+                print(f"no time is left for round {number}", flush=True)
+                break
             self.round(planned, _players(plan.run, number) if number else ())
             if number >= first:
                 best = max(range(first, number + 1), key=lambda each: _score(folder.round(each)))
@@ -99,6 +102,10 @@ class Execution:
         at = next(at for at, step in enumerate(self.steps) if (step.where, step.name) == (where, name))
         step = self.budget.sized(self.steps[at:]) if self.budget else self.steps[at]
         return self.journal.do(step, lambda: work(step.command), lambda: there(step.command))
+
+    def affords(self, number: int) -> bool:
+        """Whether there is time for a round."""
+        return self.budget is None or self.budget.affords(self.folder.round(number).name, self.steps)
 
     def report(self) -> Any:
         """The report of the run."""
@@ -166,7 +173,7 @@ class Execution:
         names = [field.name for field in dataclasses.fields(MemoryMetrics)]
         metrics = {name: value for name, value in found.items() if name in names}
         problem = gates.memory(from_json(MemoryMetrics, metrics, "results.json"))
-        if problem and number == self.plan.run.rounds:
+        if problem and (number == self.plan.run.rounds or not self.affords(number + 1)):
             self.end(problem, "give more --minutes, or another --memory.frame-skip")
         if problem:
             self.budget.say(self.folder.round(number).name, "memory", f"{problem}; the next round has more play")
