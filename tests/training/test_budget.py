@@ -73,7 +73,7 @@ def test_a_round_needs_half_of_its_time(tmp_path: Path, clock: list[float]) -> N
     made = planned(tmp_path, minutes=60)
     steps = made.steps  # type: ignore[attr-defined]
     assert made.affords("round 2", steps)
-    clock[0] += 3000
+    clock[0] += 3300
     assert not made.affords("round 2", steps)
     made.sized([step for step in steps if step.where == "round 2"])
     assert made.affords("round 2", steps), "it has begun"
