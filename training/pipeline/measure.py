@@ -157,10 +157,11 @@ def _mlp(*sizes: int) -> nn.Sequential:
 
 
 def _steps(world: WorldModel) -> float:
-    """Steps a second of games in a tile together."""
-    task = world.task
+    """Steps a second of games in a tile together, on one thread, as in a worker process."""
+    task, threads = world.task, torch.get_num_threads()
     games = LatentGames(world, [task.open() for _ in range(TILE)])
     actions = task.actions.to_game(np.array([task.actions.discrete[-1]] * TILE, np.float32))
+    torch.set_num_threads(1)
     try:
         games.reset(np.ones(TILE, bool), range(EXPERIMENTS.start, EXPERIMENTS.start + TILE))
 
@@ -171,4 +172,5 @@ def _steps(world: WorldModel) -> float:
 
         return TILE * _rate(step, 2 * SECONDS)
     finally:
+        torch.set_num_threads(threads)
         games.close()
