@@ -23,7 +23,7 @@ from training.pipeline.plan import Plan, Step
 from wm_envs.files import JsonObject
 
 WEIGHTS = {  # of the stages in the time that is left
-    "collect": 4.0, "vision": 5.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 1.0,
+    "collect": 3.0, "vision": 8.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 1.0,
     "report": 0.3,
 }  # fmt: skip
 CONTINUED = 0.5  # of V's weight in rounds in which it goes on

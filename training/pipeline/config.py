@@ -135,7 +135,7 @@ ENV = Run(  # any environment; the sizes are those of a run without --minutes
     temperature=0.8,
     temperature_high=1.2,
     collect=CollectConfig(frames=200_000, part_frames=5_000, sampled=0.5),
-    vision=vision.of_kind("grid-vae", batches=8_000, batch_size=64, error="calibrated", motion=20.0),
+    vision=vision.of_kind("grid-vae", batches=16_000, batch_size=32, error="calibrated", motion=20.0),
     memory=memory.of_kind(
         "mdn-rnn",
         frame_skip="motion",
