@@ -31,6 +31,7 @@ class Choices:
     measured: Measured
     values: dict[str, JsonObject] = field(default_factory=dict)  # of its configuration
     planned: dict[str, float] = field(default_factory=dict)  # seconds
+    estimated: dict[str, float] = field(default_factory=dict)  # seconds that its sizes take by the measured speeds
     again: list[str] = field(default_factory=list)  # those that a gate has sent back
     said: dict[str, str] = field(default_factory=dict)  # by the gates
     verdict: str = ""  # on the whole run, in one sentence

@@ -33,7 +33,7 @@ LEAST, LEAST_PART = 50, 1_000  # batches; frames
 CHECKS = 8  # of V and M at most, validations of C
 PROBED = 3 * 2_048  # frames that V would encode in the time of a check
 VALIDATING = 0.2  # share of C's time
-CORRECTION = (0.25, 4.0)  # of an estimate, at most
+CORRECTION = (0.5, 4.0)  # of an estimate; not lower, since a stage can also be short because its sizes have limits
 
 
 class Budget:
@@ -41,6 +41,7 @@ class Budget:
 
     def __init__(self, plan: Plan, taken: dict[str, float]) -> None:
         self.run, self.task, self.folder, self.taken = plan.run, plan.task, plan.folder, taken
+        self.steps = plan.steps()
         run, task, folder = self.run, self.task, self.folder
         assert run.minutes != "none", "a run with a budget"
         self.seconds = 60.0 * run.minutes
@@ -69,20 +70,21 @@ class Budget:
         name = f"{step.where}/{step.name}"
         if name not in self.choices.planned:
             seconds = self.left * weight(step) / sum(weight(each) for each in steps)
-            self.choices.planned[name] = seconds
-            sizes = self._sizes(step, seconds / self._correction(step.name))
+            estimate = seconds / self._correction(step.name)
+            self.choices.planned[name], self.choices.estimated[name] = seconds, estimate
+            sizes = self._sizes(step, estimate)
             self.choices.values[name] = sizes | self.choices.values.get(name, {})
             write_result(self.folder.choices, self.choices)
         values = self.choices.values[name]
         command: Any = step.command
         return Step(step.where, step.name, command.replace(config=command.config.replace(**values))) if values else step
 
-    def affords(self, where: str, steps: Sequence[Step]) -> bool:
-        """Whether a round has begun, or there is at least half of the time that it would have by its weights; `steps`
-        are all of the run."""
+    def affords(self, where: str) -> bool:
+        """Whether a round has begun, or there is at least half of the time that it would have by its weights."""
         if any(name.startswith(f"{where}/") for name in self.choices.planned):
             return True
-        share = sum(weight(step) for step in steps if step.where == where) / sum(weight(step) for step in steps)
+        weights = [(step.where, weight(step)) for step in self.steps]
+        share = sum(each for place, each in weights if place == where) / sum(each for _, each in weights)
         return self.left > 0.5 * share * self.seconds
 
     def say(self, where: str, name: str, sentence: str) -> None:
@@ -101,20 +103,23 @@ class Budget:
         return f"{where}/{name}" in self.choices.again
 
     def again(self, where: str, name: str, values: JsonObject) -> None:
-        """Let a stage be done once more, with these values of its configuration and new sizes."""
+        """Let a stage be done once more, with these values of its configuration and new sizes; later stages of its name
+        have the same values."""
         stage = f"{where}/{name}"
         self.choices.again.append(stage)
         self.choices.planned.pop(stage)
-        self.choices.values[stage] = values
+        for step in self.steps:
+            if step.name == name:
+                self.choices.values[f"{step.where}/{name}"] = values
         write_result(self.folder.choices, self.choices)
 
     def _correction(self, stage: str) -> float:
-        """How much longer such stages took than was planned."""
-        known = [name for name in self.taken if name.endswith(f"/{stage}") and self.choices.planned.get(name)]
+        """How much longer the last stage of this name took than by the measured speeds."""
+        known = [name for name in self.taken if name.endswith(f"/{stage}") and self.choices.estimated.get(name)]
         if not known:
             return 1.0
         low, high = CORRECTION
-        return min(high, max(low, self.taken[known[-1]] / self.choices.planned[known[-1]]))
+        return min(high, max(low, self.taken[known[-1]] / self.choices.estimated[known[-1]]))
 
     def _sizes(self, step: Step, seconds: float) -> JsonObject:
         """What fits into so many seconds, without what the user has given."""

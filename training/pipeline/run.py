@@ -105,7 +105,7 @@ class Execution:
 
     def affords(self, number: int) -> bool:
         """Whether there is time for a round."""
-        return self.budget is None or self.budget.affords(self.folder.round(number).name, self.steps)
+        return self.budget is None or self.budget.affords(self.folder.round(number).name)
 
     def report(self) -> Any:
         """The report of the run."""
