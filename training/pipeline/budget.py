@@ -20,6 +20,7 @@ from training.judging.choices import DREAMS, Choices, Measured
 from training.pipeline.config import Run
 from training.pipeline.measure import measure
 from training.pipeline.plan import Plan, Step
+from training.stages import memory
 from wm_envs.files import JsonObject
 
 WEIGHTS = {  # of the stages in the time that is left
@@ -148,14 +149,9 @@ class Budget:
 
     @property
     def _skip(self) -> int:
-        skip = self.run.memory.frame_skip
-        return (
-            self.measured.motion.frame_skip
-            if skip == "motion"
-            else self.task.timing.frame_skip
-            if skip == "game"
-            else skip
-        )
+        skip = memory.complete(self.run.memory, self.task, lambda: self.measured.motion).frame_skip
+        assert isinstance(skip, int), "it is complete"
+        return skip
 
     def _collect(self, command: Any, seconds: float) -> JsonObject:
         rate = self._steps_of_games if command.round else self.measured.frames * self.workers
@@ -172,11 +168,8 @@ class Budget:
         frames = sum(sizes.get("frames", 0) for name, sizes in self.choices.values.items() if name.endswith("/collect"))
         training = max(0.5 * seconds, seconds - frames / self.measured.encoded)
         batches = max(LEAST, round(self.measured.memory * training))
-        config = command.config
-        return {
-            "steps": batches * config.batch_size * config.sequence_length,
-            "checkpoint_every": -(-batches // CHECKS),
-        }
+        steps = batches * command.config.batch_size * command.config.sequence_length
+        return {"steps": steps, "checkpoint_every": -(-batches // CHECKS)}
 
     def _ppo(self, command: Any, seconds: float) -> JsonObject:
         config = command.config
