@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from training.acting.rollout import TILE
 from training.data.sequences import Latents, Streams
+from training.infra.run_folder import RunFolder
 from training.judging.choices import DREAMS, Measured
 from training.judging.motion import measure_motion, random_pieces
 from training.learning.optim import generator
 from training.pipeline.config import Run
-from training.stages import memory, vision
+from training.stages import memory, ppo, vision
 from training.stages.memory import MemoryConfig
-from training.stages.ppo import controller_config
 from training.stages.vision import VisionConfig
 from wm_envs.envs.dreams import Dreams
 from wm_envs.envs.latent_games import LatentGames
@@ -29,10 +30,10 @@ from wm_envs.models.memory.registry import memory_kinds
 from wm_envs.models.vision.base import Vision
 from wm_envs.models.world_model import WorldConfig, WorldModel
 from wm_envs.seeds import EXPERIMENTS
+from wm_envs.worlds.bundle import save_world
 
 SECONDS = 1.0  # of each measurement
 MOTION_FRAMES = 400  # of random play
-CRITIC = 128  # units of PPO's value network
 
 
 def measure(run: Run, task: Task) -> Measured:
@@ -48,6 +49,8 @@ def measure(run: Run, task: Task) -> Measured:
     world, batches = _memory(made, memory.complete(run.memory, task, lambda: motion), task)
     images = torch.rand(256, 3, *FRAME_SHAPE[:2], device=best_device())
     dreams = _dreams(world, DREAMS)
+    with tempfile.TemporaryDirectory() as folder:
+        updates = _updates(world, run, Path(folder))
     return Measured(
         motion=motion,
         frames=frames,
@@ -55,7 +58,7 @@ def measure(run: Run, task: Task) -> Measured:
         encoded=256 * _rate(lambda: world.vision.encode(images)),
         vision=_vision(vision.build(of_vision), of_vision),
         memory=batches,
-        updates=_updates(world, run),
+        updates=updates,
         dreams=_rate(dreams),
     )
 
@@ -133,27 +136,14 @@ def _dreams(world: WorldModel, count: int) -> Callable[[], Any]:
     return step
 
 
-def _updates(world: WorldModel, run: Run) -> float:
-    """Updates of PPO a second: steps of dreams, and passes of networks of the policy's sizes over them."""
-    config = run.ppo
-    policy = controller_config(world, config)
-    size = world.observed_latents + world.config.memory.hidden
-    nets = nn.ModuleList([_mlp(size, *[width for _, width in policy.layers]), _mlp(size, CRITIC, 1)])
-    optimizer, batch = torch.optim.Adam(nets.parameters()), torch.randn(config.batch_size, size)
-
-    def minibatch() -> None:
-        optimizer.zero_grad()
-        torch.stack([net(batch).square().mean() for net in nets]).sum().backward()
-        optimizer.step()
-
-    minibatches = config.n_epochs * max(1, config.update_size // config.batch_size)
-    stepping, learning = _rate(_dreams(world, config.num_envs)), _rate(minibatch)
-    return 1 / (1.3 * config.n_steps / stepping + 1.3 * minibatches / learning)  # Stable-Baselines3 does more
-
-
-def _mlp(*sizes: int) -> nn.Sequential:
-    layers = [[nn.Linear(a, b), nn.Tanh()] for a, b in itertools.pairwise(sizes)]
-    return nn.Sequential(*itertools.chain(*layers))
+def _updates(world: WorldModel, run: Run, folder: Path) -> float:
+    """Updates of PPO a second, in the dream of a world that is kept in `folder` for that."""
+    command = ppo.Command(run=folder, task=world.task.name, round=0, config=run.ppo.replace(recorded_starts=0.0))
+    place = RunFolder(folder).round(0)
+    save_world(place.world, world)
+    training = ppo.Training(place, command)
+    training.prepare()
+    return _rate(lambda: training.learner.learn(run.ppo.update_size, reset_num_timesteps=False), 2 * SECONDS)
 
 
 def _steps(world: WorldModel) -> float:

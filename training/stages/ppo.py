@@ -187,6 +187,15 @@ class Training:
 
     def run(self) -> Learned:
         """Train, or go on; returns the card of the best controller, and the learning curve."""
+        self.prepare()
+        self._learn(self._start())
+        best = self.selection.best()
+        parameters = torch.tensor(best.parameters)
+        save_controller(self.folder.world, self.command.name, self.controller, parameters, to_json(best.card))
+        return Learned(**vars(best.card), curve=self.selection.curve(self.config.update_size))
+
+    def prepare(self) -> None:
+        """Make the environments, and the learner with random weights."""
         from stable_baselines3 import PPO
         from stable_baselines3.common.vec_env import VecNormalize
 
@@ -208,11 +217,6 @@ class Training:
             seed=self.command.seed,
             device="cpu",
         )
-        self._learn(self._start())
-        best = self.selection.best()
-        parameters = torch.tensor(best.parameters)
-        save_controller(self.folder.world, self.command.name, self.controller, parameters, to_json(best.card))
-        return Learned(**vars(best.card), curve=self.selection.curve(config.update_size))
 
     def evaluate(self, config: ControllerConfig, parameters: Tensor) -> Card:
         """The card of a controller."""
