@@ -24,7 +24,7 @@ from training.stages import memory
 from wm_envs.files import JsonObject
 
 WEIGHTS = {  # of the stages in the time that is left
-    "collect": 3.0, "vision": 8.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 1.0,
+    "collect": 3.0, "vision": 8.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 2.0,
     "report": 0.3,
 }  # fmt: skip
 CONTINUED = 0.5  # of V's weight in rounds in which it goes on
@@ -183,7 +183,7 @@ class Budget:
         return {
             "total_timesteps": updates * config.update_size,
             "validate_every": -(-updates // CHECKS),
-            "validate_episodes": min(32, max(6, episodes)),
+            "validate_episodes": min(32, max(12, episodes)),
         }
 
     def _fidelity(self, command: Any, seconds: float) -> JsonObject:
@@ -195,7 +195,8 @@ class Budget:
         }
 
     def _evaluate(self, command: Any, seconds: float) -> JsonObject:
-        return {"episodes": min(100, max(20, round(seconds / self._episode_seconds(self._skip))))}
+        most = command.config.episodes
+        return {"episodes": min(most, max(20, round(seconds / self._episode_seconds(self._skip))))}
 
 
 def weight(step: Step) -> float:

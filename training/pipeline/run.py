@@ -84,7 +84,7 @@ class Execution:
                 break
             self.round(planned, _players(plan.run, number) if number else ())
             if number >= first:
-                best = max(range(first, number + 1), key=lambda each: _score(folder.round(each)))
+                best = max(range(first, number + 1), key=lambda each: (_score(folder.round(each)), each))
                 keep_best(folder.round(best).world, "controller", folder.best)
         name = plan.evaluate.controller
         if plan.tuned:
