@@ -24,7 +24,7 @@ from training.stages import memory
 from wm_envs.files import JsonObject
 
 WEIGHTS = {  # of the stages in the time that is left
-    "collect": 3.0, "vision": 8.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 2.0,
+    "collect": 3.0, "vision": 8.0, "memory": 6.0, "ppo": 7.0, "evolve": 7.0, "fidelity": 1.0, "evaluate": 3.0,
     "report": 0.3,
 }  # fmt: skip
 CONTINUED = 0.5  # of V's weight in rounds in which it goes on
@@ -34,6 +34,7 @@ LEAST, LEAST_PART = 50, 1_000  # batches; frames
 CHECKS = 8  # of V and M at most, validations of C
 PROBED = 3 * 2_048  # frames that V would encode in the time of a check
 VALIDATING = 0.2  # share of C's time
+EVALUATING = 0.1  # share of all time that the test may take, since fewer episodes say little
 CORRECTION = (0.5, 4.0)  # of an estimate; not lower, since a stage can also be short because its sizes have limits
 
 
@@ -195,8 +196,9 @@ class Budget:
         }
 
     def _evaluate(self, command: Any, seconds: float) -> JsonObject:
-        most = command.config.episodes
-        return {"episodes": min(most, max(20, round(seconds / self._episode_seconds(self._skip))))}
+        most, each = command.config.episodes, self._episode_seconds(self._skip)
+        seconds = max(seconds, EVALUATING * self.seconds)
+        return {"episodes": min(most, max(20, round(seconds / each)))}
 
 
 def weight(step: Step) -> float:
