@@ -195,10 +195,13 @@ class Execution:
         """Whether the run has made what it was for, in one sentence."""
         if self.budget is None or self.baselines is None:
             return {}
-        problem = gates.controller(from_json(Evaluation, scores, "results.json"), self.baselines)
-        best = self.baselines.best
-        learned = f"The run has learned the game: {best.policy}, which looks at nothing, has {best.score.mean:.4g}."
-        self.budget.judge(f"The run has not learned the game: {problem}." if problem else learned)
+        score, best = from_json(Evaluation, scores, "results.json"), self.baselines.best
+        problem = gates.controller(score, self.baselines)
+        better = (
+            f"The controller has {score.mean:.4g} in the game, the best policy that looks at nothing "
+            f"({best.policy}) {best.score.mean:.4g}."
+        )
+        self.budget.judge(f"The run has not learned the game: {problem}." if problem else better)
         return {"verdict": self.budget.choices.verdict}
 
     def end(self, problem: str, fix: str) -> NoReturn:
