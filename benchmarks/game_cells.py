@@ -24,6 +24,7 @@ from training.acting.policies import Constant, OpenLoopPolicy, random_policy
 from training.acting.rollout import play
 from training.infra.pool import Workers, run_jobs
 from training.infra.records import from_json, read_result, write_result
+from training.judging.baselines import Baseline
 from training.judging.battery import open_loop_battery
 from training.judging.scoring import TEST_SEEDS, VALIDATION_SEEDS, Score
 from wm_envs.files import JsonObject
@@ -192,20 +193,12 @@ class BlindJob(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blind:
-    """The score of a policy on the test seeds."""
-
-    policy: str
-    score: Score
-
-
-@dataclass(frozen=True, kw_only=True)
 class BaselinesCell:
     """Policies that see nothing; the best ones are chosen on the validation seeds."""
 
-    random: Blind
-    constant: Blind
-    script: Blind
+    random: Baseline
+    constant: Baseline
+    script: Baseline
     minutes: float
 
 
@@ -219,7 +212,7 @@ def baselines_cell(cell: Cell) -> BaselinesCell:
     chosen = {"random": random_policy(task), "constant": constant, "script": best(policies)}
     returns = blind_returns(task, list(dict.fromkeys(chosen.values())), TEST_SEEDS, cell.episodes, workers)
     scores = {
-        kind: Blind(policy=_named(each, task), score=Score.of(returns[each.name])) for kind, each in chosen.items()
+        kind: Baseline(policy=_named(each, task), score=Score.of(returns[each.name])) for kind, each in chosen.items()
     }
     return BaselinesCell(**scores, minutes=(time.monotonic() - started) / 60)
 

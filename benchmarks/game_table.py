@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.game_cells import KINDS, ROOT, BaselinesCell, Blind, RunCell
+from benchmarks.game_cells import KINDS, ROOT, BaselinesCell, RunCell
 from benchmarks.game_list import GAMES
 from experiments.pixel_ppo import PixelScore
 from training.infra.records import from_json, to_json
+from training.judging.baselines import Baseline
 from training.judging.scoring import Score
 from wm_envs.files import JsonObject, write_text
 
@@ -100,7 +101,7 @@ def score(given: Score) -> str:
     return f"{number(given.mean)} ({number(low)} to {number(high)})"
 
 
-def _blind(found: Blind | None) -> str:
+def _blind(found: Baseline | None) -> str:
     return f"{score(found.score)}, {found.policy}" if found else ""
 
 

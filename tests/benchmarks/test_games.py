@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import game_cells, game_table, games
 from benchmarks.count_frames import KINDS
-from benchmarks.game_cells import BaselinesCell, Blind, Cell, RunCell, blind_returns, tree_bytes
+from benchmarks.game_cells import BaselinesCell, Cell, RunCell, blind_returns, tree_bytes
 from benchmarks.game_list import Game
 from benchmarks.game_table import Record, markdown, page, rows_of
 from experiments.pixel_ppo import PixelJob, PixelScore, PixelTraining
@@ -21,6 +21,7 @@ from tests.games.test_any_env import SMALL
 from training.acting.policies import Constant
 from training.infra.pool import Workers
 from training.infra.records import to_json
+from training.judging.baselines import Baseline
 from training.judging.scoring import TEST_SEEDS, Score
 from wm_envs.errors import OptionsDiffer
 
@@ -54,8 +55,8 @@ def pixel_result(mean: float) -> PixelScore:
 
 
 BASELINES = BaselinesCell(
-    random=Blind(policy="random", score=score(1)), constant=Blind(policy="action 1", score=score(2)),
-    script=Blind(policy="alternate 5", score=score(3)), minutes=0.5,
+    random=Baseline(policy="random", score=score(1)), constant=Baseline(policy="action 1", score=score(2)),
+    script=Baseline(policy="alternate 5", score=score(3)), minutes=0.5,
 )  # fmt: skip
 
 

@@ -44,17 +44,16 @@ class Budget:
     def __init__(self, plan: Plan, taken: dict[str, float]) -> None:
         self.run, self.task, self.folder, self.taken = plan.run, plan.task, plan.folder, taken
         self.steps = plan.steps()
-        run, task, folder = self.run, self.task, self.folder
-        assert run.minutes != "none", "a run with a budget"
-        self.seconds = 60.0 * run.minutes
+        assert self.run.minutes != "none", "a run with a budget"
+        self.seconds = 60.0 * self.run.minutes
         self.started, self.before = time.monotonic(), sum(taken.values())
-        self.workers = run.workers if isinstance(run.workers, int) else available_cores()
-        self.fixed = _given(run)
-        if folder.choices.exists():
-            self.choices = read_result(Choices, folder.choices)
+        self.workers = self.run.workers if isinstance(self.run.workers, int) else available_cores()
+        self.fixed = _given(self.run)
+        if self.folder.choices.exists():
+            self.choices = read_result(Choices, self.folder.choices)
         else:
-            self.choices = Choices(measure(run, task))
-            write_result(folder.choices, self.choices)
+            self.choices = Choices(measure(self.run, self.task))
+            write_result(self.folder.choices, self.choices)
 
     @property
     def measured(self) -> Measured:

@@ -85,10 +85,7 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
         """The recipe that the words choose, with the kinds of V and M that they choose."""
         run = peek(words, "run")
         task = peek(words, "task") or (recorded_task(RunFolder(run)) if run else "")
-        by_env = bool(peek(words, "env")) or task.startswith(PREFIX)
-        recipe = choose_recipe(
-            peek(words, "recipe") or ("env" if by_env else RECIPE_OF_GAME.get(task or "takecover", ""))
-        )
+        recipe = choose_recipe(peek(words, "recipe") or usual_recipe(peek(words, "env"), task))
         return cls(
             **dict(recipe)
             | {
@@ -115,8 +112,7 @@ class Run(Command, Seeded, Machine, Temperatures, InGame):
     @property
     def base(self) -> Run:
         """The recipe that the run starts from."""
-        by_env = bool(self.env) or self.game.name.startswith(PREFIX)
-        return choose_recipe(self.recipe or ("env" if by_env else RECIPE_OF_GAME.get(self.game.name, "")))
+        return choose_recipe(self.recipe or usual_recipe(self.env, self.game.name))
 
     @property
     def validate_episodes(self) -> int:
@@ -227,3 +223,8 @@ def choose_recipe(name: str) -> Run:
         fix = f"give one of these names{did_you_mean(name, RECIPES)}"
         raise UnknownName("recipe", name, f"one of {', '.join(RECIPES)}", fix)
     return RECIPES[name]
+
+
+def usual_recipe(env: str, task: str) -> str:
+    """The name of the recipe of an environment, or of a task; "" for one that has none."""
+    return "env" if env or task.startswith(PREFIX) else RECIPE_OF_GAME.get(task or "takecover", "")

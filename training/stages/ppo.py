@@ -167,9 +167,14 @@ def _train_ensemble(folder: RoundFolder, command: Command) -> Learned:
     return Learned(**vars(card))
 
 
+def kind_of_actions(world: WorldModel, config: PpoConfig) -> str:
+    """The keyword `actions` of the environments in which PPO learns."""
+    return world.task.actions.finest if config.actions == "finest" else config.actions
+
+
 def controller_config(world: WorldModel, config: PpoConfig) -> ControllerConfig:
     """The config of the controllers that PPO makes in a world."""
-    kind = world.task.actions.finest if config.actions == "finest" else config.actions
+    kind = kind_of_actions(world, config)
     choices = tuple(float(value) for action in world.task.actions.choices(kind) for value in action)
     sizes = world.observed_latents, world.config.memory.hidden, world.config.memory.action
     return ControllerConfig(*sizes, config.observation, True, config.hidden_sizes, choices)
@@ -235,7 +240,7 @@ class Training:
         shared: Keywords = {
             "world": str(self.folder.world),
             "observation": self.config.observation,
-            "actions": self.world.task.actions.finest if self.config.actions == "finest" else self.config.actions,
+            "actions": kind_of_actions(self.world, self.config),
         }
         if self.command.train_in == "dream":
             shared["temperature"] = self.command.temperature
